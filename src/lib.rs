@@ -1,1 +1,29 @@
-//! placeholder
+//! Ship service capabilities in parallel: plugins, one bus, one HTTP surface.
+
+pub use framex_core::args;
+pub use framex_core::context::{Context, Principal, RequestId, TraceContext};
+pub use framex_core::error::{BoxError, CallError, Error, Result};
+pub use framex_core::event::{Event, EventStream};
+pub use framex_core::plugin::{Plugin, PluginDefinition};
+pub use framex_core::reply::{RawJson, Reply, Response};
+pub use framex_core::{descriptor, id, problem, route, settings};
+pub use framex_macros::{on_register, on_request, remote};
+
+/// Everything that a plugin's module needs.
+pub mod prelude {
+    pub use bytes::Bytes;
+    pub use chrono::{DateTime, NaiveDate, Utc};
+    pub use framex_core::args;
+    pub use framex_core::args::Upload;
+    pub use framex_core::context::{Context, Principal};
+    pub use framex_core::error::{Error, Result};
+    pub use framex_core::event::{Event, EventStream};
+    pub use framex_core::plugin::Plugin;
+    pub use framex_core::reply::{RawJson, Response};
+    pub use framex_macros::{on_register, on_request, remote};
+    pub use futures_core::Stream;
+    pub use http::{HeaderName, HeaderValue, StatusCode};
+    pub use serde::{Deserialize, Serialize};
+    pub use utoipa::{self, ToSchema};
+    pub use uuid::Uuid;
+}

@@ -1,1 +1,25 @@
-//! Placeholder.
+//! What plugins, the bus and the edge agree on.
+//!
+//! - names: [`id`], [`route`];
+//! - descriptions: [`descriptor`];
+//! - a call's way: [`args`] in, [`reply`] or [`event`]s out, [`error`]s;
+//! - a plugin's view: [`plugin`], [`context`];
+//! - [`settings`].
+//!
+//! # Not here
+//!
+//! Any network: this crate uses HTTP's and NATS' words, it speaks neither.
+
+pub mod args;
+pub mod context;
+pub mod descriptor;
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod plugin;
+pub mod problem;
+pub mod remote;
+pub mod reply;
+pub mod route;
+pub mod settings;
+pub mod watch;
