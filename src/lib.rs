@@ -27,3 +27,9 @@ pub mod prelude {
     pub use utoipa::{self, ToSchema};
     pub use uuid::Uuid;
 }
+
+/// What the code written by the macros names.
+#[doc(hidden)]
+pub mod __private {
+    pub use framex_core::expand::*;
+}
