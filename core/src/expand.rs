@@ -10,6 +10,8 @@
 //! tag asks for a trait that nothing implements, so that the compiler says in
 //! our words what is missing.
 
+use crate::remote::RemoteReceiver;
+
 mod check;
 mod describe;
 mod probe;
@@ -30,19 +32,19 @@ pub use crate::descriptor::{ApiDescriptor, ApiKind, Location, PluginMetadata, Re
 pub use crate::error::{Error, Result};
 pub use crate::event::EventStream;
 pub use crate::plugin::{Api, Plugin};
-pub use crate::remote::{RemoteReceiver, run_blocking};
+pub use crate::remote::run_blocking;
 pub use crate::reply::Reply;
 
 pub use check::check;
 pub use describe::{Described, Named};
-pub use probe::{HandlerError, Probe};
-pub use schema::{Components, Leaf, list, map, nullable};
+pub use probe::{HandlerError, Outcome, Probe};
+pub use schema::{Components, Leaf, anything, list, map, nullable};
 
 /// The traits whose methods ask a [`Probe`].
 pub mod questions {
     pub use super::probe::{
-        IsAnswer, IsDescribed, IsHidden, IsItem, IsItemValue, IsLeaf, IsPlain, IsResult, IsShown,
-        IsUndescribed, IsValue,
+        IsAnswer, IsBoxed, IsDescribed, IsHidden, IsItem, IsItemValue, IsLeaf, IsPlain, IsResult,
+        IsShown, IsUndescribed, IsUnreturnable, IsValue,
     };
 }
 
@@ -67,6 +69,12 @@ impl<T: Default> DefaultPlugin for T {
     fn make() -> Self {
         Self::default()
     }
+}
+
+/// The receiver of a blocking remote method, for the pool's thread to own.
+#[must_use]
+pub fn owned<T: RemoteReceiver>(receiver: &T) -> T {
+    receiver.clone()
 }
 
 /// The answer to arguments that cannot be read.

@@ -94,25 +94,26 @@ fn first_line(item: &Item) -> Span {
 }
 
 /// Where the support code is.
-struct Support {
+pub(crate) struct Support {
     /// `framex::__private`
-    private: TokenStream,
+    pub(crate) private: TokenStream,
 }
 
 impl Support {
-    fn of(krate: &Path) -> Self {
+    /// In the crate that `crate = ..` says.
+    pub(crate) fn of(krate: &Path) -> Self {
         Self {
             private: code!(#krate::__private),
         }
     }
 
     /// Imports the questions to types, none of them under a name.
-    fn questions(&self) -> TokenStream {
+    pub(crate) fn questions(&self) -> TokenStream {
         let private = &self.private;
         code! {
             use #private::questions::{
                 IsAnswer as _, IsDescribed as _, IsHidden as _, IsItem as _, IsItemValue as _,
-                IsLeaf as _, IsPlain as _, IsResult as _, IsShown as _, IsUndescribed as _,
+                IsLeaf as _, IsBoxed as _, IsUnreturnable as _, IsPlain as _, IsResult as _, IsShown as _, IsUndescribed as _,
                 IsValue as _,
             };
         }
@@ -125,7 +126,7 @@ fn local(index: usize) -> Ident {
 }
 
 /// Our identifiers where errors point to `place`.
-fn at(place: impl Spanned) -> Span {
+pub(crate) fn at(place: impl Spanned) -> Span {
     Span::mixed_site().located_at(place.span())
 }
 

@@ -36,11 +36,11 @@ pub(crate) fn plugin(
         let ImplItem::Fn(method) = member else {
             continue;
         };
-        if let Some(attr) = take(method, "remote") {
-            remotes.extend(errors.take(remote::of_method(&attr, method, &options.krate)));
-        }
         let request = take(method, "on_request");
         let own = argument_attributes(method, request.is_some());
+        if let Some(attr) = take(method, "remote") {
+            remotes.extend(remote::of_method(&attr, method, &options.krate, errors));
+        }
         let Some(request) = request else {
             lifecycle::read(method, &mut lifecycle, errors);
             continue;

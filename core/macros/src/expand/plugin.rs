@@ -137,6 +137,7 @@ fn create(plugin: &Plugin, support: &Support) -> TokenStream {
     let private = &support.private;
     let self_ty = &plugin.self_ty;
     let span = at(self_ty);
+    let questions = support.questions();
     let body = match &plugin.lifecycle.new {
         None => quote_spanned! {span=>
             let _ = config;
@@ -145,10 +146,10 @@ fn create(plugin: &Plugin, support: &Support) -> TokenStream {
         Some(new) => {
             let argument = new.config.as_ref().map(|_| code!(config));
             quote_spanned! {span=>
-                use #private::questions::{IsPlain as _, IsResult as _};
+                #questions
                 let _ = &config;
                 let outcome = <#self_ty>::new(#argument);
-                (&&#private::Probe::of(&outcome)).outcome().open(outcome)
+                (&&&&#private::Probe::of(&outcome)).outcome().open(outcome)
             }
         }
     };
@@ -164,13 +165,14 @@ fn on_start(plugin: &Plugin, support: &Support) -> Option<TokenStream> {
     let private = &support.private;
     let self_ty = &plugin.self_ty;
     let hook = plugin.lifecycle.on_start.as_ref()?;
+    let questions = support.questions();
     let argument = hook.context.then(|| code!(, context));
     Some(code! {
         #[allow(unused_imports, unused_variables)]
         async fn on_start(&self, context: &#private::Context) -> #private::Result<()> {
-            use #private::questions::{IsPlain as _, IsResult as _};
+            #questions
             let outcome = <#self_ty>::on_start(self #argument).await;
-            (&&#private::Probe::of(&outcome)).outcome().open(outcome)
+            (&&&&#private::Probe::of(&outcome)).outcome().open(outcome)
         }
     })
 }
@@ -178,13 +180,14 @@ fn on_start(plugin: &Plugin, support: &Support) -> Option<TokenStream> {
 fn on_stop(plugin: &Plugin, support: &Support) -> Option<TokenStream> {
     let private = &support.private;
     let self_ty = &plugin.self_ty;
+    let questions = support.questions();
     plugin.lifecycle.on_stop.then(|| {
         code! {
             #[allow(unused_imports)]
             async fn on_stop(&self) -> #private::Result<()> {
-                use #private::questions::{IsPlain as _, IsResult as _};
+                #questions
                 let outcome = <#self_ty>::on_stop(self).await;
-                (&&#private::Probe::of(&outcome)).outcome().open(outcome)
+                (&&&&#private::Probe::of(&outcome)).outcome().open(outcome)
             }
         }
     })

@@ -93,7 +93,7 @@ fn answer(plugin: &Plugin, handler: &Handler, support: &Support) -> TokenStream 
         Output::Value(_) => quote_spanned! {span=>
             #private::Box::pin(async move {
                 let outcome = #call;
-                match (&&#private::Probe::of(&outcome)).outcome().open(outcome) {
+                match (&&&&#private::Probe::of(&outcome)).outcome().open(outcome) {
                     #ok(value) => (&&&&#private::Probe::of(&value)).answer().reply(value),
                     #err(error) => #err(error),
                 }
@@ -102,7 +102,7 @@ fn answer(plugin: &Plugin, handler: &Handler, support: &Support) -> TokenStream 
         Output::Events => quote_spanned! {span=>
             #private::Box::pin(async move {
                 let outcome = #call;
-                match (&&#private::Probe::of(&outcome)).outcome().open(outcome) {
+                match (&&&&#private::Probe::of(&outcome)).outcome().open(outcome) {
                     #ok(events) => #ok(#private::Reply::Stream(events)),
                     #err(error) => #err(error),
                 }
@@ -114,10 +114,10 @@ fn answer(plugin: &Plugin, handler: &Handler, support: &Support) -> TokenStream 
         Output::Stream(_) => quote_spanned! {span=>
             #private::streaming(#private::EventStream::drive(move |sink| async move {
                 let outcome = #call;
-                let opened = (&&#private::Probe::of(&outcome)).outcome().open(outcome);
+                let opened = (&&&&#private::Probe::of(&outcome)).outcome().open(outcome);
                 match opened {
                     #ok(stream) => sink.forward(stream, |item| {
-                        match (&&#private::Probe::of(&item)).outcome().open(item) {
+                        match (&&&&#private::Probe::of(&item)).outcome().open(item) {
                             #ok(item) => (&&&&#private::Probe::of(&item)).event().event(item),
                             #err(error) => #err(error),
                         }
