@@ -15,11 +15,11 @@ use crate::remote::RemoteReceiver;
 mod check;
 mod describe;
 mod probe;
+mod read;
 mod schema;
 
 pub use ::core;
 pub use std::boxed::Box;
-pub use std::string::String;
 pub use std::sync::{Arc, OnceLock};
 pub use std::vec::Vec;
 
@@ -38,6 +38,7 @@ pub use crate::reply::Reply;
 pub use check::check;
 pub use describe::{Described, Named};
 pub use probe::{HandlerError, Outcome, Probe};
+pub use read::{optional, or_else, required};
 pub use schema::{Components, Leaf, anything, list, map, nullable};
 
 /// The traits whose methods ask a [`Probe`].
@@ -69,6 +70,18 @@ impl<T: Default> DefaultPlugin for T {
     fn make() -> Self {
         Self::default()
     }
+}
+
+/// An owned text.
+#[must_use]
+pub fn text(text: &str) -> String {
+    text.to_owned()
+}
+
+/// Owned texts.
+#[must_use]
+pub fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|&text| text.to_owned()).collect()
 }
 
 /// The receiver of a blocking remote method, for the pool's thread to own.

@@ -47,7 +47,7 @@ fn half(of: Private) -> Result<Private, Odd> {
 async fn later(mut x: u64) -> std::result::Result<u64, Odd> {
     x += 1;
     tokio::task::yield_now().await;
-    if x % 2 == 0 { Ok(x) } else { Err(Odd) }
+    if x.is_multiple_of(2) { Ok(x) } else { Err(Odd) }
 }
 
 #[remote]
@@ -60,7 +60,7 @@ fn written(text: String) -> std::fmt::Result {
 }
 
 fn halve(x: u64) -> Result<Private, Odd> {
-    if x % 2 == 0 {
+    if x.is_multiple_of(2) {
         Ok(Private(x / 2))
     } else {
         Err(Odd)

@@ -15,7 +15,7 @@ mod describe;
 mod plugin;
 mod run;
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{format_ident, quote};
 use syn::spanned::Spanned;
 use syn::visit_mut::VisitMut;
@@ -105,6 +105,16 @@ impl Support {
         Self {
             private: code!(#krate::__private),
         }
+    }
+
+    /// The same, for code that errors point to at `span`.
+    pub(crate) fn at(&self, span: Span) -> TokenStream {
+        let located = |mut token: TokenTree| {
+            // Only the place: what the names mean stays as it is.
+            token.set_span(token.span().located_at(span));
+            token
+        };
+        self.private.clone().into_iter().map(located).collect()
     }
 
     /// Imports the questions to types, none of them under a name.

@@ -17,7 +17,7 @@ use syn::{
 use crate::errors::Errors;
 use crate::expand::{Support, at};
 use crate::keys::{self, Entry};
-use crate::types;
+use crate::{read, types};
 
 /// What the attribute says.
 struct Options {
@@ -42,8 +42,8 @@ struct Argument {
 }
 
 enum Receiver {
-    /// `&self`, `self: &Arc<Self>`: the blocking pool needs a clone.
-    Borrowed,
+    /// `&self`, `self: &Arc<Self>`: the blocking pool needs a clone of this type.
+    Borrowed(Type),
     /// `self`, `self: Arc<Self>`
     Owned,
 }
@@ -52,7 +52,7 @@ enum Receiver {
 pub(crate) fn expand(options: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let options = Options::read(options, parse_quote!(::framex), &mut errors);
-    let function = match syn::parse2::<ImplItemFn>(item.clone()) {
+    let mut function = match syn::parse2::<ImplItemFn>(item.clone()) {
         Ok(function) => function,
         Err(_) => {
             let error = Error::new(
@@ -75,7 +75,7 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> TokenStream {
         }
     });
     let errors = errors.into_tokens();
-    // Errors are items, which an `impl` does not take but as macros.
+    read::allow(&mut function);
     quote!(#function #remote #errors)
 }
 
@@ -219,11 +219,11 @@ impl<'a> Function<'a> {
         let self_token = receiver.map(|receiver| &receiver.self_token);
         let (own, this) = match (&self.receiver, sync) {
             (None, _) => (None, None),
-            (Some(Receiver::Owned), _) | (Some(Receiver::Borrowed), false) => {
+            (Some(Receiver::Owned), _) | (Some(Receiver::Borrowed(_)), false) => {
                 (None, Some(quote!(#self_token,)))
             }
-            (Some(Receiver::Borrowed), true) => (
-                Some(quote_spanned!(span=> let this = #private::owned(#self_token);)),
+            (Some(Receiver::Borrowed(ty)), true) => (
+                Some(quote_spanned!(span=> let this = #private::owned::<#ty>(#self_token);)),
                 Some(quote_spanned!(span=> &this,)),
             ),
         };
@@ -269,9 +269,11 @@ fn read_receiver(receiver: &syn::Receiver) -> Result<Receiver> {
     let mutable = "a remote method shares its receiver: write `&self`, and keep what changes in a `Mutex` or an atomic";
     match &receiver.kind {
         ReceiverKind::Value => Ok(Receiver::Owned),
-        ReceiverKind::Reference(_, _, None) => Ok(Receiver::Borrowed),
+        ReceiverKind::Reference(_, _, None) => Ok(Receiver::Borrowed(parse_quote!(Self))),
         ReceiverKind::Typed(_, ty) => match types::bare(ty) {
-            Type::Reference(reference) if reference.mutability.is_none() => Ok(Receiver::Borrowed),
+            Type::Reference(reference) if reference.mutability.is_none() => {
+                Ok(Receiver::Borrowed((*reference.elem).clone()))
+            }
             Type::Reference(_) => Err(Error::new_spanned(receiver, mutable)),
             _ => Ok(Receiver::Owned),
         },

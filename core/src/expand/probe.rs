@@ -419,6 +419,17 @@ impl AnswerTag {
     }
 }
 
+/// A result that can be written as JSON.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the result of an API: it cannot be written as JSON",
+    label = "not serialisable",
+    note = "derive it, where the type is yours: `#[derive(serde::Serialize)]`"
+)]
+pub trait Writable: Serialize {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize> Writable for T {}
+
 /// See [`IsValue`].
 pub struct ValueTag;
 
@@ -428,7 +439,7 @@ impl ValueTag {
     /// # Errors
     ///
     /// A 500 if `value` cannot be JSON.
-    pub fn reply<T: Serialize>(self, value: T) -> Result<Reply> {
+    pub fn reply<T: Writable>(self, value: T) -> Result<Reply> {
         Reply::value(&value)
     }
 }
@@ -500,7 +511,7 @@ impl ValueItemTag {
     /// # Errors
     ///
     /// A 500 if `item` cannot be JSON.
-    pub fn event<T: Serialize>(self, item: T) -> Result<Event> {
+    pub fn event<T: Writable>(self, item: T) -> Result<Event> {
         Event::json(&item)
     }
 }

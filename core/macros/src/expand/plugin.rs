@@ -57,7 +57,7 @@ fn metadata(plugin: &Plugin, support: &Support) -> TokenStream {
     let private = &support.private;
     let options = &plugin.options;
     let name = name(plugin);
-    let owned = |text: TokenStream| code!(#private::String::from(#text));
+    let owned = |text: TokenStream| code!(#private::text(#text));
     let or = |expr: &Option<syn::Expr>, default: TokenStream| match expr {
         Some(expr) => owned(code!(#expr)),
         None => owned(default),
@@ -82,14 +82,14 @@ fn metadata(plugin: &Plugin, support: &Support) -> TokenStream {
             static METADATA: #private::OnceLock<#private::PluginMetadata> =
                 #private::OnceLock::new();
             METADATA.get_or_init(|| #private::PluginMetadata {
-                name: #private::String::from(#name),
+                name: #private::text(#name),
                 version: #version,
                 description: #description,
                 author: #author,
                 url: #url,
-                required_remote_apis: #private::Vec::from([#(#private::String::from(#required)),*] as [#private::String; _]),
+                required_remote_apis: #private::texts(&[#(#required),*]),
                 priority: #priority,
-                tags: #private::Vec::from([#(#private::String::from(#tags)),*] as [#private::String; _]),
+                tags: #private::texts(&[#(#tags),*]),
                 max_ongoing_requests: #limit,
             })
         }
@@ -143,6 +143,7 @@ fn create(plugin: &Plugin, support: &Support) -> TokenStream {
             let _ = config;
             #private::core::result::Result::Ok(<#self_ty as #private::DefaultPlugin>::make())
         },
+        Some(new) if !new.usable => code!(#private::core::unreachable!()),
         Some(new) => {
             let argument = new.config.as_ref().map(|_| code!(config));
             quote_spanned! {span=>
