@@ -187,6 +187,9 @@ fn the_command_line_adds_plugins() {
         source(&loaded, "load_builtin_plugins"),
         "command line --load-builtin-plugins"
     );
+    // Without a list to add to, and twice the same.
+    let twice = Case::new().cli("--load-plugins", "load_plugins", json!(["a", "a"]));
+    assert_eq!(twice.ok().settings.load_plugins, ["a"]);
     // Other sources replace.
     let loaded = case.var("LOAD_PLUGINS", "z").ok();
     assert_eq!(loaded.settings.load_plugins, ["z", "b", "c", "d"]);
@@ -351,6 +354,19 @@ fn all_unknown_keys_of_all_sources_are_named() {
 }
 
 #[test]
+fn a_prefixed_variable_with_one_underscore_is_a_slip() {
+    Case::new().var("FRAMEX_SERVER_PORT", "9000").refused(
+        "environment variable FRAMEX_SERVER_PORT: unknown key `server_port`, did you mean `server.port`?",
+    );
+}
+
+#[test]
+fn a_value_that_is_wrong_is_no_conflict_too() {
+    let case = Case::new().config("[server]\nport = 8260\ndashboard_port = 'x'\n");
+    assert_eq!(case.problems().len(), 1);
+}
+
+#[test]
 fn a_quoted_key_with_a_dot_is_not_a_path() {
     Case::new()
         .config("\"server.port\" = 1\n")
@@ -462,7 +478,7 @@ fn broken_files_are_named() {
 
     Case::new()
         .file("Cargo.toml", "[package.metadata]\nframex = 1\n")
-        .refused("Cargo.toml:2: `package.metadata.framex` is integer, allowed is a table");
+        .refused("Cargo.toml:2: `package.metadata.framex` is an integer, allowed is a table");
 }
 
 #[test]
@@ -637,6 +653,12 @@ fn a_plugins_mistakes_look_like_ours() {
         [
             "config.toml:2: `plugins.echo.inner[0].kind` is a string, allowed is one of large, small (did you mean `large`?)"
         ]
+    );
+    let variant = Case::new()
+        .config("[plugins.echo]\ninner = [{id = 1, kind = 'x`hunter2`, expected `y'}]\n");
+    assert_eq!(
+        plugin_problems(variant),
+        ["config.toml:2: `plugins.echo.inner[0].kind` is a string, allowed is one of large, small"]
     );
     assert_eq!(
         plugin_problems(Case::new().config("[plugins.echo]\nsize = 'hunter2'\n")),

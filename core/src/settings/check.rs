@@ -130,7 +130,7 @@ impl Checker<'_> {
     }
 
     fn mismatch(&mut self, mismatch: Mismatch, place: &Place) {
-        let hint = mismatch.commas.then(|| list_hint(place));
+        let hint = mismatch.no_list.then(|| list_hint(place));
         self.problems.push(Problem::WrongValue {
             place: place.clone(),
             key: keys::dotted(&self.path) + &mismatch.at,
@@ -223,22 +223,22 @@ fn list_hint(place: &Place) -> String {
     }
 }
 
-/// Pairs of keys that must differ.
+/// Keys that do not go together.
 pub(crate) fn relations(
     server: &super::Server,
-    place: impl Fn(&str) -> Place,
-    problems: &mut Vec<Problem>,
-) {
+    place: impl Fn(&'static str) -> Place,
+) -> Vec<Problem> {
     let same_port = server.port != 0 && server.port == server.dashboard_port;
-    if same_port && same_address(&server.host, &server.dashboard_host) {
-        problems.push(Problem::Conflict {
-            first: "server.port".into(),
-            first_place: place("server.port"),
-            second: "server.dashboard_port".into(),
-            second_place: place("server.dashboard_port"),
-            reason: format!("are both {} on the same host", server.port),
-        });
+    if !same_port || !same_address(&server.host, &server.dashboard_host) {
+        return Vec::new();
     }
+    vec![Problem::Conflict {
+        first: "server.port".into(),
+        first_place: place("server.port"),
+        second: "server.dashboard_port".into(),
+        second_place: place("server.dashboard_port"),
+        reason: format!("are both {} on the same host", server.port),
+    }]
 }
 
 /// Whether one listener at each host would get in the other's way.

@@ -8,6 +8,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::dotenv;
 use super::error::Problem;
+use super::shape::kind;
 use super::source::{Place, Source};
 use super::tree::{Body, Node, Table};
 use super::variables;
@@ -125,7 +126,7 @@ impl File<'_> {
                 problems.push(Problem::WrongValue {
                     place: self.place(key.span().start),
                     key: section.into(),
-                    got: value.get_ref().type_str().into(),
+                    got: kind(&json(value.get_ref())).into(),
                     allowed: "a table".into(),
                     hint: None,
                 });

@@ -164,7 +164,10 @@ pub fn reference() -> Vec<KeyDoc> {
     KEYS.iter()
         .map(|key| KeyDoc {
             key: key.name,
-            variable: key.name.to_uppercase().replace('.', "__"),
+            variable: match key.shape {
+                Shape::Plugins => "PLUGINS__<PLUGIN>__<KEY>".into(),
+                _ => key.name.to_uppercase().replace('.', "__"),
+            },
             allowed: key.shape.to_string(),
             default: value_at(&defaults, key.name),
             doc: key.doc,

@@ -157,7 +157,7 @@ impl Settings {
     /// # Errors
     ///
     /// All mistakes of all sources, also in values that a stronger source
-    /// replaces.
+    /// replaces; or, if there are none, keys that do not go together.
     pub fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
         let mut problems = Vec::new();
         let mut merged = Table::new();
@@ -168,33 +168,30 @@ impl Settings {
             let mut layer = check(layer, &mut problems);
             for key in ADDING {
                 if let Some(list) = layer.remove(key) {
-                    tree::append(&mut merged, key.into(), list);
+                    tree::append(&mut merged, key, list);
                 }
             }
             tree::merge(&mut merged, layer);
         }
 
+        SettingsError::from_all(problems)?;
+
         let read = serde_path_to_error::deserialize::<_, Self>(tree::to_json(&merged));
-        let settings = match read {
-            Ok(settings) => settings,
-            // `check` knows every key's type, so this is a slip of ours: the
-            // table of keys and the structs disagree.
-            Err(error) => {
-                problems.push(Problem::Refused {
-                    place: Source::Default.into(),
-                    key: error.path().to_string(),
-                    reason: "its type is not the one in the reference".into(),
-                });
-                return Err(SettingsError { problems });
-            }
-        };
+        // `check` knows every key's type, so this is a slip of ours: the table of
+        // keys and the structs disagree.
+        let settings = read.map_err(|error| SettingsError {
+            problems: vec![Problem::Refused {
+                place: Source::Default.into(),
+                key: error.path().to_string(),
+                reason: "its type is not the one in the reference".into(),
+            }],
+        })?;
         let origins = Origins::new(&settings, &merged);
         let place = |key: &str| {
             let path: Vec<_> = key.split('.').map(str::to_owned).collect();
             origins.exact(&path)
         };
-        relations(&settings.server, place, &mut problems);
-        SettingsError::from_all(problems)?;
+        SettingsError::from_all(relations(&settings.server, place))?;
         Ok(Loaded { settings, origins })
     }
 
@@ -217,17 +214,17 @@ fn below_the_command_line(sources: &Sources, problems: &mut Vec<Problem>) -> Vec
         Some(path) => path.display().to_string(),
         None => CONFIG.into(),
     };
-    let files: [(&str, &[&'static str]); 3] = [
+    let files: [(&str, bool, &[&'static str]); 3] = [
         (
             "Cargo.toml",
+            false,
             &["workspace.metadata.framex", "package.metadata.framex"],
         ),
-        ("pyproject.toml", &["tool.framex"]),
-        (&config, &[""]),
+        ("pyproject.toml", false, &["tool.framex"]),
+        (&config, sources.config_file.is_some(), &[""]),
     ];
-    for (name, sections) in files {
-        let named = name == config && sources.config_file.is_some();
-        if let Some(text) = files::text(dir, name, named, problems) {
+    for (name, must_exist, sections) in files {
+        if let Some(text) = files::text(dir, name, must_exist, problems) {
             layers.extend(files::toml(name, &text, sections, problems));
         }
     }

@@ -32,9 +32,21 @@ pub(crate) fn masked(value: &Value) -> Value {
             })
             .collect(),
         Value::Array(items) => items.iter().map(masked).collect(),
-        Value::String(text) if text.contains("://") => Value::from(url(text)),
+        Value::String(text) if text.contains("://") => Value::from(urls(text)),
         other => other.clone(),
     }
+}
+
+/// `text` with the passwords of all URLs in it hidden.
+fn urls(text: &str) -> String {
+    // First as one, for a password may hold a comma.
+    url(text)
+        .split_inclusive([',', ';', ' ', '\n'])
+        .map(|piece| match piece.contains("://") {
+            true => url(piece),
+            false => Cow::Borrowed(piece),
+        })
+        .collect()
 }
 
 /// `url` with the password hidden. A lone user name is hidden too: NATS reads
@@ -44,11 +56,15 @@ pub(crate) fn url(url: &str) -> Cow<'_, str> {
     let end = url[start..]
         .find(['/', '?', '#'])
         .map_or(url.len(), |at| start + at);
-    // An unescaped `/` in a password ends the authority early: then hide up to
-    // the last `@` anywhere.
-    let end = match url[start..end].contains('@') {
-        true => end,
-        false => url.len(),
+    // An unescaped `/` in a password ends the authority early. What follows the
+    // colon is then no port.
+    let authority = &url[start..end];
+    let cut = authority
+        .split_once(':')
+        .is_some_and(|(_, port)| port.contains(|c: char| !c.is_ascii_digit()));
+    let end = match cut && !authority.contains('@') {
+        true => url.len(),
+        false => end,
     };
     let Some(at) = url[start..end].rfind('@').map(|at| start + at) else {
         return Cow::Borrowed(url);
@@ -73,6 +89,12 @@ mod tests {
         assert_eq!(url("u:p@host"), "u:********@host");
         assert_eq!(url("nats://u:p@ss@host/x"), "nats://u:********@host/x");
         assert_eq!(url("nats://u:p/q@host"), "nats://u:********@host");
+        assert_eq!(url("https://h:80/@me"), "https://h:80/@me");
+        assert_eq!(
+            urls("nats://u:p@a, nats://u:q@b"),
+            "nats://u:********@a, nats://u:********@b"
+        );
+        assert_eq!(urls("nats://u:p,w@a"), "nats://u:********@a");
     }
 
     #[test]

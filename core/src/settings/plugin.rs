@@ -108,10 +108,7 @@ impl Refusal<'_> {
     /// Serde gives text only; its forms are fixed in `serde::de::Error`. What
     /// it quotes of the values is dropped.
     fn problem(&mut self, message: &str) -> Problem {
-        let words = ticked(message);
-        if let (true, Some((field, known))) =
-            (message.starts_with("unknown field "), words.split_first())
-        {
+        if let Some((field, known)) = named(message, "unknown field ") {
             self.extend(field);
             return Problem::UnknownKey {
                 place: self.place(),
@@ -121,20 +118,18 @@ impl Refusal<'_> {
                     self.path.push(Step::Key(name.into()));
                     let key = self.key();
                     self.path.pop();
-                    self.path.push(Step::Key((*field).into()));
+                    self.path.push(Step::Key(field.into()));
                     key
                 }),
             };
         }
-        if let (true, [field, ..]) = (message.starts_with("missing field "), &words[..]) {
+        if let Some((field, _)) = named(message, "missing field ") {
             let place = self.place();
             self.extend(field);
             let key = self.key();
             return Problem::Missing { place, key };
         }
-        if let (true, Some((variant, known))) =
-            (message.starts_with("unknown variant "), words.split_first())
-        {
+        if let Some((variant, known)) = named(message, "unknown variant ") {
             let allowed = format!("one of {}", known.join(", "));
             let close = nearest(variant, known.iter().copied());
             return self.wrong(allowed, close.map(|name| format!("did you mean `{name}`?")));
@@ -230,9 +225,16 @@ impl Refusal<'_> {
     }
 }
 
-/// What is between backticks.
-fn ticked(message: &str) -> Vec<&str> {
-    message.split('`').skip(1).step_by(2).collect()
+/// The name that a message with this beginning is about, and those it lists
+/// as expected. The name is the user's, and may hold anything.
+fn named<'a>(message: &'a str, beginning: &str) -> Option<(&'a str, Vec<&'a str>)> {
+    let rest = message.strip_prefix(beginning)?;
+    let (name, expected) = rest.rsplit_once(", expected ").unwrap_or_else(|| {
+        let none = rest.rsplit_once(", there are no ");
+        (none.map_or(rest, |(name, _)| name), "")
+    });
+    let name = name.strip_prefix('`')?.strip_suffix('`')?;
+    Some((name, expected.split('`').skip(1).step_by(2).collect()))
 }
 
 /// All values in `value`, as they would be quoted.

@@ -60,8 +60,8 @@ pub(crate) struct Mismatch {
     pub(crate) at: String,
     pub(crate) got: String,
     pub(crate) allowed: String,
-    /// The text looks like a list with commas.
-    pub(crate) commas: bool,
+    /// It is no list, and should be: say how lists are written.
+    pub(crate) no_list: bool,
 }
 
 impl Mismatch {
@@ -70,14 +70,14 @@ impl Mismatch {
             at: String::new(),
             got: got.into(),
             allowed: allowed.to_string(),
-            commas: false,
+            no_list: false,
         }
     }
 
-    fn commas(got: &str, allowed: impl fmt::Display) -> Self {
-        let commas = true;
+    fn no_list(got: &str, allowed: impl fmt::Display) -> Self {
+        let no_list = true;
         Self {
-            commas,
+            no_list,
             ..Self::new(got, allowed)
         }
     }
@@ -158,6 +158,7 @@ impl Shape {
                 rule.check_all(items)?;
                 Ok(value)
             }
+            (Self::List(_), Value::String(_)) => Err(vec![Mismatch::no_list(kind(&value), self)]),
             (Self::List(Text::Secret), _) => Err(wrong(kind(&value).into())),
             _ => Err(wrong(number_or_kind(&value))),
         }
@@ -181,14 +182,14 @@ impl Shape {
             Self::List(_) | Self::OneOrMore(_) if trimmed.starts_with('[') => {
                 match serde_json::from_str(trimmed) {
                     Ok(list) => self.read(list),
-                    Err(_) => Err(vec![Mismatch::commas("text that is not JSON", self)]),
+                    Err(_) => Err(vec![Mismatch::no_list("text that is not JSON", self)]),
                 }
             }
             Self::List(_) | Self::OneOrMore(_) if trimmed.contains(',') => {
-                Err(vec![Mismatch::commas("a text with commas", self)])
+                Err(vec![Mismatch::no_list("a text with commas", self)])
             }
             Self::List(_) | Self::OneOrMore(_) if trimmed.is_empty() => {
-                Err(vec![Mismatch::commas("an empty text", self)])
+                Err(vec![Mismatch::no_list("an empty text", self)])
             }
             Self::List(_) | Self::OneOrMore(_) => self.read(Value::Array(vec![trimmed.into()])),
             _ => self.read(text.into()),
@@ -205,14 +206,14 @@ impl Text {
             Self::Host => is_host(text),
             Self::UrlPath => text.starts_with('/') && !text.contains(char::is_whitespace),
             Self::BrokerUrl if text.contains(',') => {
-                return Err(Mismatch::commas("a string with commas", self));
+                return Err(Mismatch::no_list("a string with commas", self));
             }
             Self::BrokerUrl => is_broker_url(text),
             Self::Token => text
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_'),
             Self::PluginName if text.contains(',') => {
-                return Err(Mismatch::commas("a string with commas", self));
+                return Err(Mismatch::no_list("a string with commas", self));
             }
             Self::PluginName => !text.contains(|c: char| c.is_whitespace() || c.is_control()),
         };

@@ -97,26 +97,27 @@ pub(crate) fn merge(base: &mut Table, over: Table) {
 }
 
 /// Appends the list `over` to the one at `key`, without duplicates.
-pub(crate) fn append(base: &mut Table, key: String, over: Node) {
-    let Some(below) = base.get_mut(&key) else {
-        base.insert(key, over);
-        return;
-    };
-    if let (Body::Value(Value::Array(items)), Body::Value(Value::Array(more))) =
+pub(crate) fn append(base: &mut Table, key: &str, over: Node) {
+    let below = base.entry(key.into()).or_insert_with(|| Node {
+        place: over.place.clone(),
+        body: Body::Value(Value::Array(Vec::new())),
+    });
+    let (Body::Value(Value::Array(items)), Body::Value(Value::Array(more))) =
         (&mut below.body, over.body)
-    {
-        let known = items.len();
-        for item in more {
-            if !items.contains(&item) {
-                items.push(item);
-            }
+    else {
+        return; // Not reached: both were checked to be lists.
+    };
+    let known = items.len();
+    for item in more {
+        if !items.contains(&item) {
+            items.push(item);
         }
-        if known == 0 {
-            below.place = over.place;
-        } else if items.len() > known {
-            let sources = below.place.source.clone().and(over.place.source);
-            below.place = sources.into();
-        }
+    }
+    if known == 0 {
+        below.place = over.place;
+    } else if items.len() > known {
+        let sources = below.place.source.clone().and(over.place.source);
+        below.place = sources.into();
     }
 }
 

@@ -13,13 +13,13 @@ const PREFIX: &str = "framex_";
 /// A name with `FRAMEX_` in front is ours, but for those that Kubernetes makes
 /// up for a Service called `framex…`. A bare name is ours if it has a `__` and
 /// begins with one of our tables, or is one of our values at the top.
-pub(crate) fn path_of(name: &str) -> Option<(Vec<String>, bool)> {
+pub(crate) fn path_of(name: &str, text: &str) -> Option<(Vec<String>, bool)> {
     let lower = name.to_lowercase();
     let rest = lower.strip_prefix(PREFIX).filter(|rest| !rest.is_empty());
     // Lowercasing may change the length of what is not ASCII, never of a prefix.
     let spelled = &name[if rest.is_some() { PREFIX.len() } else { 0 }..];
     let ours = match rest {
-        Some(rest) => !is_from_kubernetes(rest),
+        Some(rest) => !is_from_kubernetes(rest, text),
         None => match lower.split_once("__") {
             Some((first, _)) => keys::is_top_table(first),
             None => keys::is_top_value(&lower),
@@ -41,12 +41,13 @@ fn segments(name: &str) -> Vec<String> {
 /// Kubernetes gives every pod variables for every Service of its namespace:
 /// for a Service `framex-edge`, `FRAMEX_EDGE_SERVICE_HOST`,
 /// `FRAMEX_EDGE_PORT_8080_TCP_ADDR` and others; for `framex`, `FRAMEX_PORT`.
-/// None has a `__`, and none is the name of a key.
-fn is_from_kubernetes(rest: &str) -> bool {
+/// None has a `__`. `FRAMEX_SERVER_PORT=9000` is a slip, not one of these: theirs
+/// is a URL.
+fn is_from_kubernetes(rest: &str, text: &str) -> bool {
     let rest = &format!("_{rest}");
     !rest.contains("__")
         && (rest.ends_with("_service_host")
-            || rest.ends_with("_port")
+            || rest.ends_with("_port") && text.contains("://")
             || rest.contains("_service_port")
             || ["_tcp", "_udp", "_sctp"].iter().any(|protocol| {
                 rest.contains("_port_")
@@ -61,7 +62,7 @@ fn is_from_kubernetes(rest: &str) -> bool {
 pub(crate) fn layers(variables: impl IntoIterator<Item = (String, String, Place)>) -> Vec<Table> {
     let mut ours: Vec<_> = variables
         .into_iter()
-        .filter_map(|(name, text, place)| Some((path_of(&name)?, text, place)))
+        .filter_map(|(name, text, place)| Some((path_of(&name, &text)?, text, place)))
         .collect();
     ours.sort_by_key(|((_, prefixed), ..)| *prefixed);
     ours.into_iter()
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
 
     fn path(name: &str) -> Option<String> {
-        path_of(name).map(|(path, _)| path.join("."))
+        path_of(name, "tcp://10.0.0.1:80").map(|(path, _)| path.join("."))
     }
 
     #[test]
