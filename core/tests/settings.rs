@@ -383,7 +383,7 @@ fn impossible_values_are_refused() {
         ("server.port = {}", "a table"),
         ("server.num_cpus = 0", "the number 0"),
         ("server.num_cpus = 1025", "the number 1025"),
-        ("server.host = 'localhost:80'", "another string"),
+        ("server.host = 'localhost:80'", "a string of another form"),
         ("server.host = ''", "an empty string"),
         ("server.use_nats = 1", "the number 1"),
         ("server.idle_timeout = 0", "the duration 0s"),
@@ -397,10 +397,10 @@ fn impossible_values_are_refused() {
         ("server.max_body_size = '1 TB'", "a string"),
         ("server.max_connections = 0", "the number 0"),
         ("nats.url = []", "an empty list"),
-        ("nats.url = 'http://x'", "another string"),
+        ("nats.url = 'http://x'", "a string of another form"),
         ("nats.token = 1234", "an integer"),
         ("nats.password = ''", "an empty string"),
-        ("nats.namespace = 'a.b'", "another string"),
+        ("nats.namespace = 'a.b'", "a string of another form"),
         ("log.format = 'xml'", "a string"),
         ("server = 3", "an integer"),
         ("plugins = 3", "an integer"),
@@ -462,6 +462,8 @@ fn reserved_names_are_not_unknown() {
 fn broken_files_are_named() {
     let problems = Case::new().config("[server]\nport = = 1\n").problems();
     assert!(problems[0].starts_with("config.toml:2:8: "), "{problems:?}");
+    let problems = Case::new().config("a = 0xhijk\nb = = 1\n").problems();
+    assert_eq!(problems.len(), 2, "one for each line: {problems:?}");
 
     Case::new()
         .file("config.toml", b"a = 1\n# \xff\n")

@@ -77,15 +77,20 @@ pub(crate) fn toml(
 ) -> Vec<Table> {
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        problems.extend(errors.iter().map(|error| {
+        let mut reported = 0;
+        for error in &errors {
             let (line, column) = position(text, error.span().map_or(0, |span| span.start));
-            Problem::Syntax {
-                file: name.into(),
-                line,
-                column,
-                reason: error.message().trim_end().replace('\n', ", "),
+            // The rest of a line with a mistake is hardly another one.
+            if line != reported {
+                problems.push(Problem::Syntax {
+                    file: name.into(),
+                    line,
+                    column,
+                    reason: error.message().trim_end().replace('\n', ", "),
+                });
             }
-        }));
+            reported = line;
+        }
         return Vec::new();
     }
     let mut tables = Vec::new();
@@ -167,8 +172,13 @@ fn json(value: &DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => Value::from(text.as_ref()),
         DeValue::Boolean(boolean) => Value::from(*boolean),
-        DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
-            .map_or_else(|_| Value::from(integer.to_string()), Value::from),
+        DeValue::Integer(integer) => {
+            let (digits, radix) = (integer.as_str(), integer.radix());
+            let signed = i64::from_str_radix(digits, radix).map(Value::from);
+            signed
+                .or_else(|_| u64::from_str_radix(digits, radix).map(Value::from))
+                .unwrap_or_else(|_| Value::from(integer.to_string()))
+        }
         DeValue::Float(float) => float
             .as_str()
             .parse::<f64>()

@@ -219,7 +219,7 @@ impl Text {
         };
         match ok {
             true => Ok(()),
-            false => Err(Mismatch::new("another string", self)),
+            false => Err(Mismatch::new("a string of another form", self)),
         }
     }
 
