@@ -71,7 +71,9 @@ impl Body for EdgeBody {
                 *sent += 1;
                 bytes
             }
-            Kind::Events(events) => return events.poll_bytes(cx).map(|b| b.map(|b| Ok(Frame::data(b)))),
+            Kind::Events(events) => {
+                return events.poll_bytes(cx).map(|b| b.map(|b| Ok(Frame::data(b))));
+            }
         };
         Poll::Ready(bytes.filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b))))
     }
@@ -89,7 +91,9 @@ impl Body for EdgeBody {
         match &self.0 {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Around(parts, _) => SizeHint::with_exact(parts.iter().map(|p| p.len() as u64).sum()),
+            Kind::Around(parts, _) => {
+                SizeHint::with_exact(parts.iter().map(|p| p.len() as u64).sum())
+            }
             Kind::Events(_) => SizeHint::default(),
         }
     }
@@ -121,7 +125,10 @@ where
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     loop {
-        let Some(frame) = within(pause, body.frame()).await.ok_or(ReadError::TooSlow)? else {
+        let Some(frame) = within(pause, body.frame())
+            .await
+            .ok_or(ReadError::TooSlow)?
+        else {
             break;
         };
         let frame = frame.map_err(|error| {
@@ -133,7 +140,9 @@ where
                 ReadError::Broken(error)
             }
         })?;
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         if first.len() + all.len() + data.len() > limit {
             return Err(ReadError::TooLarge);
         }

@@ -96,9 +96,16 @@ mod tests {
     async fn small_and_large_results_read_alike() {
         for size in [1, SPLICE_FROM * 3] {
             let data = format!("\"{}\"", "x".repeat(size));
-            let body = success(data.clone().into()).collect().await.unwrap().to_bytes();
+            let body = success(data.clone().into())
+                .collect()
+                .await
+                .unwrap()
+                .to_bytes();
             let value: Value = serde_json::from_slice(&body).unwrap();
-            assert_eq!((value["status"].as_u64(), value["message"].as_str()), (Some(200), Some("success")));
+            assert_eq!(
+                (value["status"].as_u64(), value["message"].as_str()),
+                (Some(200), Some("success"))
+            );
             assert_eq!(value["data"].as_str().unwrap().len(), size);
             let keys: Vec<_> = value.as_object().unwrap().keys().collect();
             assert_eq!(keys.len(), 4);

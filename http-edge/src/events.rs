@@ -36,7 +36,8 @@ impl Format {
             value.to_str().is_ok_and(|text| {
                 text.split(',').any(|part| {
                     let kind = part.split(';').next().unwrap_or_default().trim();
-                    kind.eq_ignore_ascii_case("application/x-ndjson") || kind.eq_ignore_ascii_case("application/ndjson")
+                    kind.eq_ignore_ascii_case("application/x-ndjson")
+                        || kind.eq_ignore_ascii_case("application/ndjson")
                 })
             })
         });
@@ -115,11 +116,22 @@ impl Format {
 struct Spaced;
 
 impl serde_json::ser::Formatter for Spaced {
-    fn begin_object_key<W: ?Sized + std::io::Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
+    fn begin_object_key<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
+        if first {
+            Ok(())
+        } else {
+            writer.write_all(b", ")
+        }
     }
 
-    fn begin_object_value<W: ?Sized + std::io::Write>(&mut self, writer: &mut W) -> std::io::Result<()> {
+    fn begin_object_value<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+    ) -> std::io::Result<()> {
         writer.write_all(b": ")
     }
 }
@@ -217,7 +229,9 @@ impl EventBody {
             return Poll::Ready(None);
         }
         let heartbeat = self.heartbeat;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(heartbeat)));
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(heartbeat)));
         std::task::ready!(timer.as_mut().poll(cx));
         self.timer = None;
         let mut beat = Vec::new();
@@ -244,10 +258,22 @@ mod tests {
 
     #[test]
     fn events_have_framex_bytes() {
-        assert_eq!(sse(&Event::text("T")), "event: message_chunk\ndata: {\"content\": \"T\"}\n\n");
-        assert_eq!(sse(&Event::text("")), "event: message_chunk\ndata: {\"content\": \"\"}\n\n");
-        assert_eq!(sse(&Event::text("a\nb\"")), "event: message_chunk\ndata: {\"content\": \"a\\nb\\\"\"}\n\n");
-        assert_eq!(sse(&Event::json(&[1]).unwrap().named("x")), "event: x\ndata: [1]\n\n");
+        assert_eq!(
+            sse(&Event::text("T")),
+            "event: message_chunk\ndata: {\"content\": \"T\"}\n\n"
+        );
+        assert_eq!(
+            sse(&Event::text("")),
+            "event: message_chunk\ndata: {\"content\": \"\"}\n\n"
+        );
+        assert_eq!(
+            sse(&Event::text("a\nb\"")),
+            "event: message_chunk\ndata: {\"content\": \"a\\nb\\\"\"}\n\n"
+        );
+        assert_eq!(
+            sse(&Event::json(&[1]).unwrap().named("x")),
+            "event: x\ndata: [1]\n\n"
+        );
         let mut out = Vec::new();
         Format::Sse.push_finish(&mut out);
         assert_eq!(out, b"event: finish\ndata: {}\n\n");
@@ -268,10 +294,16 @@ mod tests {
     fn lines_on_request() {
         let mut headers = HeaderMap::new();
         assert_eq!(Format::asked(&headers), Format::Sse);
-        headers.insert(ACCEPT, HeaderValue::from_static("text/html, application/x-ndjson;q=0.9"));
+        headers.insert(
+            ACCEPT,
+            HeaderValue::from_static("text/html, application/x-ndjson;q=0.9"),
+        );
         assert_eq!(Format::asked(&headers), Format::Ndjson);
         let mut out = Vec::new();
         Format::Ndjson.push_event(&mut out, &Event::text("T"));
-        assert_eq!(out, b"{\"event\": \"message_chunk\", \"data\": {\"content\": \"T\"}}\n");
+        assert_eq!(
+            out,
+            b"{\"event\": \"message_chunk\", \"data\": {\"content\": \"T\"}}\n"
+        );
     }
 }

@@ -49,7 +49,12 @@ pub(crate) fn stream_answer(error: &Error, id: &RequestId, format: Format) -> Re
     bare(error, id, format.content_type(), body.into())
 }
 
-fn bare(error: &Error, id: &RequestId, content_type: HeaderValue, body: Bytes) -> Response<EdgeBody> {
+fn bare(
+    error: &Error,
+    id: &RequestId,
+    content_type: HeaderValue,
+    body: Bytes,
+) -> Response<EdgeBody> {
     let mut response = Response::new(EdgeBody::full(body));
     *response.status_mut() = error.status();
     let headers = response.headers_mut();
@@ -77,7 +82,8 @@ pub(crate) struct EventFailure<'a> {
 
 /// 405 with the methods that the path has.
 pub(crate) fn method_not_allowed(allow: &HeaderValue) -> Error {
-    Error::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed").with_header(ALLOW, allow.clone())
+    Error::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
+        .with_header(ALLOW, allow.clone())
 }
 
 /// 404, with a hint where a slash too many is all that is wrong.
