@@ -1,5 +1,11 @@
 //! Ship service capabilities in parallel: plugins, one bus, one HTTP surface.
 
+mod app;
+mod start;
+pub mod testing;
+
+pub use app::{App, AppBuilder, Listening};
+pub use framex_bus as bus;
 pub use framex_core::args;
 pub use framex_core::context::{Context, Principal, RequestId, TraceContext};
 pub use framex_core::error::{BoxError, CallError, Error, Result};
@@ -7,13 +13,21 @@ pub use framex_core::event::{Event, EventStream};
 pub use framex_core::plugin::{Plugin, PluginDefinition};
 pub use framex_core::reply::{RawJson, Reply, Response};
 pub use framex_core::{descriptor, id, problem, route, settings};
+pub use framex_http_edge as edge;
 pub use framex_macros::{on_register, on_request, remote};
+pub use start::{Definitions, MissingApi, StartError};
 
 /// Everything that a plugin's module needs.
 pub mod prelude {
     pub use bytes::Bytes;
     pub use chrono::{DateTime, NaiveDate, Utc};
-    pub use framex_core::args;
+    mod app;
+mod start;
+pub mod testing;
+
+pub use app::{App, AppBuilder, Listening};
+pub use framex_bus as bus;
+pub use framex_core::args;
     pub use framex_core::args::Upload;
     pub use framex_core::context::{Context, Principal};
     pub use framex_core::error::{Error, Result};

@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The plugins that come with FrameX.
+
+pub mod echo;
