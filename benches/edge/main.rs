@@ -141,6 +141,7 @@ fn bench(mut options: Options) {
     for mut scenario in scenario::all().into_iter().filter(|s| wanted(s.name)) {
         if !options.compare.is_empty() {
             scenario.servers.clone_from(&options.compare);
+            scenario.baselines = 1;
             scenario.bounds.clear();
         }
         let results = rounds::run(&scenario, &turn);

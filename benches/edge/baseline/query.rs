@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr2};
+
 use super::envelope::Failure;
 
 /// The value of the one parameter called `name`.
@@ -12,15 +14,26 @@ use super::envelope::Failure;
 /// are not UTF-8.
 pub(crate) fn single<'q>(query: Option<&'q str>, name: &str) -> Result<Cow<'q, str>, Failure> {
     let mut found = None;
-    for pair in query.unwrap_or("").split('&') {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let key = decode(key).ok_or_else(|| malformed(name))?;
-        if key == name && found.replace(value).is_some() {
+    let mut rest = query.unwrap_or("");
+    loop {
+        let end = memchr(b'&', rest.as_bytes()).unwrap_or(rest.len());
+        let pair = &rest[..end];
+        let middle = memchr(b'=', pair.as_bytes()).unwrap_or(end);
+        let key = decode(&pair[..middle]).ok_or_else(|| malformed(name))?;
+        if key == name
+            && found
+                .replace(pair.get(middle + 1..).unwrap_or(""))
+                .is_some()
+        {
             return Err(Failure::detail(
                 "repeated",
                 &["query", name],
                 "Field given more than once",
             ));
+        }
+        match rest.get(end + 1..) {
+            Some(more) => rest = more,
+            None => break,
         }
     }
     let value =
@@ -38,11 +51,12 @@ fn malformed(name: &str) -> Failure {
 
 /// Most values need no decoding, and are lent as they are.
 fn decode(text: &str) -> Option<Cow<'_, str>> {
-    if !text.bytes().any(|byte| byte == b'%' || byte == b'+') {
+    let Some(plain) = memchr2(b'%', b'+', text.as_bytes()) else {
         return Some(Cow::Borrowed(text));
-    }
+    };
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
+    bytes.extend_from_slice(&text.as_bytes()[..plain]);
+    let mut rest = text[plain..].bytes();
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
             b'+' => b' ',
