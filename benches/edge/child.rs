@@ -1,12 +1,17 @@
 //! Server processes: started, found by the address they print, killed when dropped.
 
 use std::env;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::process::{self, Child, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use crate::spec::Spec;
+
+/// A server that has not told its address by then never will.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server in a process of its own, gone when this is dropped.
 pub(crate) struct Server {
@@ -69,19 +74,24 @@ impl Server {
         let process = Process(command.spawn().expect("the program was just built"));
         drop(command); // and with it our writing end, so that an early exit is seen as the end
 
-        let mut output = BufReader::new(output);
-        let mut said = String::new();
-        loop {
-            let start = said.len();
-            if output.read_line(&mut said).expect("text") == 0 {
-                return Err(last_line(&said));
+        // Read to the end, or a server that logs would one day wait for us.
+        let (found, address) = mpsc::channel();
+        thread::spawn(move || {
+            let mut last = "it ended without a word".to_owned();
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if let Some(address) = edge_address(&line) {
+                    // Nobody asks for a second one.
+                    let _ = found.send(Ok(address));
+                }
+                if !line.trim().is_empty() {
+                    last = line;
+                }
             }
-            if let Some(address) = edge_address(&said[start..]) {
-                // Goes on reading, or a server that logs would one day wait for us.
-                thread::spawn(move || io::copy(&mut output, &mut io::sink()));
-                return Ok(Self { process, address });
-            }
-        }
+            let _ = found.send(Err(last));
+        });
+        let silent = |_| Err(format!("it told no address for {PATIENCE:?}"));
+        let address = address.recv_timeout(PATIENCE).unwrap_or_else(silent)?;
+        Ok(Self { process, address })
     }
 }
 
@@ -106,11 +116,6 @@ fn edge_address(line: &str) -> Option<SocketAddr> {
         .find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'))
         .unwrap_or(rest.len());
     rest[..end].trim_end_matches(['.', ':']).parse().ok()
-}
-
-fn last_line(said: &str) -> String {
-    let line = said.lines().rfind(|line| !line.trim().is_empty());
-    line.unwrap_or("it ended without a word").to_owned()
 }
 
 /// In the child: tells the parent where to connect.

@@ -11,6 +11,7 @@ pub(crate) mod query;
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -46,6 +47,27 @@ pub(crate) fn serve(spec: &Spec) {
     });
 }
 
+/// Two types with the same methods.
+macro_rules! set_knobs {
+    ($builder:expr, $spec:expr) => {{
+        let http1 = &mut $builder;
+        if let Some(seconds) = $spec.header_timeout {
+            http1
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(seconds));
+        }
+        if let Some(writev) = $spec.writev {
+            http1.writev(writev);
+        }
+        if let Some(size) = $spec.max_buf {
+            http1.max_buf_size(size);
+        }
+        if let Some(flush) = $spec.pipeline_flush {
+            http1.pipeline_flush(flush);
+        }
+    }};
+}
+
 /// One connection, by the builder and the settings under test.
 async fn connection(stream: TcpStream, spec: Spec) {
     let io = TokioIo::new(stream);
@@ -55,31 +77,13 @@ async fn connection(stream: TcpStream, spec: Spec) {
     // A client that goes away is an error here, and no business of the bench.
     if spec.auto {
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        let mut http1 = builder.http1();
-        if let Some(seconds) = spec.header_timeout {
-            http1
-                .timer(TokioTimer::new())
-                .header_read_timeout(std::time::Duration::from_secs(seconds));
-        }
+        set_knobs!(builder.http1(), spec);
         let _ = builder.serve_connection(io, service).await;
-        return;
+    } else {
+        let mut builder = http1::Builder::new();
+        set_knobs!(builder, spec);
+        let _ = builder.serve_connection(io, service).await;
     }
-    let mut builder = http1::Builder::new();
-    if let Some(seconds) = spec.header_timeout {
-        builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(std::time::Duration::from_secs(seconds));
-    }
-    if let Some(writev) = spec.writev {
-        builder.writev(writev);
-    }
-    if let Some(max_buf) = spec.max_buf {
-        builder.max_buf_size(max_buf);
-    }
-    if let Some(flush) = spec.pipeline_flush {
-        builder.pipeline_flush(flush);
-    }
-    let _ = builder.serve_connection(io, service).await;
 }
 
 async fn answer(request: Request<Incoming>, constant: bool) -> Result<Response<Reply>, Infallible> {
