@@ -36,6 +36,8 @@ pub(crate) struct Spec {
     pub(crate) accept: Accept,
     /// Seconds; with it, hyper gets a timer.
     pub(crate) header_timeout: Option<u64>,
+    /// Seconds; the same end with a timer that is rarely set.
+    pub(crate) idle_timeout: Option<u64>,
     /// `hyper_util`'s builder that detects HTTP/2, instead of plain HTTP/1.
     pub(crate) auto: bool,
     pub(crate) writev: Option<bool>,
@@ -69,6 +71,7 @@ impl Spec {
             threads: None,
             accept: Accept::Reuseport,
             header_timeout: None,
+            idle_timeout: None,
             auto: false,
             writev: None,
             max_buf: None,
@@ -86,6 +89,7 @@ impl Spec {
                 "threads" => spec.threads = Some(number(value)?),
                 "accept" => spec.accept = accept(value)?,
                 "header_timeout" => spec.header_timeout = Some(number(value)?),
+                "idle_timeout" => spec.idle_timeout = Some(number(value)?),
                 "auto" => spec.auto = switch(value)?,
                 "writev" => spec.writev = Some(switch(value)?),
                 "max_buf" => spec.max_buf = Some(number(value)?),

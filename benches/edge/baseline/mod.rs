@@ -11,6 +11,11 @@ pub(crate) mod query;
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +29,7 @@ use hyper_util::server::conn::auto;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
 
 use self::body::{Reply, collect_json};
 use self::envelope::Failure;
@@ -72,7 +78,12 @@ macro_rules! set_knobs {
 async fn connection(stream: TcpStream, spec: Spec) {
     let io = TokioIo::new(stream);
     let constant = spec.constant_chunks;
-    let service = service_fn(move |request| answer(request, constant));
+    let requests = Arc::new(AtomicU64::new(0));
+    let counted = requests.clone();
+    let service = service_fn(move |request| {
+        counted.fetch_add(1, Relaxed);
+        answer(request, constant)
+    });
 
     // A client that goes away is an error here, and no business of the bench.
     if spec.auto {
@@ -82,8 +93,37 @@ async fn connection(stream: TcpStream, spec: Spec) {
     } else {
         let mut builder = http1::Builder::new();
         set_knobs!(builder, spec);
-        let _ = builder.serve_connection(io, service).await;
+        let connection = builder.serve_connection(io, service);
+        match spec.idle_timeout {
+            Some(seconds) => unless_idle(connection, Duration::from_secs(seconds), &requests).await,
+            None => drop(connection.await),
+        }
     }
+}
+
+/// Drives a connection, and drops it when between one and two `limit`s passed without a request.
+///
+/// About what hyper's `header_read_timeout` does, with a timer that is set once in a `limit`
+/// instead of once in a request.
+async fn unless_idle(connection: impl Future, limit: Duration, requests: &AtomicU64) {
+    let mut connection = pin!(connection);
+    let mut timer = pin!(sleep(limit));
+    let mut seen = 0;
+    poll_fn(|cx| {
+        if connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            let now = requests.load(Relaxed);
+            if now == seen {
+                return Poll::Ready(());
+            }
+            seen = now;
+            timer.as_mut().reset(Instant::now() + limit);
+        }
+        Poll::Pending
+    })
+    .await;
 }
 
 async fn answer(request: Request<Incoming>, constant: bool) -> Result<Response<Reply>, Infallible> {
@@ -192,7 +232,6 @@ fn request_id() -> HeaderValue {
 }
 
 fn thread_number() -> u64 {
-    use std::sync::atomic::{AtomicU64, Ordering};
     static THREADS: AtomicU64 = AtomicU64::new(0);
-    THREADS.fetch_add(1, Ordering::Relaxed)
+    THREADS.fetch_add(1, Relaxed)
 }
