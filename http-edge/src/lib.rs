@@ -1,3 +1,4 @@
 //! Placeholder.
 
 pub mod docs;
+pub mod openapi;
