@@ -1,5 +1,11 @@
 //! Ship service capabilities in parallel: plugins, one bus, one HTTP surface.
 
+mod app;
+mod start;
+pub mod testing;
+
+pub use app::{App, AppBuilder, Listening};
+pub use framex_bus as bus;
 pub use framex_core::args;
 pub use framex_core::context::{Context, Principal, RequestId, TraceContext};
 pub use framex_core::error::{BoxError, CallError, Error, Result};
@@ -7,7 +13,9 @@ pub use framex_core::event::{Event, EventStream};
 pub use framex_core::plugin::{Plugin, PluginDefinition};
 pub use framex_core::reply::{RawJson, Reply, Response};
 pub use framex_core::{descriptor, id, problem, route, settings};
+pub use framex_http_edge as edge;
 pub use framex_macros::{on_register, on_request, remote};
+pub use start::{Definitions, MissingApi, StartError};
 
 /// Everything that a plugin's module needs.
 pub mod prelude {
@@ -28,7 +36,7 @@ pub mod prelude {
     pub use uuid::Uuid;
 }
 
-/// What the code written by the macros names.
+/// What the macros' output refers to.
 #[doc(hidden)]
 pub mod __private {
     pub use framex_core::expand::*;

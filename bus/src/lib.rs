@@ -1,1 +1,73 @@
-//! Placeholder.
+//! Calls and streams between plugins.
+//!
+//! A [`Bus`] knows who is there ([`Catalog`]) and brings a call to one of them.
+//! [`LocalBus`] is the bus of one process: a call is a function call, bounded by
+//! a deadline and the plugin's limits, that may fail without taking anybody
+//! along. A transport to other processes is another `Bus` that holds a
+//! `LocalBus` for what its own process serves.
+//!
+//! # Delivery
+//!
+//! At most once. A call that timed out was stopped at its next `.await`; what it
+//! had done by then stays done.
+//!
+//! # Not here
+//!
+//! HTTP. This crate moves arguments and replies; `framex-http-edge` gives them
+//! statuses and envelopes.
+
+mod call;
+mod catalog;
+mod local;
+
+use std::sync::Arc;
+
+use framex_core::context::{Caller, Request};
+use framex_core::error::CallError;
+use tokio::sync::watch;
+
+pub use call::Call;
+pub use catalog::{Api, Catalog, PluginEntry};
+pub use local::{LocalBus, ServeError};
+
+/// Brings calls to whoever serves them.
+pub trait Bus: Caller + Send + Sync + 'static {
+    /// Everything that can be called now.
+    fn catalog(&self) -> Arc<Catalog>;
+
+    /// Counts the catalog's changes; wakes whoever waits for the next one.
+    fn changes(&self) -> watch::Receiver<u64>;
+
+    /// Starts a call to `api`, an entry of this bus' catalog.
+    ///
+    /// The reply comes at the earlier of `request`'s deadline and the API's own
+    /// timeout at the latest. A stream is bounded in time if the API or the
+    /// request says so; else only its first event has to come in time.
+    ///
+    /// # Errors
+    ///
+    /// The future gives [`CallError::NoResponders`], [`CallError::Overloaded`]
+    /// and [`CallError::Stopping`] at once and without running anything;
+    /// [`CallError::TimedOut`] at the deadline; [`CallError::Panicked`] and
+    /// [`CallError::Handler`] when the handler fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future, or the stream it gave, stops the handler.
+    fn call(&self, api: &Arc<Api>, request: Request) -> Call;
+
+    /// Resolves `target`, an API id, a path or a method and a path, and calls it.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Unknown`] and [`CallError::Ambiguous`], and as [`Bus::call`].
+    fn call_target(&self, target: &str, request: Request) -> Call {
+        match self.catalog().resolve(target) {
+            Ok(api) => self.call(&api, request),
+            Err(error) => Call::failed(error),
+        }
+    }
+}
+
+/// The outcome of one call.
+type Outcome = Result<framex_core::reply::Reply, CallError>;

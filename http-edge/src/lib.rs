@@ -1,1 +1,33 @@
-//! Placeholder.
+//! The HTTP edge: REST and streaming calls become calls on a bus.
+//!
+//! - [`Edge`] answers one request: it finds the route, checks the key, hands the
+//!   request's parts to the bus as named arguments and wraps the reply;
+//! - [`server`] brings requests to it: sockets, threads, limits, a bounded stop;
+//! - [`dashboard`] answers the operator on a thread of its own.
+//!
+//! An `Edge` is also a `tower::Service`, to be mounted inside another server.
+//!
+//! # Not here
+//!
+//! Transports between processes: the edge knows a [`framex_bus::Bus`], whichever
+//! it is.
+
+mod auth;
+mod body;
+pub mod dashboard;
+pub mod docs;
+mod edge;
+mod envelope;
+mod events;
+mod intake;
+pub mod openapi;
+mod problem;
+mod routes;
+pub mod server;
+mod service;
+mod status;
+
+pub use auth::{AuthError, Rules};
+pub use body::{BodyError, EdgeBody};
+pub use edge::{Edge, EdgeError, Options};
+pub use status::Status;

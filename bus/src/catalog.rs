@@ -1,0 +1,189 @@
+//! The catalog: every API that can be called now.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use framex_core::descriptor::{ApiDescriptor, PluginMetadata};
+use framex_core::error::CallError;
+use framex_core::id::ApiId;
+use framex_core::route::Route;
+use serde::Serialize;
+
+use crate::local::LocalApi;
+
+/// One API of the catalog.
+pub struct Api {
+    /// What it is.
+    pub descriptor: Arc<ApiDescriptor>,
+    /// Whose it is.
+    pub plugin: Arc<PluginMetadata>,
+    /// How many processes serve it.
+    pub instances: usize,
+    /// The handler, where this process serves it itself.
+    pub(crate) local: Option<Arc<LocalApi>>,
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Api({})", self.descriptor.id)
+    }
+}
+
+/// A plugin of the catalog with its APIs' ids.
+#[derive(Debug, Serialize)]
+pub struct PluginEntry<'a> {
+    /// What it says about itself.
+    #[serde(flatten)]
+    pub metadata: &'a PluginMetadata,
+    /// Its APIs.
+    pub apis: Vec<&'a ApiId>,
+}
+
+/// Everything that can be called, as of one moment.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    apis: BTreeMap<ApiId, Arc<Api>>,
+    by_path: HashMap<String, Vec<Arc<Api>>>,
+}
+
+impl Catalog {
+    pub(crate) fn new(apis: impl IntoIterator<Item = Arc<Api>>) -> Self {
+        let mut catalog = Self::default();
+        for api in apis {
+            let mut paths: Vec<&str> = api
+                .descriptor
+                .routes
+                .iter()
+                .map(|r| r.path.as_str())
+                .collect();
+            paths.dedup();
+            for path in paths {
+                catalog
+                    .by_path
+                    .entry(path.to_owned())
+                    .or_default()
+                    .push(Arc::clone(&api));
+            }
+            catalog.apis.insert(api.descriptor.id.clone(), api);
+        }
+        catalog
+    }
+
+    /// A catalog of what is described, each API served by one instance elsewhere.
+    ///
+    /// For what needs a catalog but no bus (documents, checks), and for
+    /// transports that learn of APIs through descriptors. A later API replaces
+    /// an earlier one of the same id.
+    #[must_use]
+    pub fn from_descriptors(
+        described: impl IntoIterator<Item = (PluginMetadata, ApiDescriptor)>,
+    ) -> Self {
+        let apis: BTreeMap<ApiId, Arc<Api>> = described
+            .into_iter()
+            .map(|(plugin, descriptor)| {
+                let api = Api {
+                    plugin: Arc::new(plugin),
+                    descriptor: Arc::new(descriptor),
+                    instances: 1,
+                    local: None,
+                };
+                (api.descriptor.id.clone(), Arc::new(api))
+            })
+            .collect();
+        Self::new(apis.into_values())
+    }
+
+    /// Every API, by id.
+    pub fn apis(&self) -> impl Iterator<Item = &Arc<Api>> {
+        self.apis.values()
+    }
+
+    /// The API called `id`.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&Arc<Api>> {
+        let id = ApiId::parse(id).ok()?;
+        self.apis.get(&id)
+    }
+
+    /// Every plugin, by name.
+    #[must_use]
+    pub fn plugins(&self) -> Vec<PluginEntry<'_>> {
+        let mut plugins: BTreeMap<&str, PluginEntry<'_>> = BTreeMap::new();
+        for api in self.apis.values() {
+            plugins
+                .entry(&api.plugin.name)
+                .or_insert_with(|| PluginEntry {
+                    metadata: &api.plugin,
+                    apis: Vec::new(),
+                })
+                .apis
+                .push(&api.descriptor.id);
+        }
+        plugins.into_values().collect()
+    }
+
+    /// The API that `target` means: an id, a path template (`/api/v1/echo`), or a
+    /// method and a path template (`GET /api/v1/echo`).
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Unknown`]; [`CallError::Ambiguous`] for a path with several APIs.
+    pub fn resolve(&self, target: &str) -> Result<Arc<Api>, CallError> {
+        let unknown = || CallError::Unknown {
+            target: target.to_owned(),
+        };
+        let (method, path) = match target.split_once(' ') {
+            Some((method, path)) => (Some(method), path),
+            None => (None, target),
+        };
+        if !path.starts_with('/') {
+            return self.get(target).cloned().ok_or_else(unknown);
+        }
+        let at_path = self.by_path.get(path).map_or(&[][..], Vec::as_slice);
+        let route = |route: &Route| {
+            route.path == path
+                && method.is_none_or(|m| route.method.as_str().eq_ignore_ascii_case(m))
+        };
+        let mut found = at_path
+            .iter()
+            .filter(|api| api.descriptor.routes.iter().any(route));
+        match (found.next(), found.next()) {
+            (Some(api), None) => Ok(Arc::clone(api)),
+            (None, _) => Err(unknown()),
+            (Some(_), Some(_)) => Err(CallError::Ambiguous {
+                target: target.to_owned(),
+                candidates: at_path
+                    .iter()
+                    .flat_map(|api| &api.descriptor.routes)
+                    .map(|route| format!("`{route}`"))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use framex_core::descriptor::ApiKind;
+
+    use super::*;
+
+    #[test]
+    fn a_catalog_is_made_of_descriptors() {
+        let describe = |summary: &str| {
+            let id = ApiId::parse("a.B.c").unwrap();
+            let mut descriptor = ApiDescriptor::new(id, ApiKind::Http);
+            descriptor.summary = summary.into();
+            descriptor.routes.push(Route {
+                method: "GET".parse().unwrap(),
+                path: "/c".into(),
+            });
+            (PluginMetadata::default(), descriptor)
+        };
+        let catalog = Catalog::from_descriptors([describe("old"), describe("new")]);
+        let api = catalog.resolve("/c").unwrap();
+        assert_eq!((api.instances, &*api.descriptor.summary), (1, "new"));
+    }
+}

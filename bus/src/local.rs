@@ -1,0 +1,387 @@
+//! The bus of one process.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use framex_core::context::{Caller, Context, MAX_HOPS, Request, Scope};
+use framex_core::descriptor::ApiDescriptor;
+use framex_core::error::CallError;
+use framex_core::plugin::{Handler, PluginInstance};
+use framex_core::reply::Reply;
+use framex_core::watch::{self, ApiNumber};
+use futures_core::future::BoxFuture;
+use tokio::sync::{Notify, watch as channel};
+
+use crate::Bus;
+use crate::call::{Call, LocalCall, TimeLimit, panicked};
+use crate::catalog::{Api, Catalog};
+
+/// Calls plugins of this process.
+pub struct LocalBus {
+    me: Weak<Self>,
+    default_timeout: Duration,
+    catalog: ArcSwap<Catalog>,
+    changes: channel::Sender<u64>,
+    load: Arc<Load>,
+    writing: Mutex<()>,
+}
+
+/// What runs in this process, all plugins together.
+#[derive(Default)]
+struct Load {
+    stopping: AtomicBool,
+    ongoing: AtomicUsize,
+    idle: Notify,
+}
+
+/// Why a plugin cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The name is taken.
+    #[error("plugin `{plugin}` is loaded twice")]
+    LoadedTwice {
+        /// Its name.
+        plugin: String,
+    },
+    /// An id is taken.
+    #[error("plugins `{first}` and `{second}` both provide the API `{id}`")]
+    SameId {
+        /// The id.
+        id: String,
+        /// Who was there.
+        first: String,
+        /// Who came.
+        second: String,
+    },
+    /// A route is taken.
+    #[error(
+        "`{first}` and `{second}` both claim the route `{route}`; give one of them another path"
+    )]
+    SameRoute {
+        /// The method and the path.
+        route: String,
+        /// The API that was there.
+        first: String,
+        /// The API that came.
+        second: String,
+    },
+}
+
+/// An API that this process serves.
+pub(crate) struct LocalApi {
+    pub(crate) descriptor: &'static ApiDescriptor,
+    pub(crate) number: ApiNumber,
+    handler: Arc<dyn Handler>,
+    scope: Arc<Scope>,
+    limit: Limit,
+    plugin_limit: Option<Arc<Limit>>,
+    load: Arc<Load>,
+}
+
+/// How many calls may run at once, and how many do.
+struct Limit {
+    most: usize,
+    running: AtomicUsize,
+}
+
+impl Limit {
+    fn new(most: Option<usize>) -> Self {
+        Self {
+            most: most.unwrap_or(usize::MAX),
+            running: AtomicUsize::new(0),
+        }
+    }
+
+    fn enter(&self) -> bool {
+        if self.most == usize::MAX {
+            return true;
+        }
+        let entered = self.running.fetch_add(1, Ordering::Relaxed) < self.most;
+        if !entered {
+            self.running.fetch_sub(1, Ordering::Relaxed);
+        }
+        entered
+    }
+
+    fn leave(&self) {
+        if self.most != usize::MAX {
+            self.running.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The right to run one call; gives its place back when it goes.
+pub(crate) struct Permit(Arc<LocalApi>);
+
+impl Permit {
+    fn take(api: &Arc<LocalApi>) -> Option<Self> {
+        if !api.limit.enter() {
+            return None;
+        }
+        if let Some(plugin) = &api.plugin_limit
+            && !plugin.enter()
+        {
+            api.limit.leave();
+            return None;
+        }
+        api.load.ongoing.fetch_add(1, Ordering::AcqRel);
+        Some(Self(Arc::clone(api)))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let api = &self.0;
+        api.limit.leave();
+        if let Some(plugin) = &api.plugin_limit {
+            plugin.leave();
+        }
+        let was = api.load.ongoing.fetch_sub(1, Ordering::AcqRel);
+        if was == 1 && api.load.stopping.load(Ordering::Acquire) {
+            api.load.idle.notify_waiters();
+        }
+    }
+}
+
+impl LocalBus {
+    /// An empty bus. Calls of APIs without a timeout of their own get `default_timeout`.
+    #[must_use]
+    pub fn new(default_timeout: Duration) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            default_timeout,
+            catalog: ArcSwap::from_pointee(Catalog::default()),
+            changes: channel::Sender::new(0),
+            load: Arc::default(),
+            writing: Mutex::new(()),
+        })
+    }
+
+    /// Makes the APIs of `plugin` callable, and gives the plugin's own place on the bus.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`] if its name, an id or a route is taken; then nothing changes.
+    pub fn serve(&self, plugin: &PluginInstance) -> Result<Arc<Scope>, ServeError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let catalog = self.catalog.load();
+        let metadata = plugin.metadata();
+        if catalog.apis().any(|api| api.plugin.name == metadata.name) {
+            return Err(ServeError::LoadedTwice {
+                plugin: metadata.name.clone(),
+            });
+        }
+        let mut routes: BTreeMap<String, String> = BTreeMap::new();
+        let mut ids: BTreeMap<String, String> = BTreeMap::new();
+        for api in catalog.apis() {
+            claim(&api.descriptor, &api.plugin.name, &mut ids, &mut routes)?;
+        }
+        for (descriptor, _) in plugin.apis() {
+            claim(descriptor, &metadata.name, &mut ids, &mut routes)?;
+        }
+
+        let me: Weak<dyn Caller> = Weak::clone(&self.me) as _;
+        let scope = Arc::new(Scope::new(metadata, me));
+        let shared = Arc::new(metadata.clone());
+        let plugin_limit = metadata
+            .max_ongoing_requests
+            .map(|most| Arc::new(Limit::new(Some(most))));
+        let added = plugin.apis().iter().map(|(descriptor, handler)| {
+            Arc::new(Api {
+                descriptor: Arc::new((*descriptor).clone()),
+                plugin: Arc::clone(&shared),
+                instances: 1,
+                local: Some(Arc::new(LocalApi {
+                    descriptor,
+                    number: watch::register(&descriptor.id),
+                    handler: Arc::clone(handler),
+                    scope: Arc::clone(&scope),
+                    limit: Limit::new(descriptor.max_ongoing_requests),
+                    plugin_limit: plugin_limit.clone(),
+                    load: Arc::clone(&self.load),
+                })),
+            })
+        });
+        let all = catalog.apis().cloned().chain(added);
+        self.publish(Catalog::new(all));
+        Ok(scope)
+    }
+
+    /// Takes the APIs of `plugin` out of the catalog. Calls that run go on.
+    pub fn withdraw(&self, plugin: &str) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let catalog = self.catalog.load();
+        let rest = catalog
+            .apis()
+            .filter(|api| api.plugin.name != plugin)
+            .cloned();
+        self.publish(Catalog::new(rest));
+    }
+
+    /// Refuses new calls and waits up to `grace` for those that run.
+    ///
+    /// Gives the number of calls that still run.
+    pub async fn drain(&self, grace: Duration) -> usize {
+        self.load.stopping.store(true, Ordering::Release);
+        let idle = async {
+            loop {
+                let notified = self.load.idle.notified();
+                if self.ongoing() == 0 {
+                    break;
+                }
+                notified.await;
+            }
+        };
+        // A timeout is an answer too: the number says so.
+        let _ = tokio::time::timeout(grace, idle).await;
+        self.ongoing()
+    }
+
+    /// How many calls run now.
+    #[must_use]
+    pub fn ongoing(&self) -> usize {
+        self.load.ongoing.load(Ordering::Acquire)
+    }
+
+    fn publish(&self, catalog: Catalog) {
+        self.catalog.store(Arc::new(catalog));
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn start(&self, api: &Arc<LocalApi>, request: Request) -> Result<LocalCall, CallError> {
+        let id = || api.descriptor.id.clone();
+        let Request { args, mut meta } = request;
+        if meta.hops > MAX_HOPS {
+            return Err(CallError::Loop {
+                api: id(),
+                hops: meta.hops,
+            });
+        }
+        // Calls from a handler that is finishing its work are part of that work.
+        if meta.caller.is_none() && self.load.stopping.load(Ordering::Acquire) {
+            return Err(CallError::Stopping { api: id() });
+        }
+        let Some(permit) = Permit::take(api) else {
+            return Err(CallError::Overloaded { api: id() });
+        };
+        let started = Instant::now();
+        let own = api.descriptor.timeout.map(|timeout| started + timeout);
+        let asked = earlier(meta.deadline, own);
+        let only_first_event = api.descriptor.streams() && asked.is_none();
+        let deadline = asked.unwrap_or(started + self.default_timeout);
+        if deadline <= started {
+            return Err(CallError::TimedOut {
+                api: id(),
+                budget: Duration::ZERO,
+            });
+        }
+        meta.deadline = if only_first_event {
+            None
+        } else {
+            Some(deadline)
+        };
+        let ctx = Context::new(Arc::clone(&api.scope), meta);
+        let handler = catch_unwind(AssertUnwindSafe(|| {
+            watch::noted(api.number, || api.handler.call(ctx, args))
+        }))
+        .map_err(|panic| panicked(api, &*panic))?;
+        Ok(LocalCall {
+            api: Arc::clone(api),
+            handler,
+            limit: TimeLimit::new(started, Some(deadline), only_first_event),
+            permit: Some(permit),
+        })
+    }
+}
+
+impl Bus for LocalBus {
+    fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.load_full()
+    }
+
+    fn changes(&self) -> channel::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn call(&self, api: &Arc<Api>, request: Request) -> Call {
+        let Some(local) = &api.local else {
+            return Call::failed(CallError::NoResponders {
+                api: api.descriptor.id.clone(),
+            });
+        };
+        match self.start(local, request) {
+            Ok(call) => Call::local(call),
+            Err(error) => Call::failed(error),
+        }
+    }
+}
+
+impl Caller for LocalBus {
+    fn call_from(
+        &self,
+        scope: &Scope,
+        target: &str,
+        request: Request,
+    ) -> BoxFuture<'static, Result<Reply, CallError>> {
+        let resolved = self.catalog.load().resolve(target);
+        let known = resolved.as_ref().ok().map(|api| &*api.descriptor);
+        if !scope.may_call(target, known) {
+            return Box::pin(Call::failed(CallError::Undeclared {
+                plugin: scope.plugin().name.clone(),
+                target: target.to_owned(),
+            }));
+        }
+        Box::pin(match resolved {
+            Ok(api) => self.call(&api, request),
+            Err(error) => Call::failed(error),
+        })
+    }
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// Notes whose id and routes these are, or says whose they already were.
+fn claim(
+    descriptor: &ApiDescriptor,
+    plugin: &str,
+    ids: &mut BTreeMap<String, String>,
+    routes: &mut BTreeMap<String, String>,
+) -> Result<(), ServeError> {
+    let id = descriptor.id.to_string();
+    if let Some(first) = ids.insert(id.clone(), plugin.to_owned()) {
+        return Err(ServeError::SameId {
+            id,
+            first,
+            second: plugin.to_owned(),
+        });
+    }
+    for route in &descriptor.routes {
+        let shape: Vec<&str> = route
+            .path
+            .split('/')
+            .map(|segment| match segment.strip_prefix('{') {
+                Some(rest) if rest.starts_with('*') => "{*}",
+                Some(_) => "{}",
+                None => segment,
+            })
+            .collect();
+        let key = format!("{} {}", route.method, shape.join("/"));
+        if let Some(first) = routes.insert(key, id.clone()) {
+            return Err(ServeError::SameRoute {
+                route: route.to_string(),
+                first,
+                second: id,
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,249 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::de::Deserializer;
+use serde::ser::Serializer;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Secret, Size, duration, mask};
+
+/// All settings of a process.
+///
+/// [`Settings::load`] is the way to get them: it knows every source, checks
+/// every value and tells where each came from. Deserializing them directly
+/// checks names and types only.
+///
+/// `Debug` and `Serialize` are for showing: secrets come out as `********`.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The HTTP edge.
+    pub server: Server,
+    /// The broker.
+    pub nats: Nats,
+    /// Plugins to load, besides the built-in ones.
+    pub load_plugins: Vec<String>,
+    /// Built-in plugins to load.
+    pub load_builtin_plugins: Vec<String>,
+    /// Start without the plugins that fail to.
+    pub allow_failed_plugins: bool,
+    /// One table per plugin, checked by the plugin's own type:
+    /// [`Loaded::plugin_config`](super::Loaded::plugin_config).
+    #[serde(serialize_with = "masked_tables")]
+    pub plugins: BTreeMap<String, Value>,
+    /// Who may call what.
+    pub auth: Auth,
+    /// The log.
+    pub log: Log,
+}
+
+/// `[server]`: the HTTP edge.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Address to listen on: an IP address or a host name.
+    pub host: String,
+    /// Port to listen on; 0 takes a free one.
+    pub port: u16,
+    /// Address of the dashboard.
+    pub dashboard_host: String,
+    /// Port of the dashboard; 0 takes a free one.
+    pub dashboard_port: u16,
+    /// Worker threads; `None` means one per CPU.
+    pub num_cpus: Option<usize>,
+    /// Forward what no plugin here serves.
+    pub enable_proxy: bool,
+    /// Use the broker in `[nats]` instead of the bus in this process.
+    pub use_nats: bool,
+    /// Paths whose requests are not logged.
+    pub excluded_log_paths: Vec<String>,
+    /// Largest request body, in bytes.
+    pub max_body_size: Size,
+    /// Largest request head, in bytes.
+    pub max_header_size: Size,
+    /// Connections open at the same time.
+    pub max_connections: usize,
+    /// Time a client has to send a request's head.
+    #[serde(with = "duration")]
+    pub header_timeout: Duration,
+    /// Time a request's body may make no progress.
+    #[serde(with = "duration")]
+    pub body_timeout: Duration,
+    /// Time a call has to answer, where its API says nothing else.
+    #[serde(with = "duration")]
+    pub request_timeout: Duration,
+    /// Time a kept-alive connection may be idle.
+    #[serde(with = "duration")]
+    pub idle_timeout: Duration,
+    /// Time that calls in flight have to finish at shutdown.
+    #[serde(with = "duration")]
+    pub shutdown_grace: Duration,
+    /// Time between two heartbeats of a silent event stream.
+    #[serde(with = "duration")]
+    pub sse_heartbeat: Duration,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".into(),
+            port: 8080,
+            dashboard_host: "127.0.0.1".into(),
+            dashboard_port: 8260,
+            num_cpus: None,
+            enable_proxy: false,
+            use_nats: false,
+            excluded_log_paths: Vec::new(),
+            max_body_size: Size::of_bytes(4 << 20),
+            max_header_size: Size::of_bytes(16 << 10),
+            max_connections: 10_000,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(75),
+            shutdown_grace: Duration::from_secs(10),
+            sse_heartbeat: Duration::from_secs(15),
+        }
+    }
+}
+
+/// `[nats]`: the broker.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Nats {
+    /// Servers to connect to; at least one. A URL may hold a password: it is
+    /// masked in `Debug` and `Serialize`, not here.
+    #[serde(deserialize_with = "one_or_many", serialize_with = "masked_urls")]
+    pub url: Vec<String>,
+    /// A credentials file, as `nsc` writes it.
+    pub creds: Option<PathBuf>,
+    /// A user.
+    pub user: Option<String>,
+    /// The password of `user`.
+    pub password: Option<Secret>,
+    /// A token.
+    pub token: Option<Secret>,
+    /// First token of every subject, to keep teams on one broker apart.
+    pub namespace: Option<String>,
+    /// Call a plugin of this process directly, not through the broker.
+    pub prefer_local: bool,
+}
+
+impl Default for Nats {
+    fn default() -> Self {
+        Self {
+            url: vec!["nats://127.0.0.1:4222".into()],
+            creds: None,
+            user: None,
+            password: None,
+            token: None,
+            namespace: None,
+            prefer_local: true,
+        }
+    }
+}
+
+/// `[auth]`: who may call what.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// Keys that open a route. A route is a template (`/api/v1/items/{id}`) or
+    /// a prefix (`/api/v1/*`); an empty list locks everybody out.
+    pub rules: BTreeMap<String, Vec<Secret>>,
+}
+
+/// `[log]`: the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// What to log: `info`, or `warn,framex=debug`.
+    pub filter: String,
+    /// How to write it.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            filter: "info".into(),
+            format: LogFormat::Auto,
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// `Human` on a terminal, else `Json`.
+    #[default]
+    Auto,
+    /// Lines for people.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plugins: BTreeMap<_, _> = masked_pairs(&self.plugins).collect();
+        f.debug_struct("Settings")
+            .field("server", &self.server)
+            .field("nats", &self.nats)
+            .field("load_plugins", &self.load_plugins)
+            .field("load_builtin_plugins", &self.load_builtin_plugins)
+            .field("allow_failed_plugins", &self.allow_failed_plugins)
+            .field("plugins", &plugins)
+            .field("auth", &self.auth)
+            .field("log", &self.log)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Nats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url: Vec<_> = self.url.iter().map(|url| mask::url(url)).collect();
+        f.debug_struct("Nats")
+            .field("url", &url)
+            .field("creds", &self.creds)
+            .field("user", &self.user)
+            .field("password", &self.password)
+            .field("token", &self.token)
+            .field("namespace", &self.namespace)
+            .field("prefer_local", &self.prefer_local)
+            .finish()
+    }
+}
+
+fn masked_pairs(plugins: &BTreeMap<String, Value>) -> impl Iterator<Item = (&String, Value)> {
+    plugins
+        .iter()
+        .map(|(name, table)| (name, mask::masked(table)))
+}
+
+fn masked_tables<S: Serializer>(
+    plugins: &BTreeMap<String, Value>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(masked_pairs(plugins))
+}
+
+fn masked_urls<S: Serializer>(urls: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(urls.iter().map(|url| mask::url(url)))
+}
+
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(one) => vec![one],
+        OneOrMany::Many(many) => many,
+    })
+}

@@ -1,0 +1,410 @@
+//! One request's way: route, key, arguments, call, answer.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use framex_bus::{Bus, Catalog};
+use framex_core::args::{Args, HttpArgs, PathValues};
+use framex_core::context::{CallMeta, Principal, Request as CallRequest, RequestId, TraceContext};
+use framex_core::error::{BoxError, CallError, Error};
+use framex_core::event::{Event, EventStream};
+use framex_core::reply::Reply;
+use framex_core::settings::Settings;
+use futures_core::Stream;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body;
+
+use crate::auth::{AuthError, Rules};
+use crate::body::{EdgeBody, within};
+use crate::docs::Docs;
+use crate::envelope;
+use crate::events::{EventBody, Format};
+use crate::intake::{self, Limits};
+use crate::problem::{self, JSON};
+use crate::routes::{Entry, Found, Table};
+use crate::service::{self, Document};
+use crate::status::Status;
+
+/// How an edge behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Bounds on bodies.
+    pub max_body_size: usize,
+    /// The longest pause between two pieces of a body.
+    pub body_timeout: Duration,
+    /// The pause after which a silent stream sends a comment.
+    pub sse_heartbeat: Duration,
+    /// Who may call what.
+    pub rules: Rules,
+}
+
+impl From<&Settings> for Options {
+    fn from(settings: &Settings) -> Self {
+        Self {
+            max_body_size: settings.server.max_body_size.as_usize(),
+            body_timeout: settings.server.body_timeout,
+            sse_heartbeat: settings.server.sse_heartbeat,
+            rules: Rules::new(&settings.auth.rules),
+        }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::from(&Settings::default())
+    }
+}
+
+/// Why an edge cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// The rules are wrong.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// A plugin claims one of the edge's own paths.
+    #[error("`{api}` claims `{path}`, which the edge answers itself; give it another path")]
+    ReservedPath {
+        /// The API.
+        api: String,
+        /// The path.
+        path: String,
+    },
+}
+
+/// Answers requests. Cheap to clone.
+#[derive(Clone)]
+pub struct Edge(Arc<Inner>);
+
+struct Inner {
+    bus: Arc<dyn Bus>,
+    status: Arc<Status>,
+    options: Options,
+    table: ArcSwap<Table>,
+    document: ArcSwap<Document>,
+    docs: Docs,
+    limits: Limits,
+}
+
+impl Edge {
+    /// The edge of `bus`, with the routes of its catalog as it is now.
+    ///
+    /// # Errors
+    ///
+    /// [`EdgeError`] for rules without a route and routes that are the edge's own.
+    pub fn new(
+        bus: Arc<dyn Bus>,
+        status: Arc<Status>,
+        options: Options,
+    ) -> Result<Self, EdgeError> {
+        let catalog = bus.catalog();
+        for api in catalog.apis() {
+            if let Some(route) = api
+                .descriptor
+                .routes
+                .iter()
+                .find(|r| service::reserved(&r.path))
+            {
+                return Err(EdgeError::ReservedPath {
+                    api: api.descriptor.id.to_string(),
+                    path: route.path.clone(),
+                });
+            }
+        }
+        let paths: Vec<&str> = catalog
+            .apis()
+            .flat_map(|api| &api.descriptor.routes)
+            .map(|route| route.path.as_str())
+            .chain(service::PATHS)
+            .collect();
+        options.rules.check(&paths)?;
+        let edge = Self(Arc::new(Inner {
+            table: ArcSwap::default(),
+            document: ArcSwap::default(),
+            docs: Docs::new(service::OPENAPI),
+            limits: Limits {
+                size: options.max_body_size,
+                pause: options.body_timeout,
+            },
+            bus,
+            status,
+            options,
+        }));
+        edge.refresh(&catalog);
+        Ok(edge)
+    }
+
+    /// Takes over the routes of the bus' catalog as it is now.
+    pub fn update(&self) {
+        self.refresh(&self.0.bus.catalog());
+    }
+
+    /// Follows the catalog until the bus is gone.
+    pub async fn follow(self) {
+        let mut changes = self.0.bus.changes();
+        while changes.changed().await.is_ok() {
+            self.update();
+        }
+    }
+
+    /// What the process can do now.
+    #[must_use]
+    pub fn status(&self) -> &Arc<Status> {
+        &self.0.status
+    }
+
+    /// The bus behind it.
+    #[must_use]
+    pub fn bus(&self) -> &Arc<dyn Bus> {
+        &self.0.bus
+    }
+
+    /// The OpenAPI document as it is served.
+    #[must_use]
+    pub fn openapi(&self) -> Bytes {
+        self.0.document.load().bytes()
+    }
+
+    fn refresh(&self, catalog: &Arc<Catalog>) {
+        let rules = &self.0.options.rules;
+        self.0.table.store(Arc::new(Table::new(catalog, rules)));
+        let document = Document::new(Arc::clone(catalog), self.0.status.version(), rules.clone());
+        self.0.document.store(Arc::new(document));
+    }
+
+    /// Answers one request.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future, or the body it gave, stops the handler.
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<EdgeBody>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        let (mut parts, body) = request.into_parts();
+        let id = parts
+            .headers
+            .get(problem::X_REQUEST_ID)
+            .and_then(RequestId::accept)
+            .unwrap_or_else(RequestId::generate);
+        let head = parts.method == Method::HEAD;
+        let found = self.0.table.load().find(&parts.method, parts.uri.path());
+        let mut response = match found {
+            Found::Route(entry, path) => {
+                let format = entry
+                    .streams
+                    .then(|| Format::of_errors(&parts.headers))
+                    .flatten();
+                let principal = parts.extensions.remove::<Principal>();
+                match self
+                    .route(&entry, parts, path, body, principal, &id, head)
+                    .await
+                {
+                    Ok(response) => response,
+                    Err(error) => {
+                        problem::log(&error, entry.api.descriptor.id.as_str(), &id);
+                        match format {
+                            Some(format) => problem::stream_answer(&error, &id, format),
+                            None => problem::answer(&error, &id),
+                        }
+                    }
+                }
+            }
+            Found::OtherMethods(allow) if parts.method == Method::OPTIONS => {
+                let mut response = Response::new(EdgeBody::empty());
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                response.headers_mut().insert(ALLOW, allow);
+                problem::finish(response.headers_mut(), &id);
+                response
+            }
+            Found::OtherMethods(allow) => {
+                problem::answer(&problem::method_not_allowed(&allow), &id)
+            }
+            Found::Nothing => self.service(&parts, &id),
+        };
+        if head {
+            without_body(&mut response);
+        }
+        response
+    }
+
+    #[allow(clippy::too_many_arguments)] // One call site; a struct would only rename them.
+    async fn route<B>(
+        &self,
+        entry: &Arc<Entry>,
+        parts: http::request::Parts,
+        path: PathValues,
+        body: B,
+        principal: Option<Principal>,
+        id: &RequestId,
+        head: bool,
+    ) -> Result<Response<EdgeBody>, Error>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        let principal = match &entry.keys {
+            Some(keys) => Some(keys.check(&parts.headers)?),
+            None => principal,
+        };
+        let format = entry.streams.then(|| Format::asked(&parts.headers));
+        if let (true, Some(format)) = (head, format) {
+            // A stream is not started to be thrown away.
+            return Ok(stream_head(format, id));
+        }
+        let body = intake::read(entry.body, &parts.headers, body, self.0.limits).await?;
+        let trace = parts
+            .headers
+            .get("traceparent")
+            .and_then(|value| value.to_str().ok())
+            .and_then(TraceContext::parse);
+        let args = Args::from_http(HttpArgs {
+            uri: parts.uri,
+            path,
+            body,
+        });
+        let meta = CallMeta {
+            request_id: id.clone(),
+            deadline: None,
+            caller: None,
+            principal,
+            headers: parts.headers,
+            trace,
+            hops: 0,
+        };
+        let call = self.0.bus.call(&entry.api, CallRequest { args, meta });
+        match call.await.map_err(CallError::into_error)? {
+            Reply::Value(data) => Ok(value(entry.raw, data, id)),
+            Reply::Response(reply) => {
+                let mut response = Response::new(EdgeBody::full(reply.body));
+                *response.status_mut() = reply.status;
+                *response.headers_mut() = reply.headers;
+                problem::finish(response.headers_mut(), id);
+                Ok(response)
+            }
+            Reply::Stream(events) => {
+                let format = format.unwrap_or(Format::Sse);
+                self.stream(entry, events, format, id).await
+            }
+        }
+    }
+
+    /// Waits for the first event, so that a failure before it is an answer of its
+    /// own; but not longer than a silent stream may be.
+    async fn stream(
+        &self,
+        entry: &Entry,
+        mut events: EventStream,
+        format: Format,
+        id: &RequestId,
+    ) -> Result<Response<EdgeBody>, Error> {
+        let heartbeat = self.0.options.sse_heartbeat;
+        let first = std::future::poll_fn(|cx| Pin::new(&mut events).poll_next(cx));
+        let (first, events): (Option<Event>, EventStream) = match within(heartbeat, first).await {
+            Some(Some(Ok(event))) => (Some(event), events),
+            Some(Some(Err(error))) => return Err(error),
+            Some(None) => (None, EventStream::new(NoEvents)),
+            None => (None, events),
+        };
+        let api = entry.api.descriptor.id.clone();
+        let body = EventBody::new(first, events, format, heartbeat, id.clone(), api);
+        let mut response = stream_head(format, id);
+        *response.body_mut() = EdgeBody::events(body);
+        Ok(response)
+    }
+
+    /// What is no plugin's: documents, health, and everything that is nowhere.
+    fn service(&self, parts: &http::request::Parts, id: &RequestId) -> Response<EdgeBody> {
+        let path = parts.uri.path();
+        if let Some(rule) = service::is_ours(path, &self.0.docs, &parts.headers)
+            .then(|| self.0.options.rules.of(path))
+            .flatten()
+            && let Err(error) = rule.check(&parts.headers)
+        {
+            return problem::answer(&error, id);
+        }
+        let answered = service::answer(parts, &self.0.status, &self.0.docs, || self.openapi());
+        match answered {
+            Some(Err(error)) => problem::answer(&error, id),
+            Some(Ok(mut response)) => {
+                problem::finish(response.headers_mut(), id);
+                response
+            }
+            None => {
+                let slash = path.len() > 1
+                    && path.strip_suffix('/').is_some_and(|bare| {
+                        self.0.table.load().has(bare) || service::reserved(bare)
+                    });
+                problem::answer(&problem::not_found(slash), id)
+            }
+        }
+    }
+}
+
+struct NoEvents;
+
+impl Stream for NoEvents {
+    type Item = Result<Event, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(None)
+    }
+}
+
+fn value(raw: bool, data: Bytes, id: &RequestId) -> Response<EdgeBody> {
+    let mut response = Response::new(if raw {
+        EdgeBody::full(data)
+    } else {
+        envelope::success(data)
+    });
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, JSON);
+    problem::finish(headers, id);
+    response
+}
+
+fn stream_head(format: Format, id: &RequestId) -> Response<EdgeBody> {
+    let mut response = Response::new(EdgeBody::empty());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, format.content_type());
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Proxies that collect answers (nginx) would hold events back.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    problem::finish(headers, id);
+    response
+}
+
+/// HEAD: the same answer, its length, and nothing of its body.
+fn without_body(response: &mut Response<EdgeBody>) {
+    if let Some(length) = response.body().size_hint().exact()
+        && !response.headers().contains_key(CONTENT_LENGTH)
+        && response.status() != StatusCode::NO_CONTENT
+    {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    *response.body_mut() = EdgeBody::empty();
+}
+
+impl<B> tower_service::Service<Request<B>> for Edge
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<EdgeBody>;
+    type Error = std::convert::Infallible;
+    type Future = futures_core::future::BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let edge = self.clone();
+        Box::pin(async move { Ok(edge.handle(request).await) })
+    }
+}

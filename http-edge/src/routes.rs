@@ -1,0 +1,174 @@
+//! The route table: which API stands at a method and a path.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use framex_bus::{Api, Catalog};
+use framex_core::args::PathValues;
+use framex_core::descriptor::Location;
+use framex_core::route::parameters;
+use http::{HeaderValue, Method};
+use smallvec::SmallVec;
+
+use crate::auth::{Keys, Rules};
+
+/// Every route, as of one moment.
+#[derive(Default)]
+pub(crate) struct Table {
+    router: matchit::Router<Arc<Path>>,
+}
+
+/// One path and what its methods do.
+pub(crate) struct Path {
+    methods: SmallVec<[(Method, Arc<Entry>); 2]>,
+    allow: HeaderValue,
+}
+
+/// One route.
+pub(crate) struct Entry {
+    pub(crate) api: Arc<Api>,
+    pub(crate) body: BodyKind,
+    pub(crate) streams: bool,
+    pub(crate) raw: bool,
+    pub(crate) keys: Option<Arc<Keys>>,
+    names: Arc<[String]>,
+}
+
+/// What a route reads of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyKind {
+    None,
+    Json,
+    Raw,
+    Form,
+}
+
+/// What stands at a method and a path.
+pub(crate) enum Found {
+    Route(Arc<Entry>, PathValues),
+    /// The path is there, the method is not.
+    OtherMethods(HeaderValue),
+    Nothing,
+}
+
+impl Table {
+    /// The routes of `catalog`. What cannot be routed is left out and named in the log.
+    pub(crate) fn new(catalog: &Catalog, rules: &Rules) -> Self {
+        let mut paths: BTreeMap<&str, Vec<(Method, Arc<Entry>)>> = BTreeMap::new();
+        for api in catalog.apis() {
+            for route in &api.descriptor.routes {
+                let Ok(names) = parameters(&route.path) else {
+                    tracing::warn!(api = %api.descriptor.id, route = %route, "not a valid route: left out");
+                    continue;
+                };
+                let entry = Entry::new(api, names.into(), rules.of(&route.path));
+                let methods = paths.entry(&route.path).or_default();
+                methods.push((route.method.clone(), Arc::new(entry)));
+            }
+        }
+        let mut table = Self::default();
+        // Templates that differ in names only are one path to the router.
+        let mut shapes: BTreeMap<String, (String, Vec<(Method, Arc<Entry>)>)> = BTreeMap::new();
+        for (path, methods) in paths {
+            let shape = shape(path);
+            shapes
+                .entry(shape)
+                .or_insert_with(|| (path.to_owned(), Vec::new()))
+                .1
+                .extend(methods);
+        }
+        for (path, methods) in shapes.into_values() {
+            let allow = allow(&methods);
+            let value = Path {
+                methods: methods.into(),
+                allow,
+            };
+            if let Err(error) = table.router.insert(&path, Arc::new(value)) {
+                tracing::warn!(%path, %error, "the route collides with another: left out");
+            }
+        }
+        table
+    }
+
+    /// What stands at `method` and the undecoded `path`.
+    pub(crate) fn find(&self, method: &Method, path: &str) -> Found {
+        let Ok(found) = self.router.at(path) else {
+            return Found::Nothing;
+        };
+        let exact = |wanted: &Method| found.value.methods.iter().find(|(m, _)| m == wanted);
+        let entry = match exact(method) {
+            None if method == Method::HEAD => exact(&Method::GET),
+            entry => entry,
+        };
+        let Some((_, entry)) = entry else {
+            return Found::OtherMethods(found.value.allow.clone());
+        };
+        let start = path.as_ptr() as usize;
+        let spans = found
+            .params
+            .iter()
+            .map(|(_, value)| {
+                let at = value.as_ptr() as usize - start;
+                (narrow(at), narrow(at + value.len()))
+            })
+            .collect();
+        let names = Arc::clone(&entry.names);
+        Found::Route(Arc::clone(entry), PathValues { names, spans })
+    }
+
+    /// Whether a route stands at `path`.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.router.at(path).is_ok()
+    }
+}
+
+impl Entry {
+    fn new(api: &Arc<Api>, names: Arc<[String]>, keys: Option<Arc<Keys>>) -> Self {
+        let descriptor = &api.descriptor;
+        let reads = |wanted| descriptor.parameters.iter().any(|p| p.location == wanted);
+        let body = if descriptor.multipart() {
+            BodyKind::Form
+        } else if reads(Location::Body) {
+            BodyKind::Json
+        } else if reads(Location::Raw) {
+            BodyKind::Raw
+        } else {
+            BodyKind::None
+        };
+        Self {
+            body,
+            streams: descriptor.streams(),
+            raw: descriptor.raw,
+            keys,
+            names,
+            api: Arc::clone(api),
+        }
+    }
+}
+
+/// A path is no longer than the headers may be, far below 4 GiB.
+fn narrow(offset: usize) -> u32 {
+    u32::try_from(offset).unwrap_or(u32::MAX)
+}
+
+fn shape(path: &str) -> String {
+    path.split('/')
+        .map(|segment| match segment.strip_prefix('{') {
+            Some(rest) if rest.starts_with('*') => "{*}",
+            Some(_) => "{}",
+            None => segment,
+        })
+        .collect::<Vec<_>>()
+        .join("/")
+}
+
+fn allow(methods: &[(Method, Arc<Entry>)]) -> HeaderValue {
+    let mut names: Vec<&str> = methods.iter().map(|(method, _)| method.as_str()).collect();
+    if names.contains(&"GET") {
+        names.push("HEAD");
+    }
+    names.push("OPTIONS");
+    names.sort_unstable();
+    names.dedup();
+    HeaderValue::from_str(&names.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(""))
+}

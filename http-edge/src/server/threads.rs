@@ -1,0 +1,256 @@
+//! The threads of a server.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use framex_core::watch::Watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Options, connection};
+use crate::Edge;
+
+/// A poll of this length blocks its thread.
+const BLOCKED_AFTER: Duration = Duration::from_millis(100);
+/// Without a free thread, a spare one comes after this.
+const SPARE_AFTER: Duration = Duration::from_millis(20);
+/// How often the threads are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Spare threads at most.
+const MOST_SPARE: usize = 64;
+/// Beyond the grace period, the time for a thread to give up by itself.
+const GIVE_UP_AFTER: Duration = Duration::from_millis(500);
+
+/// What the threads share.
+pub(super) struct Shared {
+    listener: Arc<TcpListener>,
+    pub(super) edge: Edge,
+    pub(super) options: Options,
+    pub(super) stop: CancellationToken,
+    /// Open connections, by thread.
+    load: Mutex<Vec<Arc<AtomicUsize>>>,
+    open: AtomicUsize,
+    cut: AtomicUsize,
+}
+
+pub(super) struct Threads {
+    shared: Arc<Shared>,
+    running: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    watcher: JoinHandle<()>,
+}
+
+impl Threads {
+    pub(super) fn start(
+        listener: Arc<TcpListener>,
+        edge: Edge,
+        options: Options,
+        stop: CancellationToken,
+    ) -> io::Result<Self> {
+        let count = options.threads.max(1);
+        let shared = Arc::new(Shared {
+            listener,
+            edge,
+            options,
+            stop,
+            load: Mutex::default(),
+            open: AtomicUsize::new(0),
+            cut: AtomicUsize::new(0),
+        });
+        let running = Arc::new(Mutex::new(Vec::new()));
+        for number in 0..count {
+            let thread = spawn(&shared, format!("edge-{number}"))?;
+            lock(&running).push(thread);
+        }
+        let watcher = {
+            let shared = Arc::clone(&shared);
+            let running = Arc::clone(&running);
+            std::thread::Builder::new()
+                .name("edge-watch".into())
+                .spawn(move || watch(&shared, &running))?
+        };
+        Ok(Self {
+            shared,
+            running,
+            watcher,
+        })
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.shared.open.load(Ordering::Relaxed)
+    }
+
+    /// Waits for all threads; gives the number of connections that were cut.
+    pub(super) fn join(self) -> usize {
+        let shared = self.shared;
+        let patience = Instant::now() + shared.options.grace + GIVE_UP_AFTER;
+        let threads = std::mem::take(&mut *lock(&self.running));
+        for thread in threads {
+            while !thread.is_finished() && Instant::now() < patience {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            if thread.is_finished() && thread.join().is_err() {
+                tracing::error!("a thread of the edge panicked");
+            }
+        }
+        if self.watcher.join().is_err() {
+            tracing::error!("the watcher of the edge's threads panicked");
+        }
+        shared.cut.load(Ordering::Relaxed) + shared.open.load(Ordering::Relaxed)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn spawn(shared: &Arc<Shared>, name: String) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let listener = shared.listener.try_clone()?;
+    let load = Arc::new(AtomicUsize::new(0));
+    lock(&shared.load).push(Arc::clone(&load));
+    let shared = Arc::clone(shared);
+    std::thread::Builder::new().name(name).spawn(move || {
+        runtime.block_on(run(&shared, listener, &load));
+        // Blocking functions that still run are not waited for.
+        runtime.shutdown_background();
+    })
+}
+
+/// One thread: takes connections until the stop, then lets them finish.
+async fn run(shared: &Arc<Shared>, listener: TcpListener, load: &Arc<AtomicUsize>) {
+    let tasks = TaskTracker::new();
+    let kill = CancellationToken::new();
+    match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => {
+            let accept = accept(shared, &listener, load, &tasks, &kill);
+            shared.stop.run_until_cancelled(accept).await;
+        }
+        Err(error) => tracing::error!(%error, "a thread of the edge cannot listen"),
+    }
+    tasks.close();
+    if tokio::time::timeout(shared.options.grace, tasks.wait())
+        .await
+        .is_ok()
+    {
+        return;
+    }
+    let cut = tasks.len();
+    shared.cut.fetch_add(cut, Ordering::Relaxed);
+    tracing::warn!(connections = cut, grace = ?shared.options.grace, "grace period over, cutting connections");
+    kill.cancel();
+    tasks.wait().await;
+}
+
+async fn accept(
+    shared: &Arc<Shared>,
+    listener: &tokio::net::TcpListener,
+    load: &Arc<AtomicUsize>,
+    tasks: &TaskTracker,
+    kill: &CancellationToken,
+) {
+    loop {
+        // A thread with more connections than another lets that one go first;
+        // if the other is blocked it takes no part, and this one goes on.
+        if busier_than_another(shared, load) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        while shared.open.load(Ordering::Relaxed) >= shared.options.max_connections {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // The peer left, or the process has too many files open: the
+                // next one may do better, in a moment.
+                tracing::warn!(%error, "a connection could not be taken");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        let counted = Counted::new(shared, load);
+        let connection = connection::serve(Arc::clone(shared), stream);
+        let kill = kill.clone();
+        tasks.spawn(async move {
+            kill.run_until_cancelled(connection).await;
+            drop(counted);
+        });
+    }
+}
+
+fn busier_than_another(shared: &Shared, mine: &AtomicUsize) -> bool {
+    let load = lock(&shared.load);
+    let least = load
+        .iter()
+        .map(|l| l.load(Ordering::Relaxed))
+        .min()
+        .unwrap_or(0);
+    mine.load(Ordering::Relaxed) > least
+}
+
+/// One open connection.
+struct Counted {
+    shared: Arc<Shared>,
+    load: Arc<AtomicUsize>,
+}
+
+impl Counted {
+    fn new(shared: &Arc<Shared>, load: &Arc<AtomicUsize>) -> Self {
+        shared.open.fetch_add(1, Ordering::Relaxed);
+        load.fetch_add(1, Ordering::Relaxed);
+        Self {
+            shared: Arc::clone(shared),
+            load: Arc::clone(load),
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        self.load.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Names handlers that block, and starts a spare thread where none is left.
+fn watch(shared: &Arc<Shared>, running: &Mutex<Vec<JoinHandle<()>>>) {
+    let mut looks = Watch::default();
+    let mut spare = 0;
+    while !shared.stop.is_cancelled() {
+        std::thread::sleep(LOOK_EVERY);
+        let stuck = looks.look(SPARE_AFTER);
+        for blocked in stuck.iter().filter(|b| b.since >= BLOCKED_AFTER) {
+            report(blocked);
+        }
+        let mine = stuck
+            .iter()
+            .filter(|b| b.thread.starts_with("edge-"))
+            .count();
+        let threads = lock(running).len();
+        if mine >= threads && spare < MOST_SPARE {
+            spare += 1;
+            match spawn(shared, format!("edge-spare-{spare}")) {
+                Ok(thread) => lock(running).push(thread),
+                Err(error) => {
+                    tracing::error!(%error, "every thread is blocked and no spare one can be started")
+                }
+            }
+        }
+    }
+}
+
+/// Once per blocked poll, as soon as it is long enough.
+fn report(blocked: &framex_core::watch::Blocked) {
+    if blocked.since < BLOCKED_AFTER + LOOK_EVERY * 2 {
+        tracing::warn!(
+            api = %blocked.api,
+            thread = blocked.thread,
+            "a handler blocks its thread for more than {BLOCKED_AFTER:?}: move the blocking part into a `#[remote]` function"
+        );
+    }
+}
