@@ -4,8 +4,8 @@
 //! everything through `framex::__private` (`core/src/expand.rs`), so that it
 //! depends on nothing in the author's scope.
 //!
-//! The way of an `impl`: [`read`] makes a [`model`] of it and notes every
-//! mistake at its place, [`check`] looks for contradictions, [`expand`] writes
+//! The way of an `impl`: `read` makes a `model` of it and notes every
+//! mistake at its place, `check` looks for contradictions, `expand` writes
 //! the code. The author's own code is emitted whatever happens.
 
 #![expect(
