@@ -83,6 +83,39 @@ pub(super) fn read_text(schema: &Value, components: &Components, text: &str) -> 
     Value::String(text.to_owned())
 }
 
+/// Whether a schema's values are more than one text can be.
+pub(super) enum Structured {
+    /// Objects or lists.
+    Yes,
+    /// Anything, or one of several.
+    Maybe,
+    /// Texts, numbers, booleans.
+    No,
+}
+
+/// What `schema` allows, as far as its outermost keywords say so.
+pub(super) fn structured(schema: &Value, components: &Components) -> Structured {
+    let mut schema = resolve(schema, components);
+    for _ in 0..MAX_DEPTH {
+        let mut some = branches(schema).filter(|branch| branch["type"] != "null");
+        match (some.next(), some.next()) {
+            (None, _) => break,
+            (Some(only), None) => schema = resolve(only, components),
+            (Some(_), Some(_)) => return Structured::Maybe,
+        }
+    }
+    let nested = |name: &str| matches!(name, "object" | "array");
+    let mut types = types(schema).filter(|name| *name != "null").peekable();
+    match types.peek() {
+        Some(_) if types.clone().all(nested) => Structured::Yes,
+        Some(_) if types.any(nested) => Structured::Maybe,
+        Some(_) => Structured::No,
+        None if schema.get("enum").or(schema.get("const")).is_some() => Structured::No,
+        None if schema["allOf"].is_array() || schema["properties"].is_object() => Structured::Yes,
+        None => Structured::Maybe,
+    }
+}
+
 /// Every problem that `value` at `loc` has with `schema`.
 pub(super) fn problems(
     schema: &Value,
@@ -371,7 +404,7 @@ fn branches(schema: &Value) -> impl Iterator<Item = &Value> {
         .flatten()
 }
 
-fn types(schema: &Value) -> impl Iterator<Item = &str> {
+fn types(schema: &Value) -> impl Iterator<Item = &str> + Clone {
     let (one, many) = match &schema["type"] {
         Value::String(name) => (Some(name.as_str()), None),
         Value::Array(names) => (None, Some(names)),
