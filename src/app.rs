@@ -172,7 +172,11 @@ impl Listening {
         let mut rows = Vec::new();
         for api in catalog.apis() {
             let id = api.descriptor.id.as_str();
-            let stream = if api.descriptor.streams() { "  (stream)" } else { "" };
+            let stream = if api.descriptor.streams() {
+                "  (stream)"
+            } else {
+                ""
+            };
             if api.descriptor.routes.is_empty() {
                 rows.push((String::from("bus only"), format!("{id}{stream}")));
             }
@@ -184,24 +188,47 @@ impl Listening {
         let address = self.address();
         // Writing to a String cannot fail.
         let _ = writeln!(text, "FrameX {} (local bus)", env!("CARGO_PKG_VERSION"));
-        let _ = writeln!(text, "  plugins    {}", if plugins.is_empty() { "none".to_owned() } else { plugins.join(", ") });
+        let _ = writeln!(
+            text,
+            "  plugins    {}",
+            if plugins.is_empty() {
+                "none".to_owned()
+            } else {
+                plugins.join(", ")
+            }
+        );
         let _ = writeln!(text, "  apis");
         for (route, id) in rows {
             let _ = writeln!(text, "    {route:width$}  {id}");
         }
         let _ = writeln!(text, "  edge       http://{address}");
-        let _ = writeln!(text, "  docs       http://{address}/docs  http://{address}/redoc");
+        let _ = writeln!(
+            text,
+            "  docs       http://{address}/docs  http://{address}/redoc"
+        );
         let _ = writeln!(text, "  openapi    http://{address}/api/v1/openapi.json");
-        let _ = writeln!(text, "  dashboard  http://{}/catalog", self.dashboard_address());
+        let _ = writeln!(
+            text,
+            "  dashboard  http://{}/catalog",
+            self.dashboard_address()
+        );
         let took = self.app.begun.elapsed();
-        let _ = writeln!(text, "started in {:.1} ms, stop with Ctrl+C", took.as_secs_f64() * 1000.0);
+        let _ = writeln!(
+            text,
+            "started in {:.1} ms, stop with Ctrl+C",
+            took.as_secs_f64() * 1000.0
+        );
         text
     }
 
     /// Takes no new requests, gives those that run up to `server.shutdown_grace`,
     /// then stops the plugins.
     pub async fn stop(self) {
-        let Self { server, dashboard, app } = self;
+        let Self {
+            server,
+            dashboard,
+            app,
+        } = self;
         app.serving.status.stopping();
         let grace = app.settings.settings.server.shutdown_grace;
         let begun = Instant::now();
@@ -212,7 +239,9 @@ impl Listening {
             Ok(cut) => tracing::warn!(connections = cut, "connections were cut"),
             Err(error) => tracing::error!(%error, "the edge did not stop well"),
         }
-        let rest = grace.saturating_sub(begun.elapsed()).max(Duration::from_millis(100));
+        let rest = grace
+            .saturating_sub(begun.elapsed())
+            .max(Duration::from_millis(100));
         app.serving.stop(rest).await;
         drop(dashboard);
     }
@@ -264,7 +293,9 @@ impl AppBuilder {
             if !inner.is_object() {
                 *inner = Value::Object(serde_json::Map::new());
             }
-            let Some(inner) = inner.as_object_mut() else { break };
+            let Some(inner) = inner.as_object_mut() else {
+                break;
+            };
             table = inner;
         }
         self
@@ -318,7 +349,9 @@ pub(crate) async fn start(definitions: &Definitions, settings: Loaded) -> Result
     let bus: std::sync::Arc<dyn Bus> = std::sync::Arc::clone(&serving.bus) as _;
     // Before the plugins start: a mistake in the rules is told first.
     let edge = Edge::new(bus, status, options)?;
-    serving.start(settings.settings.allow_failed_plugins).await?;
+    serving
+        .start(settings.settings.allow_failed_plugins)
+        .await?;
     edge.update();
     Ok(App {
         serving,

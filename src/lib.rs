@@ -21,13 +21,7 @@ pub use start::{Definitions, MissingApi, StartError};
 pub mod prelude {
     pub use bytes::Bytes;
     pub use chrono::{DateTime, NaiveDate, Utc};
-    mod app;
-mod start;
-pub mod testing;
-
-pub use app::{App, AppBuilder, Listening};
-pub use framex_bus as bus;
-pub use framex_core::args;
+    pub use framex_core::args;
     pub use framex_core::args::Upload;
     pub use framex_core::context::{Context, Principal};
     pub use framex_core::error::{Error, Result};
@@ -40,4 +34,10 @@ pub use framex_core::args;
     pub use serde::{Deserialize, Serialize};
     pub use utoipa::{self, ToSchema};
     pub use uuid::Uuid;
+}
+
+/// What the macros' output refers to.
+#[doc(hidden)]
+pub mod __private {
+    pub use framex_core::expand::*;
 }

@@ -98,7 +98,12 @@ pub struct MissingApi {
 
 fn missing(apis: &[MissingApi]) -> String {
     let mut text = "APIs that plugins declare in `required_remote_apis` are missing:".to_owned();
-    for MissingApi { plugin, target, nearest } in apis {
+    for MissingApi {
+        plugin,
+        target,
+        nearest,
+    } in apis
+    {
         text.push_str(&format!("\n  - `{target}`, required by plugin `{plugin}`"));
         if let Some(nearest) = nearest {
             text.push_str(&format!(" (did you mean `{nearest}`?)"));
@@ -137,7 +142,10 @@ impl Definitions {
     /// binary's own if they ask for none at all.
     fn chosen(&self, settings: &Loaded) -> Result<Vec<PluginDefinition>, StartError> {
         if let Some(name) = &self.clash {
-            return Err(StartError::LoadedTwice(name.clone(), "two plugins of this binary have the name".into()));
+            return Err(StartError::LoadedTwice(
+                name.clone(),
+                "two plugins of this binary have the name".into(),
+            ));
         }
         let wanted = &settings.settings;
         if wanted.load_plugins.is_empty() && wanted.load_builtin_plugins.is_empty() {
@@ -145,14 +153,22 @@ impl Definitions {
         }
         let mut chosen: Vec<PluginDefinition> = Vec::new();
         let lists = [
-            ("built-in", "load_builtin_plugins", &wanted.load_builtin_plugins, &self.builtin),
+            (
+                "built-in",
+                "load_builtin_plugins",
+                &wanted.load_builtin_plugins,
+                &self.builtin,
+            ),
             ("own", "load_plugins", &wanted.load_plugins, &self.own),
         ];
         for (kind, key, names, known) in lists {
             for name in names {
                 let definition = known.get(name).ok_or_else(|| self.unknown(kind, name))?;
                 if chosen.iter().any(|d| d.metadata().name == *name) {
-                    return Err(StartError::LoadedTwice(name.clone(), format!("`{key}` names it, and so does another entry")));
+                    return Err(StartError::LoadedTwice(
+                        name.clone(),
+                        format!("`{key}` names it, and so does another entry"),
+                    ));
                 }
                 chosen.push(*definition);
             }
@@ -174,9 +190,16 @@ impl Definitions {
         } else if let Some(nearest) = nearest(name, names()) {
             format!("; did you mean `{nearest}`?")
         } else if known.is_empty() {
-            "; this binary has none of its own: build one with `framex::main!(YourPlugin)`".to_owned()
+            "; this binary has none of its own: build one with `framex::main!(YourPlugin)`"
+                .to_owned()
         } else {
-            format!("; there are {}", names().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", "))
+            format!(
+                "; there are {}",
+                names()
+                    .map(|n| format!("`{n}`"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )
         };
         StartError::UnknownPlugin {
             kind,
@@ -198,10 +221,14 @@ impl Serving {
     pub(crate) fn load(definitions: &Definitions, settings: &Loaded) -> Result<Self, StartError> {
         let server = &settings.settings.server;
         if server.use_nats {
-            return Err(StartError::NotYet("`server.use_nats` is on: the NATS bus comes with a later version; leave it out or pass --no-use-nats"));
+            return Err(StartError::NotYet(
+                "`server.use_nats` is on: the NATS bus comes with a later version; leave it out or pass --no-use-nats",
+            ));
         }
         if server.enable_proxy {
-            return Err(StartError::NotYet("`server.enable_proxy` is on: the bridge comes with a later version; leave it out or pass --no-enable-proxy"));
+            return Err(StartError::NotYet(
+                "`server.enable_proxy` is on: the bridge comes with a later version; leave it out or pass --no-enable-proxy",
+            ));
         }
         let chosen = definitions.chosen(settings)?;
         let names: Vec<&str> = chosen.iter().map(|d| d.metadata().name.as_str()).collect();
@@ -221,16 +248,22 @@ impl Serving {
                 Err(error) => return Err(error.into()),
             };
             for (descriptor, _) in instance.apis() {
-                framex_core::expand::check(descriptor).map_err(|reason| StartError::Descriptor {
-                    plugin: instance.metadata().name.clone(),
-                    reason,
+                framex_core::expand::check(descriptor).map_err(|reason| {
+                    StartError::Descriptor {
+                        plugin: instance.metadata().name.clone(),
+                        reason,
+                    }
                 })?;
             }
             let scope = bus.serve(&instance)?;
             plugins.push((instance, scope));
         }
         plugins.sort_by_key(|(plugin, _)| std::cmp::Reverse(plugin.metadata().priority));
-        let serving = Self { bus, status, plugins };
+        let serving = Self {
+            bus,
+            status,
+            plugins,
+        };
         serving.check_dependencies()?;
         Ok(serving)
     }
@@ -241,7 +274,8 @@ impl Serving {
         for (plugin, _) in &self.plugins {
             let metadata = plugin.metadata();
             for target in metadata.required_remote_apis.iter().filter(|t| *t != "*") {
-                if let Err(framex_core::error::CallError::Unknown { .. }) = catalog.resolve(target) {
+                if let Err(framex_core::error::CallError::Unknown { .. }) = catalog.resolve(target)
+                {
                     let paths = catalog.apis().flat_map(|api| {
                         let routes = api.descriptor.routes.iter().map(|r| r.path.as_str());
                         routes.chain([api.descriptor.id.as_str()])
@@ -254,7 +288,11 @@ impl Serving {
                 }
             }
         }
-        if missing.is_empty() { Ok(()) } else { Err(StartError::Missing(missing)) }
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(StartError::Missing(missing))
+        }
     }
 
     /// Runs `on_start` of each plugin, by priority. If one fails, those that
@@ -311,7 +349,9 @@ impl Serving {
             match tokio::time::timeout(LIFECYCLE_LIMIT, plugin.stop()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::error!(plugin = %name, ?error, "`on_stop` failed"),
-                Err(_) => tracing::error!(plugin = %name, "`on_stop` took longer than {LIFECYCLE_LIMIT:?}"),
+                Err(_) => {
+                    tracing::error!(plugin = %name, "`on_stop` took longer than {LIFECYCLE_LIMIT:?}")
+                }
             }
         }
     }

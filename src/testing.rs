@@ -27,7 +27,6 @@
 use std::pin::Pin;
 
 use bytes::Bytes;
-use framex_bus::Bus;
 use framex_core::args::Args;
 use framex_core::context::{CallMeta, Principal, Request as CallRequest};
 use framex_core::error::{CallError, Error};
@@ -137,9 +136,9 @@ impl TestApp {
     pub async fn stream(&self, target: &str, args: Args) -> Result<EventStream, Error> {
         match self.reply(target, args).await? {
             Reply::Stream(events) => Ok(events),
-            Reply::Value(_) | Reply::Response(_) => {
-                Err(Error::bad_request("the API does not stream: use `TestApp::call`"))
-            }
+            Reply::Value(_) | Reply::Response(_) => Err(Error::bad_request(
+                "the API does not stream: use `TestApp::call`",
+            )),
         }
     }
 
@@ -157,8 +156,10 @@ impl TestApp {
     async fn reply(&self, target: &str, args: Args) -> Result<Reply, Error> {
         let meta = CallMeta::default();
         let request = CallRequest { args, meta };
-        let bus: &dyn Bus = &**self.0.edge().bus();
-        bus.call_target(target, request).await.map_err(CallError::into_error)
+        let bus = self.0.bus();
+        bus.call_target(target, request)
+            .await
+            .map_err(CallError::into_error)
     }
 }
 
@@ -224,7 +225,13 @@ impl TestRequest<'_> {
     }
 
     /// Adds a file of a multipart body.
-    pub fn file(self, name: &str, filename: &str, content_type: &str, bytes: impl AsRef<[u8]>) -> Self {
+    pub fn file(
+        self,
+        name: &str,
+        filename: &str,
+        content_type: &str,
+        bytes: impl AsRef<[u8]>,
+    ) -> Self {
         let disposition = format!("name=\"{name}\"; filename=\"{filename}\"");
         self.part(&disposition, Some(content_type), bytes.as_ref())
     }
@@ -234,9 +241,11 @@ impl TestRequest<'_> {
             TestBody::Form(form) => form,
             TestBody::Bytes(_) => Vec::new(),
         };
-        let kind = content_type.map_or_else(String::new, |kind| format!("Content-Type: {kind}\r\n"));
+        let kind =
+            content_type.map_or_else(String::new, |kind| format!("Content-Type: {kind}\r\n"));
         form.extend_from_slice(
-            format!("--{BOUNDARY}\r\nContent-Disposition: form-data; {disposition}\r\n{kind}\r\n").as_bytes(),
+            format!("--{BOUNDARY}\r\nContent-Disposition: form-data; {disposition}\r\n{kind}\r\n")
+                .as_bytes(),
         );
         form.extend_from_slice(bytes);
         form.extend_from_slice(b"\r\n");
@@ -343,7 +352,10 @@ impl TestResponse {
     #[must_use]
     pub fn json<T: DeserializeOwned>(&self) -> T {
         serde_json::from_slice(&self.bytes).unwrap_or_else(|error| {
-            panic!("{error} in the body {:?}", String::from_utf8_lossy(&self.bytes))
+            panic!(
+                "{error} in the body {:?}",
+                String::from_utf8_lossy(&self.bytes)
+            )
         })
     }
 
@@ -357,7 +369,8 @@ impl TestResponse {
         let mut envelope: Value = self.json();
         assert!(self.status.is_success(), "{}: {envelope}", self.status);
         let data = envelope["data"].take();
-        serde_json::from_value(data.clone()).unwrap_or_else(|error| panic!("{error} in `data`: {data}"))
+        serde_json::from_value(data.clone())
+            .unwrap_or_else(|error| panic!("{error} in `data`: {data}"))
     }
 
     /// The next event of a stream; `None` after its end.

@@ -15,6 +15,8 @@ pub mod context;
 pub mod descriptor;
 pub mod error;
 pub mod event;
+#[doc(hidden)]
+pub mod expand;
 pub mod id;
 pub mod plugin;
 pub mod problem;
@@ -23,3 +25,8 @@ pub mod reply;
 pub mod route;
 pub mod settings;
 pub mod watch;
+
+/// The code that the macros write names everything through this, in whichever
+/// crate `crate = ..` says.
+#[doc(hidden)]
+pub use expand as __private;

@@ -196,7 +196,10 @@ impl Edge {
         let found = self.0.table.load().find(&parts.method, parts.uri.path());
         let mut response = match found {
             Found::Route(entry, path) => {
-                let format = entry.streams.then(|| Format::asked(&parts.headers));
+                let format = entry
+                    .streams
+                    .then(|| Format::of_errors(&parts.headers))
+                    .flatten();
                 let principal = parts.extensions.remove::<Principal>();
                 match self
                     .route(&entry, parts, path, body, principal, &id, head)
@@ -267,10 +270,12 @@ impl Edge {
         });
         let meta = CallMeta {
             request_id: id.clone(),
+            deadline: None,
+            caller: None,
             principal,
             headers: parts.headers,
             trace,
-            ..CallMeta::default()
+            hops: 0,
         };
         let call = self.0.bus.call(&entry.api, CallRequest { args, meta });
         match call.await.map_err(CallError::into_error)? {

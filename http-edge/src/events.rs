@@ -44,6 +44,19 @@ impl Format {
         if lines { Self::Ndjson } else { Self::Sse }
     }
 
+    /// As [`Format::asked`]; `None` if the client wants JSON and no stream, so
+    /// that an error before the first event comes in the envelope.
+    pub(crate) fn of_errors(headers: &HeaderMap) -> Option<Self> {
+        let names = |kind: &str| {
+            headers
+                .get_all(ACCEPT)
+                .iter()
+                .any(|value| value.to_str().is_ok_and(|text| text.contains(kind)))
+        };
+        let json = names("application/json") && !names("text/event-stream") && !names("ndjson");
+        (!json).then(|| Self::asked(headers))
+    }
+
     pub(crate) fn content_type(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Sse => "text/event-stream; charset=utf-8",

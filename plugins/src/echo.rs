@@ -69,28 +69,46 @@ impl EchoPlugin {
     /// The sentence is `This message is being streamed., {message}`; events are 0.1 s apart.
     #[on_request(get, "/echo_stream", stream)]
     fn echo_stream(&self, message: String) -> impl Stream<Item = Event> {
-        let text: Vec<char> = format!("This message is being streamed., {message}").chars().collect();
-        futures_util::stream::unfold((text.into_iter(), false), |(mut rest, started)| async move {
-            let next = rest.next()?;
-            if started {
-                tokio::time::sleep(PACE).await;
-            }
-            Some((Event::text(next.to_string()), (rest, true)))
-        })
+        let text: Vec<char> = format!("This message is being streamed., {message}")
+            .chars()
+            .collect();
+        futures_util::stream::unfold(
+            (text.into_iter(), false),
+            |(mut rest, started)| async move {
+                let next = rest.next()?;
+                if started {
+                    tokio::time::sleep(PACE).await;
+                }
+                Some((Event::text(next.to_string()), (rest, true)))
+            },
+        )
     }
 
     /// Calls the API named by `call_back` with `message` and reports its result.
     #[on_request(func)]
-    async fn confess(&self, ctx: &Context, message: String, call_back: Option<String>) -> Result<String> {
+    async fn confess(
+        &self,
+        ctx: &Context,
+        message: String,
+        call_back: Option<String>,
+    ) -> Result<String> {
         let result = match call_back {
-            Some(target) => ctx.call_plugin_api(&target, args! { message: message }).await?,
+            Some(target) => {
+                ctx.call_plugin_api(&target, args! { message: message })
+                    .await?
+            }
             None => Value::Null,
         };
-        Ok(format!("I am calling with message={message},call_back_result={}", plain(&result)))
+        Ok(format!(
+            "I am calling with message={message},call_back_result={}",
+            plain(&result)
+        ))
     }
 }
 
 /// A text without its quotes, anything else as JSON.
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -350,7 +350,7 @@ impl<'a> Decoder<'a> {
             return self.note(
                 index,
                 error.kind,
-                format!("expected {}, got a text that is none", error.expected),
+                format!("expected {}, got {}", error.expected, error.got()),
             );
         }
         self.problems.append(&mut found);

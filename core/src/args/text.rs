@@ -24,6 +24,18 @@ impl TextError {
     }
 }
 
+impl TextError {
+    /// What came, without its value.
+    pub(super) fn got(&self) -> &'static str {
+        match self.kind {
+            "int_out_of_range" => "an integer outside of them",
+            "enum" => "another name",
+            "finite_number" => "another",
+            _ => "a text that is not one",
+        }
+    }
+}
+
 impl fmt::Display for TextError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.expected)

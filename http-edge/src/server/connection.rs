@@ -2,25 +2,28 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
+use tokio::time::MissedTickBehavior;
 
+use super::patience::{Counted, Patience, Pulse, Verdict};
 use super::threads::Shared;
 
 /// Pings that an HTTP/2 client must answer, so that a dead one is noticed.
-const H2_PING: std::time::Duration = std::time::Duration::from_secs(20);
+const H2_PING: Duration = Duration::from_secs(20);
 /// Streams of one HTTP/2 connection at once.
 const H2_STREAMS: u32 = 256;
 /// The smallest read buffer that hyper takes, in bytes.
 const LEAST_BUFFER: usize = 8 * 1024;
 
-pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream) {
+pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream) {
     // Answers are written whole: waiting for more would only delay them.
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "a connection went before it began");
         return;
     }
@@ -28,29 +31,56 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(options.header_timeout)
+        .header_read_timeout(None)
         .max_buf_size(options.max_header_size.max(LEAST_BUFFER))
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(H2_PING)
         .max_concurrent_streams(H2_STREAMS)
         .max_header_list_size(u32::try_from(options.max_header_size).unwrap_or(u32::MAX));
-    let edge = shared.edge.clone();
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let edge = edge.clone();
-        async move { Ok::<_, std::convert::Infallible>(edge.handle(request).await) }
-    });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+
+    let pulse = Arc::new(Pulse::default());
+    let service = {
+        let pulse = Arc::clone(&pulse);
+        let edge = shared.edge.clone();
+        service_fn(move |request: hyper::Request<Incoming>| {
+            let edge = edge.clone();
+            let running = pulse.begin();
+            async move {
+                let response = edge.handle(request).await;
+                drop(running);
+                Ok::<_, std::convert::Infallible>(response)
+            }
+        })
+    };
+    let socket = Counted::new(socket, Arc::clone(&pulse));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+
+    let mut patience = Patience::new(options.header_timeout, options.idle_timeout, Instant::now());
+    let mut looks = tokio::time::interval(patience.pause());
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stopping = pin!(shared.stop.cancelled());
-    let mut asked = false;
+    let mut closing = false;
     let outcome = loop {
         tokio::select! {
+            biased;
             outcome = &mut connection => break outcome,
-            () = &mut stopping, if !asked => {
-                asked = true;
+            () = &mut stopping, if !closing => {
+                closing = true;
                 connection.as_mut().graceful_shutdown();
             }
+            _ = looks.tick() => match patience.look(&pulse, Instant::now()) {
+                Verdict::GoOn => {}
+                Verdict::Idle if closing => return,
+                Verdict::Idle => {
+                    closing = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                Verdict::Slow => {
+                    tracing::debug!("a request's head took too long");
+                    return;
+                }
+            },
         }
     };
     if let Err(error) = outcome {

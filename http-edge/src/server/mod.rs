@@ -7,6 +7,7 @@
 
 mod connection;
 mod listener;
+mod patience;
 mod threads;
 
 use std::net::SocketAddr;

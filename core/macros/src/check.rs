@@ -1,0 +1,172 @@
+//! Contradictions between the parts of an API, and between APIs.
+
+use std::collections::HashMap;
+
+use crate::errors::Errors;
+use crate::model::{Form, Handler, Named, Place, Plugin};
+
+/// Checks the arguments of one API against each other and against its route.
+pub(crate) fn arguments(handler: &Handler, errors: &mut Errors) {
+    names(handler, errors);
+    body(handler, errors);
+    path(handler, errors);
+}
+
+fn names(handler: &Handler, errors: &mut Errors) {
+    let mut seen: HashMap<&str, &Named> = HashMap::new();
+    for named in handler.named() {
+        if seen.insert(&named.name, named).is_some() {
+            errors.at(
+                &named.ident,
+                format!("a second argument called `{}`: rename one", named.name),
+            );
+        }
+    }
+}
+
+fn body(handler: &Handler, errors: &mut Errors) {
+    let files: Vec<_> = handler.named().filter(|n| n.form.is_file()).collect();
+    if handler.is_func() {
+        for file in files {
+            errors.at(
+                &file.ty,
+                "a file comes with an HTTP request only: give the API a route, e.g. `post, \"/upload\"`, or take the bytes as `#[body] data: Bytes`",
+            );
+        }
+        return;
+    }
+    let mut bodies = handler.named().filter(|named| named.body.is_some());
+    let Some(first) = bodies.next() else {
+        return;
+    };
+    for second in bodies {
+        errors.at(
+            &second.ident,
+            format!(
+                "a second body beside `{}`: a request has one; put both into one struct, or remove a `#[body]`",
+                first.ident
+            ),
+        );
+    }
+    if first.form.is_file() {
+        errors.at(
+            &first.body,
+            "an `Upload` is a part of a multipart body: remove `#[body]`, or take the whole body as `Bytes`",
+        );
+    } else if let Some(file) = files.first() {
+        errors.at(
+            &first.body,
+            format!(
+                "`{}` is a file, so the body is multipart: remove `#[body]` to take `{}` from a field of the form",
+                file.ident, first.ident
+            ),
+        );
+    }
+    let methods = handler.options.routes.iter().flat_map(|r| &r.methods);
+    for method in methods.filter(|method| *method == "get" || *method == "head") {
+        errors.at(
+            &first.body,
+            format!(
+                "a `{method}` request has no body: use `post`, or take the fields as arguments"
+            ),
+        );
+        break;
+    }
+}
+
+fn path(handler: &Handler, errors: &mut Errors) {
+    let Some(routes) = &handler.options.routes else {
+        for named in handler.named() {
+            if let Some(attr) = &named.path {
+                errors.at(attr, "a `func` API has no path: remove `#[path]`");
+            }
+        }
+        return;
+    };
+    let names = &routes.template.names;
+    for name in names {
+        let Some(named) = handler.named().find(|named| named.name == *name) else {
+            errors.at(
+                &routes.path,
+                format!(
+                    "`{{{name}}}` has no argument: add `{name}: String` to `{}`, or another type",
+                    handler.ident
+                ),
+            );
+            continue;
+        };
+        let problem = match (&named.form, named.place) {
+            (_, Place::Body | Place::Raw) => "it cannot be the body too: rename one",
+            (Form::Optional(_), _) => "it is always there: write it without `Option`",
+            (Form::Default(_), _) => "it is always there: remove the default",
+            (Form::Required, _) if crate::types::is_called(&named.ty, "Vec") => {
+                "it is one value: write it without `Vec`, or take the list from the query"
+            }
+            (Form::File | Form::OptionalFile | Form::Files, _) => {
+                "it cannot be a file too: rename one"
+            }
+            (Form::Required | Form::Bytes, _) => continue,
+        };
+        errors.at(
+            &named.ty,
+            format!(
+                "`{name}` is part of the path `{}`, {problem}",
+                routes.path.value()
+            ),
+        );
+    }
+    for named in handler.named() {
+        if let Some(attr) = &named.path
+            && !names.contains(&named.name)
+        {
+            errors.at(
+                attr,
+                format!(
+                    "`{}` is not in the path `{}`: add `{{{}}}` to it, or remove `#[path]`",
+                    named.name,
+                    routes.path.value(),
+                    named.name
+                ),
+            );
+        }
+    }
+}
+
+/// Checks the APIs of one plugin against each other.
+pub(crate) fn apis(plugin: &Plugin, errors: &mut Errors) {
+    let mut routes: HashMap<(String, &str), &Handler> = HashMap::new();
+    let mut ids: HashMap<String, &Handler> = HashMap::new();
+    for handler in &plugin.handlers {
+        // Of two that exclude each other by `cfg`, only one is there.
+        let conditional = |other: &Handler| !handler.cfgs.is_empty() && !other.cfgs.is_empty();
+        let id = handler.ident.to_string();
+        if let Some(first) = ids.insert(id, handler)
+            && !conditional(first)
+        {
+            errors.at(
+                &handler.ident,
+                format!("a second API called `{}`: rename one", handler.ident),
+            );
+        }
+        let Some(found) = &handler.options.routes else {
+            continue;
+        };
+        for method in &found.methods {
+            let key = (method.to_string(), found.template.shape.as_str());
+            if let Some(first) = routes.insert(key, handler)
+                && !conditional(first)
+            {
+                errors.at(
+                    &found.path,
+                    format!(
+                        "`{}` answers `{} {}` already: give `{}` another path or method",
+                        first.ident,
+                        method.to_string().to_uppercase(),
+                        found.path.value(),
+                        handler.ident
+                    ),
+                );
+            }
+        }
+    }
+}

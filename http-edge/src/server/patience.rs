@@ -1,0 +1,236 @@
+//! How long a connection may be slow or silent.
+//!
+//! hyper can limit the time for a head, at the price of a timer for each
+//! request. Here a connection has one timer, that looks every now and then at
+//! what moved since.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What moves on a connection.
+#[derive(Default)]
+pub(super) struct Pulse {
+    received: AtomicU64,
+    sent: AtomicU64,
+    /// `received` when the last request was answered.
+    answered_at: AtomicU64,
+    running: AtomicU32,
+}
+
+/// A request that a handler works on.
+pub(super) struct Running(Arc<Pulse>);
+
+impl Pulse {
+    pub(super) fn begin(self: &Arc<Self>) -> Running {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        Running(Arc::clone(self))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let pulse = &self.0;
+        pulse.running.fetch_sub(1, Ordering::Relaxed);
+        let received = pulse.received.load(Ordering::Relaxed);
+        pulse.answered_at.store(received, Ordering::Relaxed);
+    }
+}
+
+/// What to do with a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    GoOn,
+    /// Nothing has moved for the idle time: close it once it is between requests.
+    Idle,
+    /// A head has been coming for too long: close it.
+    Slow,
+}
+
+/// Looks at a [`Pulse`] now and then.
+pub(super) struct Patience {
+    head: Duration,
+    idle: Duration,
+    moved: (u64, u64),
+    moved_at: Instant,
+    head_since: Option<Instant>,
+}
+
+impl Patience {
+    pub(super) fn new(head: Duration, idle: Duration, now: Instant) -> Self {
+        Self {
+            head,
+            idle,
+            moved: (0, 0),
+            moved_at: now,
+            head_since: Some(now),
+        }
+    }
+
+    /// How often to look.
+    pub(super) fn pause(&self) -> Duration {
+        (self.head.min(self.idle) / 4).clamp(Duration::from_millis(20), Duration::from_secs(5))
+    }
+
+    pub(super) fn look(&mut self, pulse: &Pulse, now: Instant) -> Verdict {
+        let received = pulse.received.load(Ordering::Relaxed);
+        let moved = (received, pulse.sent.load(Ordering::Relaxed));
+        if moved != self.moved {
+            self.moved = moved;
+            self.moved_at = now;
+        }
+        if pulse.running.load(Ordering::Relaxed) > 0 {
+            self.head_since = None;
+            self.moved_at = now;
+            return Verdict::GoOn;
+        }
+        if received > pulse.answered_at.load(Ordering::Relaxed) {
+            let since = *self.head_since.get_or_insert(now);
+            if now.duration_since(since) >= self.head {
+                return Verdict::Slow;
+            }
+        } else if received > 0 {
+            self.head_since = None;
+        }
+        if now.duration_since(self.moved_at) >= self.idle {
+            return Verdict::Idle;
+        }
+        Verdict::GoOn
+    }
+}
+
+/// A socket whose traffic is counted.
+pub(super) struct Counted<S> {
+    socket: S,
+    pulse: Arc<Pulse>,
+}
+
+impl<S> Counted<S> {
+    pub(super) fn new(socket: S, pulse: Arc<Pulse>) -> Self {
+        Self { socket, pulse }
+    }
+
+    fn wrote(&self, result: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(count)) = result {
+            self.pulse.sent.fetch_add(*count as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let result = Pin::new(&mut self.socket).poll_read(cx, buf);
+        let count = buf.filled().len() - before;
+        if count > 0 {
+            self.pulse
+                .received
+                .fetch_add(count as u64, Ordering::Relaxed);
+        }
+        result
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.socket).poll_write(cx, buf);
+        self.wrote(&result);
+        result
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        self.wrote(&result);
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: Duration = Duration::from_secs(10);
+    const IDLE: Duration = Duration::from_secs(75);
+
+    fn receive(pulse: &Pulse, bytes: u64) {
+        pulse.received.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn a_head_that_trickles_is_slow() {
+        let pulse = Arc::new(Pulse::default());
+        let start = Instant::now();
+        let mut patience = Patience::new(HEAD, IDLE, start);
+        for second in 0..10 {
+            receive(&pulse, 1);
+            let now = start + Duration::from_secs(second);
+            assert_eq!(patience.look(&pulse, now), Verdict::GoOn, "{second}");
+        }
+        assert_eq!(patience.look(&pulse, start + HEAD), Verdict::Slow);
+    }
+
+    #[test]
+    fn a_silent_connection_is_idle() {
+        let pulse = Arc::new(Pulse::default());
+        let start = Instant::now();
+        let mut patience = Patience::new(HEAD, IDLE, start);
+        receive(&pulse, 100);
+        drop(pulse.begin());
+        assert_eq!(patience.look(&pulse, start + HEAD * 2), Verdict::GoOn);
+        assert_eq!(
+            patience.look(&pulse, start + HEAD * 2 + IDLE),
+            Verdict::Idle
+        );
+    }
+
+    #[test]
+    fn a_handler_may_take_its_time() {
+        let pulse = Arc::new(Pulse::default());
+        let start = Instant::now();
+        let mut patience = Patience::new(HEAD, IDLE, start);
+        receive(&pulse, 100);
+        let running = pulse.begin();
+        assert_eq!(patience.look(&pulse, start + IDLE * 3), Verdict::GoOn);
+        drop(running);
+        assert_eq!(
+            patience.look(&pulse, start + IDLE * 3 + HEAD),
+            Verdict::GoOn
+        );
+        // The next head, late.
+        receive(&pulse, 1);
+        assert_eq!(patience.look(&pulse, start + IDLE * 4), Verdict::GoOn);
+        assert_eq!(
+            patience.look(&pulse, start + IDLE * 4 + HEAD),
+            Verdict::Slow
+        );
+    }
+}
