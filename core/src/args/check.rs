@@ -105,10 +105,10 @@ pub(super) fn structured(schema: &Value, components: &Components) -> Structured 
         }
     }
     let nested = |name: &str| matches!(name, "object" | "array");
-    let mut types = types(schema).filter(|name| *name != "null").peekable();
-    match types.peek() {
-        Some(_) if types.clone().all(nested) => Structured::Yes,
-        Some(_) if types.any(nested) => Structured::Maybe,
+    let types: Vec<_> = types(schema).filter(|name| *name != "null").collect();
+    match types.first() {
+        Some(_) if types.iter().copied().all(nested) => Structured::Yes,
+        Some(_) if types.iter().copied().any(nested) => Structured::Maybe,
         Some(_) => Structured::No,
         None if schema.get("enum").or(schema.get("const")).is_some() => Structured::No,
         None if schema["allOf"].is_array() || schema["properties"].is_object() => Structured::Yes,
@@ -404,7 +404,7 @@ fn branches(schema: &Value) -> impl Iterator<Item = &Value> {
         .flatten()
 }
 
-fn types(schema: &Value) -> impl Iterator<Item = &str> + Clone {
+fn types(schema: &Value) -> impl Iterator<Item = &str> {
     let (one, many) = match &schema["type"] {
         Value::String(name) => (Some(name.as_str()), None),
         Value::Array(names) => (None, Some(names)),
