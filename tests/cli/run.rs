@@ -54,7 +54,7 @@ fn a_second_signal_ends_it_at_once() {
         let message = "x".repeat(1000);
         std::panic::catch_unwind(|| get(&address, &format!("/api/v1/echo_stream?message={message}")))
     });
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(300));
     server.process.signal("TERM");
     server.process.wait_for_error("stopping");
     server.process.signal("TERM");
@@ -83,7 +83,7 @@ fn a_port_in_use_says_which_and_what_to_change() {
 fn wrong_options_are_usage_errors() {
     let place = Place::new();
     for (args, part) in [
-        (&["run", "--load-plugins", "a,b"][..], "repeat the option"),
+        (&["run", "--load-plugins", "a,b"][..], "--load-plugins a --load-plugins b"),
         (&["run", "--load-builtin-plugins", "a, b"], "repeat the option"),
         (&["run", "--prot", "1"], "--port"),
         (&["run", "--port", "x"], "--port"),
