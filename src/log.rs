@@ -57,7 +57,10 @@ fn begin(log: impl Into<tracing::Dispatch>) -> Result<(), StartError> {
 }
 
 fn tell_panic(panic: &std::panic::PanicHookInfo<'_>) {
-    let text = panic.payload_as_str().unwrap_or("(no text)");
+    let payload = panic.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let text = text.unwrap_or("(no text)");
     let place = panic.location().map(ToString::to_string);
     let backtrace = std::backtrace::Backtrace::capture();
     let thread = std::thread::current();
@@ -138,7 +141,14 @@ mod tests {
 
     #[test]
     fn filters() {
-        for text in ["info", "WARN,framex=debug", "off", "my_crate", "a::b=trace", "[span{x=1}]=info"] {
+        for text in [
+            "info",
+            "WARN,framex=debug",
+            "off",
+            "my_crate",
+            "a::b=trace",
+            "[span{x=1}]=info",
+        ] {
             assert!(read(text).is_ok(), "{text}");
         }
         for (text, part) in [

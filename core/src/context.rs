@@ -76,7 +76,7 @@ impl RequestId {
             } else {
                 (number, 4 * (23 - index))
             };
-            *byte = HEX[(word >> shift) as usize & 15];
+            *byte = HEX[usize::from((word >> shift).to_le_bytes()[0] & 15)];
         }
         let value = HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&text));
         Self(value.unwrap_or_else(|_| HeaderValue::from_static("unknown")))

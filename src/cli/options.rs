@@ -69,9 +69,15 @@ fn one_name(option: &str, text: &str) -> Result<String, String> {
     if !text.contains(',') {
         return Ok(text.to_owned());
     }
-    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let names = text
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
     let all: Vec<_> = names.map(|name| format!("{option} {name}")).collect();
-    Err(format!("one name at a time, repeat the option: {}", all.join(" ")))
+    Err(format!(
+        "one name at a time, repeat the option: {}",
+        all.join(" ")
+    ))
 }
 
 /// `key=value`, cut at the first `=`.

@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::check::{check, relations};
 use super::error::{Problem, SettingsError};
-use super::keys::ADDING;
+use super::layers::Layers;
 use super::origins::{Origins, Row};
 use super::source::{Place, Source};
-use super::tree::{self, Body, Node, Table};
+use super::tree::{Body, Node, Table};
 use super::{Settings, files, plugin, variables};
 
 const CONFIG: &str = "config.toml";
@@ -161,33 +161,17 @@ impl Settings {
     /// replaces; or, if there are none, keys that do not go together.
     pub fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
         let mut problems = Vec::new();
-        let mut merged = Table::new();
+        let mut layers = Layers::default();
         for layer in below_the_command_line(sources, &mut problems) {
-            tree::merge(&mut merged, check(layer, &mut problems));
+            layers.merge(check(layer, &mut problems));
         }
         for layer in sources.overrides.clone().layers() {
-            let mut layer = check(layer, &mut problems);
-            for key in ADDING {
-                if let Some(list) = layer.remove(key) {
-                    tree::append(&mut merged, key, list);
-                }
-            }
-            tree::merge(&mut merged, layer);
+            layers.add(check(layer, &mut problems));
         }
-
         SettingsError::from_all(problems)?;
 
-        let read = serde_path_to_error::deserialize::<_, Self>(tree::to_json(&merged));
-        // `check` knows every key's type, so this is a slip of ours: the table of
-        // keys and the structs disagree.
-        let settings = read.map_err(|error| SettingsError {
-            problems: vec![Problem::Refused {
-                place: Source::Default.into(),
-                key: error.path().to_string(),
-                reason: "its type is not the one in the reference".into(),
-            }],
-        })?;
-        let origins = Origins::new(&settings, &merged);
+        let (settings, places) = layers.extract()?;
+        let origins = Origins::new(&settings, places);
         let place = |key: &str| {
             let path: Vec<_> = key.split('.').map(str::to_owned).collect();
             origins.exact(&path)

@@ -41,6 +41,7 @@ mod duration;
 mod error;
 mod files;
 mod keys;
+mod layers;
 mod load;
 mod mask;
 mod model;

@@ -5,16 +5,15 @@ use serde_json::Value;
 
 use super::Settings;
 use super::keys::{self, KEYS};
+use super::layers::Places;
 use super::shape::Shape;
 use super::source::{Place, Source};
-use super::tree::{self, Table};
 
 /// Every effective value and where it came from.
 #[derive(Clone, Debug)]
 pub struct Origins {
     leaves: BTreeMap<String, Origin>,
-    /// Of every key that some source gave, tables included.
-    places: BTreeMap<Vec<String>, Place>,
+    places: Places,
 }
 
 /// An effective value and where it came from.
@@ -43,11 +42,7 @@ pub struct Row {
 }
 
 impl Origins {
-    pub(crate) fn new(settings: &Settings, merged: &Table) -> Self {
-        let mut places = BTreeMap::new();
-        tree::walk(merged, &mut Vec::new(), &mut |path, place| {
-            places.insert(path.to_vec(), place.clone());
-        });
+    pub(crate) fn new(settings: &Settings, places: Places) -> Self {
         let mut origins = Self {
             leaves: BTreeMap::new(),
             places,

@@ -1,4 +1,6 @@
-//! `[plugins.<name>]` against the type of the plugin.
+//! `[plugins.<name>]` against the type of the plugin. Serde reads it from JSON,
+//! for figment knows no maps with numbers for keys, and of an enum's table with
+//! two variants it takes the first.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
