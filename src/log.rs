@@ -36,7 +36,8 @@ pub(crate) fn start(settings: &Loaded, default: Default) -> Result<(), StartErro
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .log_internal_errors(false);
-    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colours = io::stderr().is_terminal() && !plain;
     let started = if human {
         let fields = debug_fn(write_field).delimited(" ");
         log.with_ansi(colours).fmt_fields(fields).finish()

@@ -75,6 +75,11 @@ mod plugins {
         }
 
         #[on_request(func)]
+        async fn break_down(&self) -> String {
+            panic!("the till\nis stuck")
+        }
+
+        #[on_request(func)]
         async fn hang(&self) -> String {
             std::future::pending().await
         }

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{LazyLock, mpsc};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -260,24 +260,24 @@ fn lines(source: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     told
 }
 
-/// The example next to the binary under test, built if it is not there.
+/// The example next to the binary under test. `cargo test` built it, but
+/// `cargo test --test cli` did not.
 pub(crate) fn own_binary() -> PathBuf {
-    const NAME: &str = "cli_own_binary";
-    let dir = Path::new(env!("CARGO_BIN_EXE_framex")).parent().unwrap();
-    let target = dir.parent().unwrap();
-    let built = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--offline",
-            "--example",
-            NAME,
-            "--target-dir",
-        ])
-        .arg(target)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()
-        .unwrap();
-    assert!(built.success());
-    dir.join("examples").join(NAME)
+    static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
+        const NAME: &str = "cli_own_binary";
+        let dir = Path::new(env!("CARGO_BIN_EXE_framex")).parent().unwrap();
+        let profile = match dir.file_name().and_then(|name| name.to_str()) {
+            Some("debug") | None => "dev",
+            Some(other) => other,
+        };
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--offline", "--example", NAME])
+            .args(["--profile", profile, "--target-dir"])
+            .arg(dir.parent().unwrap())
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status();
+        assert!(built.unwrap().success());
+        dir.join("examples").join(NAME)
+    });
+    BUILT.clone()
 }
