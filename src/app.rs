@@ -247,7 +247,9 @@ impl Listening {
         for reason in self.app.serving.status.readiness().1.reasons {
             let _ = writeln!(text, "  failed     {}", crate::cli::escaped(&reason));
         }
-        let _ = writeln!(text, "  apis");
+        if !rows.is_empty() {
+            let _ = writeln!(text, "  apis");
+        }
         for (route, id) in rows {
             let _ = writeln!(text, "    {route:width$}  {id}");
         }
