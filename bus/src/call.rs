@@ -203,7 +203,14 @@ impl TimeLimit {
         });
         CallError::TimedOut {
             api: api.descriptor.id.clone(),
-            budget,
+            budget: to_the_millisecond(budget),
         }
     }
+}
+
+/// The nearest whole number of milliseconds, for people: a deadline was a round
+/// time before it was on its way here.
+fn to_the_millisecond(time: Duration) -> Duration {
+    let millis = (time.as_micros() + 500) / 1000;
+    u64::try_from(millis).map_or(time, Duration::from_millis)
 }
