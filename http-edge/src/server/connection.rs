@@ -1,18 +1,20 @@
 //! One connection: HTTP/1.1 or HTTP/2, with its time limits.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::time::MissedTickBehavior;
 
-use super::patience::{Counted, Patience, Pulse, Verdict};
+use super::patience::{Counted, Patience, Pulse, Running, Verdict};
 use super::threads::Shared;
+use crate::EdgeBody;
 
 /// Pings that an HTTP/2 client must answer, so that a dead one is noticed.
 const H2_PING: Duration = Duration::from_secs(20);
@@ -45,10 +47,10 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream) {
         let edge = shared.edge.clone();
         service_fn(move |request: hyper::Request<Incoming>| {
             let edge = edge.clone();
-            let running = pulse.begin();
+            let running = pulse.begin(request.version());
             async move {
                 let response = edge.handle(request).await;
-                drop(running);
+                let response = response.map(|body| Answer { body, running });
                 Ok::<_, std::convert::Infallible>(response)
             }
         })
@@ -80,10 +82,41 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream) {
                     tracing::debug!("a request's head took too long");
                     return;
                 }
+                Verdict::Stuck => {
+                    tracing::debug!("a client takes nothing of its answer any more");
+                    return;
+                }
             },
         }
     };
     if let Err(error) = outcome {
         tracing::debug!(%error, "a connection ended badly");
+    }
+}
+
+/// A request runs until its answer's body is gone: a stream takes its time.
+struct Answer {
+    body: EdgeBody,
+    #[expect(dead_code, reason = "there for its drop")]
+    running: Running,
+}
+
+impl Body for Answer {
+    type Data = bytes::Bytes;
+    type Error = crate::BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

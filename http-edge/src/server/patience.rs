@@ -7,28 +7,37 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use http::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What moves on a connection.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Pulse {
     received: AtomicU64,
     sent: AtomicU64,
     /// `received` when the last request was answered.
     answered_at: AtomicU64,
     running: AtomicU32,
+    /// The socket takes nothing more for now.
+    full: AtomicBool,
+    /// Many requests at once, and frames that belong to none.
+    http2: AtomicBool,
 }
 
-/// A request that a handler works on.
+/// A request, from its head to the last byte of its answer's body.
+#[derive(Debug)]
 pub(super) struct Running(Arc<Pulse>);
 
 impl Pulse {
-    pub(super) fn begin(self: &Arc<Self>) -> Running {
+    pub(super) fn begin(self: &Arc<Self>, version: Version) -> Running {
         self.running.fetch_add(1, Ordering::Relaxed);
+        if version == Version::HTTP_2 {
+            self.http2.store(true, Ordering::Relaxed);
+        }
         Running(Arc::clone(self))
     }
 }
@@ -46,10 +55,12 @@ impl Drop for Running {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     GoOn,
-    /// Nothing has moved for the idle time: close it once it is between requests.
+    /// Nothing has moved for the idle time, between requests: end it in good order.
     Idle,
     /// A head has been coming for too long: close it.
     Slow,
+    /// The client takes nothing of what is ready for it: close it.
+    Stuck,
 }
 
 /// Looks at a [`Pulse`] now and then.
@@ -59,6 +70,8 @@ pub(super) struct Patience {
     moved: (u64, u64),
     moved_at: Instant,
     head_since: Option<Instant>,
+    /// Since when the socket takes nothing, and how much it had taken by then.
+    full_since: Option<(Instant, u64)>,
 }
 
 impl Patience {
@@ -69,6 +82,7 @@ impl Patience {
             moved: (0, 0),
             moved_at: now,
             head_since: Some(now),
+            full_since: None,
         }
     }
 
@@ -79,22 +93,41 @@ impl Patience {
 
     pub(super) fn look(&mut self, pulse: &Pulse, now: Instant) -> Verdict {
         let received = pulse.received.load(Ordering::Relaxed);
-        let moved = (received, pulse.sent.load(Ordering::Relaxed));
-        if moved != self.moved {
-            self.moved = moved;
+        let sent = pulse.sent.load(Ordering::Relaxed);
+        let answered_at = pulse.answered_at.load(Ordering::Relaxed);
+        let http2 = pulse.http2.load(Ordering::Relaxed);
+        // Pings and their like keep no HTTP/2 connection open, requests do.
+        let moved = (if http2 { answered_at } else { received }, sent);
+        if http2 && moved.0 != self.moved.0 || !http2 && moved != self.moved {
             self.moved_at = now;
         }
+        self.moved = moved;
+        if pulse.full.load(Ordering::Relaxed) {
+            self.head_since = None;
+            self.moved_at = now;
+            let since = match self.full_since {
+                Some((since, taken)) if taken == sent => since,
+                _ => now,
+            };
+            self.full_since = Some((since, sent));
+            if now.duration_since(since) >= self.idle {
+                return Verdict::Stuck;
+            }
+            return Verdict::GoOn;
+        }
+        self.full_since = None;
         if pulse.running.load(Ordering::Relaxed) > 0 {
             self.head_since = None;
             self.moved_at = now;
             return Verdict::GoOn;
         }
-        if received > pulse.answered_at.load(Ordering::Relaxed) {
+        if !http2 && received > answered_at {
             let since = *self.head_since.get_or_insert(now);
             if now.duration_since(since) >= self.head {
                 return Verdict::Slow;
             }
         } else if received > 0 {
+            // What comes on HTTP/2 between requests is no head.
             self.head_since = None;
         }
         if now.duration_since(self.moved_at) >= self.idle {
@@ -119,6 +152,9 @@ impl<S> Counted<S> {
         if let Poll::Ready(Ok(count)) = result {
             self.pulse.sent.fetch_add(*count as u64, Ordering::Relaxed);
         }
+        self.pulse
+            .full
+            .store(result.is_pending(), Ordering::Relaxed);
     }
 }
 
@@ -204,7 +240,7 @@ mod tests {
         let start = Instant::now();
         let mut patience = Patience::new(HEAD, IDLE, start);
         receive(&pulse, 100);
-        drop(pulse.begin());
+        drop(pulse.begin(Version::HTTP_11));
         assert_eq!(patience.look(&pulse, start + HEAD * 2), Verdict::GoOn);
         assert_eq!(
             patience.look(&pulse, start + HEAD * 2 + IDLE),
@@ -218,7 +254,7 @@ mod tests {
         let start = Instant::now();
         let mut patience = Patience::new(HEAD, IDLE, start);
         receive(&pulse, 100);
-        let running = pulse.begin();
+        let running = pulse.begin(Version::HTTP_11);
         assert_eq!(patience.look(&pulse, start + IDLE * 3), Verdict::GoOn);
         drop(running);
         assert_eq!(
@@ -232,5 +268,39 @@ mod tests {
             patience.look(&pulse, start + IDLE * 4 + HEAD),
             Verdict::Slow
         );
+    }
+
+    #[test]
+    fn frames_between_requests_are_neither_heads_nor_life() {
+        let pulse = Arc::new(Pulse::default());
+        let start = Instant::now();
+        let mut patience = Patience::new(HEAD, IDLE, start);
+        receive(&pulse, 100);
+        drop(pulse.begin(Version::HTTP_2));
+        let mut seconds = 0;
+        let verdict = loop {
+            receive(&pulse, 17);
+            let verdict = patience.look(&pulse, start + Duration::from_secs(seconds));
+            if verdict != Verdict::GoOn {
+                break verdict;
+            }
+            seconds += 5;
+        };
+        assert_eq!((verdict, seconds), (Verdict::Idle, IDLE.as_secs()));
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_is_stuck() {
+        let pulse = Arc::new(Pulse::default());
+        let start = Instant::now();
+        let mut patience = Patience::new(HEAD, IDLE, start);
+        receive(&pulse, 100);
+        let _running = pulse.begin(Version::HTTP_11);
+        pulse.full.store(true, Ordering::Relaxed);
+        assert_eq!(patience.look(&pulse, start), Verdict::GoOn);
+        // A little, now and then, is enough.
+        pulse.sent.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(patience.look(&pulse, start + IDLE), Verdict::GoOn);
+        assert_eq!(patience.look(&pulse, start + IDLE * 2), Verdict::Stuck);
     }
 }
