@@ -12,10 +12,10 @@ use framex_core::args::{Args, HttpArgs, PathValues};
 use framex_core::context::{CallMeta, Principal, Request as CallRequest, RequestId, TraceContext};
 use framex_core::error::{BoxError, CallError, Error};
 use framex_core::event::{Event, EventStream};
-use framex_core::reply::Reply;
+use framex_core::reply::{self, Reply};
 use framex_core::settings::Settings;
 use futures_core::Stream;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 
@@ -66,6 +66,20 @@ pub enum EdgeError {
     /// The rules are wrong.
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// Two paths differ, and yet no request could say which of them it means.
+    #[error(
+        "`{first}` at `{first_path}` and `{second}` at `{second_path}` claim the same requests; give one of them another path"
+    )]
+    Collision {
+        /// One API.
+        first: String,
+        /// Where it is.
+        first_path: String,
+        /// The other.
+        second: String,
+        /// Where that is.
+        second_path: String,
+    },
     /// A plugin claims one of the edge's own paths.
     #[error("`{api}` claims `{path}`, which the edge answers itself; give it another path")]
     ReservedPath {
@@ -122,6 +136,14 @@ impl Edge {
             .chain(service::PATHS)
             .collect();
         options.rules.check(&paths)?;
+        if let Some(collision) = Table::new(&catalog, &options.rules).1.into_iter().next() {
+            return Err(EdgeError::Collision {
+                first: collision.other,
+                first_path: collision.other_path,
+                second: collision.api,
+                second_path: collision.path,
+            });
+        }
         let edge = Self(Arc::new(Inner {
             table: ArcSwap::default(),
             document: ArcSwap::default(),
@@ -171,7 +193,11 @@ impl Edge {
 
     fn refresh(&self, catalog: &Arc<Catalog>) {
         let rules = &self.0.options.rules;
-        self.0.table.store(Arc::new(Table::new(catalog, rules)));
+        let (table, collisions) = Table::new(catalog, rules);
+        for collision in collisions {
+            tracing::error!(?collision, "two routes collide: one is left out");
+        }
+        self.0.table.store(Arc::new(table));
         let document = Document::new(Arc::clone(catalog), self.0.status.version(), rules.clone());
         self.0.document.store(Arc::new(document));
     }
@@ -216,9 +242,7 @@ impl Edge {
                 }
             }
             Found::OtherMethods(allow) if parts.method == Method::OPTIONS => {
-                let mut response = Response::new(EdgeBody::empty());
-                *response.status_mut() = StatusCode::NO_CONTENT;
-                response.headers_mut().insert(ALLOW, allow);
+                let mut response = service::allow(&allow);
                 problem::finish(response.headers_mut(), &id);
                 response
             }
@@ -280,13 +304,7 @@ impl Edge {
         let call = self.0.bus.call(&entry.api, CallRequest { args, meta });
         match call.await.map_err(CallError::into_error)? {
             Reply::Value(data) => Ok(value(entry.raw, data, id)),
-            Reply::Response(reply) => {
-                let mut response = Response::new(EdgeBody::full(reply.body));
-                *response.status_mut() = reply.status;
-                *response.headers_mut() = reply.headers;
-                problem::finish(response.headers_mut(), id);
-                Ok(response)
-            }
+            Reply::Response(reply) => own(reply, id),
             Reply::Stream(events) => {
                 let format = format.unwrap_or(Format::Sse);
                 self.stream(entry, events, format, id).await
@@ -354,6 +372,30 @@ impl Stream for NoEvents {
     fn poll_next(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<Option<Self::Item>> {
         Poll::Ready(None)
     }
+}
+
+/// An answer of the handler's own; its framing is the server's business.
+fn own(mut reply: reply::Response, id: &RequestId) -> Result<Response<EdgeBody>, Error> {
+    if reply.status.is_informational() {
+        let reason = format!("a handler answered with the status {}", reply.status);
+        return Err(Error::internal(reason));
+    }
+    for name in problem::FRAMING {
+        reply.headers.remove(name);
+    }
+    let bodiless = matches!(
+        reply.status,
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+    );
+    let mut response = Response::new(if bodiless {
+        EdgeBody::empty()
+    } else {
+        EdgeBody::full(reply.body)
+    });
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    problem::finish(response.headers_mut(), id);
+    Ok(response)
 }
 
 fn value(raw: bool, data: Bytes, id: &RequestId) -> Response<EdgeBody> {
