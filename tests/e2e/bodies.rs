@@ -38,7 +38,8 @@ async fn models() {
     .await;
     let mut kinds = answer.kinds();
     kinds.sort();
-    assert_eq!(kinds.len(), 6, "{kinds:?}");
+    // `256` is no `u8`, which only the type knows: it is told once the rest is right.
+    assert_eq!(kinds.len(), 5, "{kinds:?}");
     for kind in [
         r#"int_type ["body","id"]"#,
         r#"string_type ["body","name"]"#,
@@ -48,7 +49,8 @@ async fn models() {
     ] {
         assert!(kinds.contains(&kind.to_owned()), "{kind} not in {kinds:?}");
     }
-    assert!(kinds.iter().any(|k| k.contains("alias-ed")), "{kinds:?}");
+    let answer = post(&server, "model", r#"{"id":1,"alias-ed":256}"#).await;
+    assert_eq!(answer.kinds(), [r#"value_error ["body","alias-ed"]"#]);
     let answer = server
         .ask("PUT", "/api/v1/model_and_query?x=a")
         .json("{}")

@@ -103,8 +103,6 @@ async fn the_openapi_document_is_valid() {
     let server = Server::builder()
         .plugin::<Zoo>()
         .rule("/api/v1/items/{id}", &["k"])
-        .set("load_plugins", json!(["zoo"]))
-        .set("load_builtin_plugins", json!(["echo"]))
         .start()
         .await;
     let answer = server.get("/api/v1/openapi.json").send().await;

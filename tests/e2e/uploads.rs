@@ -53,7 +53,8 @@ async fn names_in_any_language() {
         ("filename=\"../../etc/passwd\"", "../../etc/passwd"),
         ("filename=plain.txt", "plain.txt"),
         ("filename=\"\"", ""),
-        ("filename=\"x\"; filename*=UTF-8''%C3%BC.txt", "ü.txt"),
+        // RFC 7578 forbids the other form in forms.
+        ("filename=\"x\"; filename*=UTF-8''%C3%BC.txt", "x"),
     ] {
         let answer = send(&server, file("file", disposition, "x") + "--XX--\r\n").await;
         assert_eq!(answer.status, 200, "{disposition}: {}", answer.lossy());
