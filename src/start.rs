@@ -20,9 +20,9 @@ pub enum StartError {
     #[error("{0}")]
     Settings(#[from] Box<SettingsError>),
     /// There is no plugin of this name.
-    #[error("there is no {kind} plugin `{name}`{hint}")]
+    #[error("there is no {kind}plugin `{name}`{hint}")]
     UnknownPlugin {
-        /// `built-in`, or nothing.
+        /// `built-in `, or nothing.
         kind: &'static str,
         /// The name.
         name: String,
@@ -55,6 +55,14 @@ pub enum StartError {
     /// A port cannot be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// `log.filter` cannot be read.
+    #[error("`log.filter` ({place}): {reason}")]
+    LogFilter {
+        /// Where it is written.
+        place: String,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
     /// What was asked for is not there yet.
     #[error("{0}")]
     NotYet(&'static str),
@@ -138,6 +146,13 @@ impl Definitions {
         }
     }
 
+    /// Whether `settings` ask for plugins that are there, and configure no others.
+    pub(crate) fn check(&self, settings: &Loaded) -> Result<(), StartError> {
+        let chosen = self.chosen(settings)?;
+        let names: Vec<&str> = chosen.iter().map(|d| d.metadata().name.as_str()).collect();
+        Ok(check_plugin_tables(settings, &names)?)
+    }
+
     /// The definitions that `settings` ask for, in that order; all of the
     /// binary's own if they ask for none at all.
     fn chosen(&self, settings: &Loaded) -> Result<Vec<PluginDefinition>, StartError> {
@@ -202,7 +217,7 @@ impl Definitions {
             )
         };
         StartError::UnknownPlugin {
-            kind,
+            kind: if kind == "built-in" { "built-in " } else { "" },
             name: name.to_owned(),
             hint,
         }
@@ -350,7 +365,7 @@ impl Serving {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::error!(plugin = %name, ?error, "`on_stop` failed"),
                 Err(_) => {
-                    tracing::error!(plugin = %name, "`on_stop` took longer than {LIFECYCLE_LIMIT:?}")
+                    tracing::error!(plugin = %name, "`on_stop` took longer than {LIFECYCLE_LIMIT:?}");
                 }
             }
         }

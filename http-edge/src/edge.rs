@@ -1,5 +1,6 @@
 //! One request's way: route, key, arguments, call, answer.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -7,14 +8,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use framex_bus::{Bus, Catalog};
-use framex_core::args::{Args, HttpArgs, PathValues};
-use framex_core::context::{CallMeta, Principal, Request as CallRequest, RequestId, TraceContext};
+use framex_bus::{Bus, Call, Catalog};
+use framex_core::args::{Args, HttpArgs, HttpBody, PathValues};
+use framex_core::context::{CallMeta, Principal, Request as CallRequest, RequestId};
 use framex_core::error::{BoxError, CallError, Error};
 use framex_core::event::{Event, EventStream};
 use framex_core::reply::{self, Reply};
 use framex_core::settings::Settings;
 use futures_core::Stream;
+use futures_core::future::BoxFuture;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
@@ -26,7 +28,7 @@ use crate::envelope;
 use crate::events::{EventBody, Format};
 use crate::intake::{self, Limits};
 use crate::problem::{self, JSON};
-use crate::routes::{Entry, Found, Table};
+use crate::routes::{BodyKind, Entry, Found, Table};
 use crate::service::{self, Document};
 use crate::status::Status;
 
@@ -136,7 +138,8 @@ impl Edge {
             .chain(service::PATHS)
             .collect();
         options.rules.check(&paths)?;
-        if let Some(collision) = Table::new(&catalog, &options.rules).1.into_iter().next() {
+        let (_, collisions) = Table::new(&catalog, &options.rules, options.sse_heartbeat);
+        if let Some(collision) = collisions.into_iter().next() {
             return Err(EdgeError::Collision {
                 first: collision.other,
                 first_path: collision.other_path,
@@ -193,7 +196,7 @@ impl Edge {
 
     fn refresh(&self, catalog: &Arc<Catalog>) {
         let rules = &self.0.options.rules;
-        let (table, collisions) = Table::new(catalog, rules);
+        let (table, collisions) = Table::new(catalog, rules, self.0.options.sse_heartbeat);
         for collision in collisions {
             tracing::error!(?collision, "two routes collide: one is left out");
         }
@@ -204,15 +207,21 @@ impl Edge {
 
     /// Answers one request.
     ///
+    /// What needs no waiting is done at once; a future that is not polled still
+    /// has its place among the calls that run.
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future, or the body it gave, stops the handler.
-    pub async fn handle<B>(&self, request: Request<B>) -> Response<EdgeBody>
+    pub fn handle<B>(
+        &self,
+        request: Request<B>,
+    ) -> impl Future<Output = Response<EdgeBody>> + use<B>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
     {
-        let (mut parts, body) = request.into_parts();
+        let (parts, body) = request.into_parts();
         let id = parts
             .headers
             .get(problem::X_REQUEST_ID)
@@ -220,120 +229,93 @@ impl Edge {
             .unwrap_or_else(RequestId::generate);
         let head = parts.method == Method::HEAD;
         let found = self.0.table.load().find(&parts.method, parts.uri.path());
-        let mut response = match found {
-            Found::Route(entry, path) => {
-                let format = entry
-                    .streams
-                    .then(|| Format::of_errors(&parts.headers))
-                    .flatten();
-                let principal = parts.extensions.remove::<Principal>();
-                match self
-                    .route(&entry, parts, path, body, principal, &id, head)
-                    .await
-                {
-                    Ok(response) => response,
-                    Err(error) => {
-                        problem::log(&error, entry.api.descriptor.id.as_str(), &id);
-                        match format {
-                            Some(format) => problem::stream_answer(&error, &id, format),
-                            None => problem::answer(&error, &id),
-                        }
-                    }
-                }
-            }
+        let begun = match found {
+            Found::Route(entry, path) => self.begin(entry, parts, path, body, &id, head),
             Found::OtherMethods(allow) if parts.method == Method::OPTIONS => {
                 let mut response = service::allow(&allow);
                 problem::finish(response.headers_mut(), &id);
-                response
+                Begun::Done(response)
             }
             Found::OtherMethods(allow) => {
-                problem::answer(&problem::method_not_allowed(&allow), &id)
+                Begun::Done(problem::answer(&problem::method_not_allowed(&allow), &id))
             }
-            Found::Nothing => self.service(&parts, &id),
+            Found::Nothing => Begun::Done(self.service(&parts, &id)),
         };
-        if head {
-            without_body(&mut response);
+        async move {
+            let mut response = match begun {
+                Begun::Done(response) => response,
+                Begun::Calling(call, answer) => answer.of(call.await, id).head().await,
+                Begun::Reading(call, answer) => match call.await {
+                    Ok(call) => answer.of(call.await, id).head().await,
+                    Err(error) => answer.failed(&error, &id),
+                },
+            };
+            if head {
+                without_body(&mut response);
+            }
+            response
         }
-        response
     }
 
-    #[allow(clippy::too_many_arguments)] // One call site; a struct would only rename them.
-    async fn route<B>(
+    fn begin<B>(
         &self,
-        entry: &Arc<Entry>,
-        parts: http::request::Parts,
+        entry: Arc<Entry>,
+        mut parts: http::request::Parts,
         path: PathValues,
         body: B,
-        principal: Option<Principal>,
         id: &RequestId,
         head: bool,
-    ) -> Result<Response<EdgeBody>, Error>
+    ) -> Begun<impl Future<Output = Result<Call, Error>> + use<B>>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
     {
-        let principal = match &entry.keys {
-            Some(keys) => Some(keys.check(&parts.headers)?),
-            None => principal,
-        };
+        let errors = entry
+            .streams
+            .then(|| Format::of_errors(&parts.headers))
+            .flatten();
         let format = entry.streams.then(|| Format::asked(&parts.headers));
+        let principal = match &entry.keys {
+            None if parts.extensions.is_empty() => None,
+            None => parts.extensions.remove::<Principal>(),
+            Some(keys) => match keys.check(&parts.headers) {
+                Ok(principal) => Some(principal),
+                Err(error) => {
+                    return Begun::Done(
+                        Answer {
+                            entry,
+                            format,
+                            errors,
+                        }
+                        .failed(&error, id),
+                    );
+                }
+            },
+        };
         if let (true, Some(format)) = (head, format) {
             // A stream is not started to be thrown away.
-            return Ok(stream_head(format, id));
+            return Begun::Done(stream_head(format, id));
         }
-        let body = intake::read(entry.body, &parts.headers, body, self.0.limits).await?;
-        let trace = parts
-            .headers
-            .get("traceparent")
-            .and_then(|value| value.to_str().ok())
-            .and_then(TraceContext::parse);
-        let args = Args::from_http(HttpArgs {
-            uri: parts.uri,
-            path,
-            body,
+        let reads = entry.body;
+        let answer = Answer {
+            entry,
+            format,
+            errors,
+        };
+        if reads == BodyKind::None {
+            let request = request(parts, path, HttpBody::Empty, principal, id);
+            return Begun::Calling(self.0.bus.call(&answer.entry.api, request), answer);
+        }
+        let edge = self.clone();
+        let api = Arc::clone(&answer.entry.api);
+        let id = id.clone();
+        // In a box of its own: calls without a body need not carry its size along.
+        let call = Box::pin(async move {
+            let body = intake::read(reads, &parts.headers, body, edge.0.limits).await?;
+            let request = request(parts, path, body, principal, &id);
+            Ok(edge.0.bus.call(&api, request))
         });
-        let meta = CallMeta {
-            request_id: id.clone(),
-            deadline: None,
-            caller: None,
-            principal,
-            headers: parts.headers,
-            trace,
-            hops: 0,
-        };
-        let call = self.0.bus.call(&entry.api, CallRequest { args, meta });
-        match call.await.map_err(CallError::into_error)? {
-            Reply::Value(data) => Ok(value(entry.raw, data, id)),
-            Reply::Response(reply) => own(reply, id),
-            Reply::Stream(events) => {
-                let format = format.unwrap_or(Format::Sse);
-                self.stream(entry, events, format, id).await
-            }
-        }
-    }
-
-    /// Waits for the first event, so that a failure before it is an answer of its
-    /// own; but not longer than a silent stream may be.
-    async fn stream(
-        &self,
-        entry: &Entry,
-        mut events: EventStream,
-        format: Format,
-        id: &RequestId,
-    ) -> Result<Response<EdgeBody>, Error> {
-        let heartbeat = self.0.options.sse_heartbeat;
-        let first = std::future::poll_fn(|cx| Pin::new(&mut events).poll_next(cx));
-        let (first, events): (Option<Event>, EventStream) = match within(heartbeat, first).await {
-            Some(Some(Ok(event))) => (Some(event), events),
-            Some(Some(Err(error))) => return Err(error),
-            Some(None) => (None, EventStream::new(NoEvents)),
-            None => (None, events),
-        };
-        let api = entry.api.descriptor.id.clone();
-        let body = EventBody::new(first, events, format, heartbeat, id.clone(), api);
-        let mut response = stream_head(format, id);
-        *response.body_mut() = EdgeBody::events(body);
-        Ok(response)
+        Begun::Reading(call, answer)
     }
 
     /// What is no plugin's: documents, health, and everything that is nowhere.
@@ -361,6 +343,112 @@ impl Edge {
                 problem::answer(&problem::not_found(slash), id)
             }
         }
+    }
+}
+
+/// How far a request has come without waiting.
+enum Begun<R> {
+    Done(Response<EdgeBody>),
+    Calling(Call, Answer),
+    /// The body is still to be read.
+    Reading(Pin<Box<R>>, Answer),
+}
+
+fn request(
+    parts: http::request::Parts,
+    path: PathValues,
+    body: HttpBody,
+    principal: Option<Principal>,
+    id: &RequestId,
+) -> CallRequest {
+    let uri = parts.uri;
+    CallRequest {
+        args: Args::from_http(HttpArgs { uri, path, body }),
+        meta: CallMeta {
+            request_id: id.clone(),
+            deadline: None,
+            caller: None,
+            principal,
+            headers: parts.headers,
+            trace: None,
+            hops: 0,
+        },
+    }
+}
+
+/// An answer, or the wait for a stream's first event.
+enum Answering {
+    Now(Response<EdgeBody>),
+    Stream(BoxFuture<'static, Response<EdgeBody>>),
+}
+
+impl Answering {
+    async fn head(self) -> Response<EdgeBody> {
+        match self {
+            Self::Now(response) => response,
+            Self::Stream(response) => response.await,
+        }
+    }
+}
+
+/// How a route answers.
+struct Answer {
+    entry: Arc<Entry>,
+    /// Of a stream.
+    format: Option<Format>,
+    /// Of an error before a stream's first event; the envelope if none.
+    errors: Option<Format>,
+}
+
+impl Answer {
+    fn of(self, outcome: Result<Reply, CallError>, id: RequestId) -> Answering {
+        Answering::Now(match outcome {
+            Ok(Reply::Value(data)) => value(self.entry.raw, data, &id),
+            Ok(Reply::Response(reply)) => match own(reply, &id) {
+                Ok(response) => response,
+                Err(error) => self.failed(&error, &id),
+            },
+            Ok(Reply::Stream(events)) => {
+                return Answering::Stream(Box::pin(async move {
+                    match self.stream(events, &id).await {
+                        Ok(response) => response,
+                        Err(error) => self.failed(&error, &id),
+                    }
+                }));
+            }
+            Err(error) => self.failed(&error.into_error(), &id),
+        })
+    }
+
+    fn failed(&self, error: &Error, id: &RequestId) -> Response<EdgeBody> {
+        problem::log(error, self.entry.api.descriptor.id.as_str(), id);
+        match self.errors {
+            Some(format) => problem::stream_answer(error, id, format),
+            None => problem::answer(error, id),
+        }
+    }
+
+    /// Waits for the first event, so that a failure before it is an answer of its
+    /// own; but not longer than a silent stream may be.
+    async fn stream(
+        &self,
+        mut events: EventStream,
+        id: &RequestId,
+    ) -> Result<Response<EdgeBody>, Error> {
+        let format = self.format.unwrap_or(Format::Sse);
+        let heartbeat = self.entry.heartbeat;
+        let first = std::future::poll_fn(|cx| Pin::new(&mut events).poll_next(cx));
+        let (first, events): (Option<Event>, EventStream) = match within(heartbeat, first).await {
+            Some(Some(Ok(event))) => (Some(event), events),
+            Some(Some(Err(error))) => return Err(error),
+            Some(None) => (None, EventStream::new(NoEvents)),
+            None => (None, events),
+        };
+        let api = self.entry.api.descriptor.id.clone();
+        let body = EventBody::new(first, events, format, heartbeat, id.clone(), api);
+        let mut response = stream_head(format, id);
+        *response.body_mut() = EdgeBody::events(body);
+        Ok(response)
     }
 }
 
@@ -439,14 +527,14 @@ where
 {
     type Response = Response<EdgeBody>;
     type Error = std::convert::Infallible;
-    type Future = futures_core::future::BoxFuture<'static, Result<Self::Response, Self::Error>>;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
     fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let edge = self.clone();
-        Box::pin(async move { Ok(edge.handle(request).await) })
+        let answer = self.handle(request);
+        Box::pin(async move { Ok(answer.await) })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use framex_bus::{Api, Catalog};
 use framex_core::args::PathValues;
@@ -40,6 +41,8 @@ pub(crate) struct Entry {
     pub(crate) streams: bool,
     pub(crate) raw: bool,
     pub(crate) keys: Option<Arc<Keys>>,
+    /// After which a silent stream sends a comment.
+    pub(crate) heartbeat: Duration,
     names: Arc<[String]>,
 }
 
@@ -63,7 +66,11 @@ pub(crate) enum Found {
 impl Table {
     /// The routes of `catalog`, and those that are left out because no router
     /// could tell them from others.
-    pub(crate) fn new(catalog: &Catalog, rules: &Rules) -> (Self, Vec<Collision>) {
+    pub(crate) fn new(
+        catalog: &Catalog,
+        rules: &Rules,
+        heartbeat: Duration,
+    ) -> (Self, Vec<Collision>) {
         let mut paths: BTreeMap<&str, Vec<(Method, Arc<Entry>)>> = BTreeMap::new();
         for api in catalog.apis() {
             for route in &api.descriptor.routes {
@@ -71,7 +78,7 @@ impl Table {
                     tracing::warn!(api = %api.descriptor.id, route = %route, "not a valid route: left out");
                     continue;
                 };
-                let entry = Entry::new(api, names.into(), rules.of(&route.path));
+                let entry = Entry::new(api, names.into(), rules.of(&route.path), heartbeat);
                 let methods = paths.entry(&route.path).or_default();
                 methods.push((route.method.clone(), Arc::new(entry)));
             }
@@ -152,7 +159,12 @@ impl Table {
 }
 
 impl Entry {
-    fn new(api: &Arc<Api>, names: Arc<[String]>, keys: Option<Arc<Keys>>) -> Self {
+    fn new(
+        api: &Arc<Api>,
+        names: Arc<[String]>,
+        keys: Option<Arc<Keys>>,
+        heartbeat: Duration,
+    ) -> Self {
         let descriptor = &api.descriptor;
         let reads = |wanted| descriptor.parameters.iter().any(|p| p.location == wanted);
         let body = if descriptor.multipart() {
@@ -169,6 +181,7 @@ impl Entry {
             streams: descriptor.streams(),
             raw: descriptor.raw,
             keys,
+            heartbeat,
             names,
             api: Arc::clone(api),
         }

@@ -1,94 +1,126 @@
 //! One connection: HTTP/1.1 or HTTP/2, with its time limits.
 
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use http::Request;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
-use tokio::time::MissedTickBehavior;
 
-use super::patience::{Counted, Patience, Pulse, Running, Verdict};
+use super::patience::{Counted, Order, Pulse, Running};
 use super::threads::Shared;
-use crate::EdgeBody;
+use crate::{BodyError, EdgeBody};
 
 /// Pings that an HTTP/2 client must answer, so that a dead one is noticed.
 const H2_PING: Duration = Duration::from_secs(20);
 /// Streams of one HTTP/2 connection at once.
 const H2_STREAMS: u32 = 256;
-/// The smallest read buffer that hyper takes, in bytes.
-const LEAST_BUFFER: usize = 8 * 1024;
+/// What an HTTP/2 client with prior knowledge says first.
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
-pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream) {
+pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, pulse: Arc<Pulse>) {
     // Answers are written whole: waiting for more would only delay them.
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "a connection went before it began");
         return;
     }
+    let Some(http2) = begins_with_http2(&socket, shared.options.header_timeout, &pulse).await
+    else {
+        return;
+    };
     let options = &shared.options;
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .header_read_timeout(None)
-        .max_buf_size(options.max_header_size.max(LEAST_BUFFER))
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(H2_PING)
-        .max_concurrent_streams(H2_STREAMS)
-        .max_header_list_size(u32::try_from(options.max_header_size).unwrap_or(u32::MAX));
-
-    let pulse = Arc::new(Pulse::default());
     let service = {
-        let pulse = Arc::clone(&pulse);
         let edge = shared.edge.clone();
-        service_fn(move |request: hyper::Request<Incoming>| {
-            let edge = edge.clone();
-            let running = pulse.begin(request.version());
+        let pulse = Arc::clone(&pulse);
+        service_fn(move |request: Request<Incoming>| {
+            let running = pulse.begin();
+            let answer = edge.handle(request);
             async move {
-                let response = edge.handle(request).await;
-                let response = response.map(|body| Answer { body, running });
-                Ok::<_, std::convert::Infallible>(response)
+                let response = answer.await;
+                Ok::<_, Infallible>(response.map(|body| Answer { body, running }))
             }
         })
     };
-    let socket = Counted::new(socket, Arc::clone(&pulse));
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+    let socket = TokioIo::new(Counted::new(socket, Arc::clone(&pulse)));
+    if http2 {
+        pulse.is_http2();
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(H2_PING)
+            .max_concurrent_streams(H2_STREAMS)
+            .max_header_list_size(u32::try_from(options.max_header_size).unwrap_or(u32::MAX))
+            .serve_connection(socket, service);
+        drive(connection, |c| c.graceful_shutdown(), &pulse).await;
+    } else {
+        let connection = http1::Builder::new()
+            .header_read_timeout(None)
+            .max_header_size(options.max_header_size)
+            // Head and body of an answer in one buffer: measured, 5 % less CPU.
+            .writev(false)
+            .serve_connection(socket, service);
+        drive(connection, |c| c.graceful_shutdown(), &pulse).await;
+    }
+}
 
-    let mut patience = Patience::new(options.header_timeout, options.idle_timeout, Instant::now());
-    let mut looks = tokio::time::interval(patience.pause());
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut stopping = pin!(shared.stop.cancelled());
-    let mut closing = false;
-    let outcome = loop {
-        tokio::select! {
-            biased;
-            outcome = &mut connection => break outcome,
-            () = &mut stopping, if !closing => {
-                closing = true;
-                connection.as_mut().graceful_shutdown();
+/// Whether the client speaks HTTP/2 from the start; `None` if it left, said
+/// nothing in time, or the server stops.
+async fn begins_with_http2(socket: &TcpStream, patience: Duration, pulse: &Pulse) -> Option<bool> {
+    let decided = async {
+        let mut first = [0; H2_PREFACE.len()];
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let count = socket.peek(&mut first).await.ok().filter(|n| *n > 0)?;
+            if first[..count] != H2_PREFACE[..count] {
+                return Some(false);
             }
-            _ = looks.tick() => match patience.look(&pulse, Instant::now()) {
-                Verdict::GoOn => {}
-                Verdict::Idle if closing => return,
-                Verdict::Idle => {
-                    closing = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                Verdict::Slow => {
-                    tracing::debug!("a request's head took too long");
-                    return;
-                }
-                Verdict::Stuck => {
-                    tracing::debug!("a client takes nothing of its answer any more");
-                    return;
-                }
-            },
+            if count == H2_PREFACE.len() {
+                return Some(true);
+            }
+            // A few letters that could be either: the rest is on its way, or it
+            // is somebody's game, which must not keep the thread busy.
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(64));
         }
     };
+    let mut decided = pin!(tokio::time::timeout(patience, decided));
+    poll_fn(|cx| match pulse.order(cx.waker()) {
+        Order::GoOn => decided
+            .as_mut()
+            .poll(cx)
+            .map(|in_time| in_time.ok().flatten()),
+        Order::Close | Order::Cut => Poll::Ready(None),
+    })
+    .await
+}
+
+/// Runs a connection to its end, or to the one it is told. `close` lets its
+/// requests finish and takes no more.
+async fn drive<C>(connection: C, close: impl Fn(Pin<&mut C>), pulse: &Pulse)
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut connection = pin!(connection);
+    let mut closing = false;
+    let outcome = poll_fn(|cx| {
+        match pulse.order(cx.waker()) {
+            Order::GoOn => {}
+            Order::Close if closing => {}
+            Order::Close => {
+                closing = true;
+                close(connection.as_mut());
+            }
+            Order::Cut => return Poll::Ready(Ok(())),
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await;
     if let Err(error) = outcome {
         tracing::debug!(%error, "a connection ended badly");
     }
@@ -103,7 +135,7 @@ struct Answer {
 
 impl Body for Answer {
     type Data = bytes::Bytes;
-    type Error = crate::BodyError;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,

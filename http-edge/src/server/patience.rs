@@ -1,20 +1,22 @@
 //! How long a connection may be slow or silent.
 //!
 //! hyper can limit the time for a head, at the price of a timer for each
-//! request. Here a connection has one timer, that looks every now and then at
-//! what moved since.
+//! request. Here a thread has one timer for all its connections: now and then
+//! its [`Keeper`] looks at what moved since, and tells a connection to end.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use http::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What moves on a connection.
+/// What moves on a connection, and what is to become of it.
+///
+/// Only the connection's own thread writes, so a store is enough where
+/// otherwise an addition would be needed.
 #[derive(Debug, Default)]
 pub(super) struct Pulse {
     received: AtomicU64,
@@ -26,45 +28,157 @@ pub(super) struct Pulse {
     full: AtomicBool,
     /// Many requests at once, and frames that belong to none.
     http2: AtomicBool,
+    order: AtomicU8,
+    task: OnceLock<Waker>,
+}
+
+/// What a connection is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Order {
+    GoOn = 0,
+    /// Let what runs finish, take no more.
+    Close = 1,
+    /// End now.
+    Cut = 2,
 }
 
 /// A request, from its head to the last byte of its answer's body.
 #[derive(Debug)]
 pub(super) struct Running(Arc<Pulse>);
 
+fn add(counter: &AtomicU64, count: usize) {
+    counter.store(
+        counter.load(Ordering::Relaxed) + count as u64,
+        Ordering::Relaxed,
+    );
+}
+
 impl Pulse {
-    pub(super) fn begin(self: &Arc<Self>, version: Version) -> Running {
-        self.running.fetch_add(1, Ordering::Relaxed);
-        if version == Version::HTTP_2 {
-            self.http2.store(true, Ordering::Relaxed);
-        }
+    pub(super) fn begin(self: &Arc<Self>) -> Running {
+        let running = self.running.load(Ordering::Relaxed);
+        self.running.store(running + 1, Ordering::Relaxed);
         Running(Arc::clone(self))
+    }
+
+    /// The connection speaks HTTP/2.
+    pub(super) fn is_http2(&self) {
+        self.http2.store(true, Ordering::Relaxed);
+    }
+
+    /// What the connection is told; wakes `task`, always the same one, when that changes.
+    pub(super) fn order(&self, task: &Waker) -> Order {
+        if self.task.get().is_none() {
+            self.task.get_or_init(|| task.clone());
+        }
+        match self.order.load(Ordering::Relaxed) {
+            0 => Order::GoOn,
+            1 => Order::Close,
+            _ => Order::Cut,
+        }
+    }
+
+    fn tell(&self, order: Order) {
+        let before = self.order.swap(order as u8, Ordering::Relaxed);
+        if before != order as u8
+            && let Some(task) = self.task.get()
+        {
+            task.wake_by_ref();
+        }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         let pulse = &self.0;
-        pulse.running.fetch_sub(1, Ordering::Relaxed);
+        let running = pulse.running.load(Ordering::Relaxed);
+        pulse.running.store(running - 1, Ordering::Relaxed);
         let received = pulse.received.load(Ordering::Relaxed);
         pulse.answered_at.store(received, Ordering::Relaxed);
     }
 }
 
-/// What to do with a connection.
+/// Looks after the connections of one thread.
+pub(super) struct Keeper {
+    head: Duration,
+    idle: Duration,
+    kept: Mutex<Vec<Kept>>,
+}
+
+struct Kept {
+    pulse: Weak<Pulse>,
+    patience: Patience,
+}
+
+impl Keeper {
+    pub(super) fn new(head: Duration, idle: Duration) -> Self {
+        let kept = Mutex::default();
+        Self { head, idle, kept }
+    }
+
+    /// The pulse of a new connection.
+    pub(super) fn admit(&self) -> Arc<Pulse> {
+        let pulse = Arc::new(Pulse::default());
+        self.kept().push(Kept {
+            pulse: Arc::downgrade(&pulse),
+            patience: Patience::new(self.head, self.idle, Instant::now()),
+        });
+        pulse
+    }
+
+    /// Looks until the end of the thread.
+    pub(super) async fn look(&self) {
+        let pause =
+            (self.head.min(self.idle) / 4).clamp(Duration::from_millis(20), Duration::from_secs(2));
+        loop {
+            tokio::time::sleep(pause).await;
+            let now = Instant::now();
+            self.kept().retain_mut(|kept| {
+                let Some(pulse) = kept.pulse.upgrade() else {
+                    return false;
+                };
+                match kept.patience.look(&pulse, now) {
+                    Verdict::GoOn => {}
+                    Verdict::Idle if pulse.order.load(Ordering::Relaxed) == Order::Close as u8 => {
+                        pulse.tell(Order::Cut)
+                    }
+                    Verdict::Idle => {
+                        // Once more the idle time for an answer that nobody reads.
+                        kept.patience.moved_at = now;
+                        pulse.tell(Order::Close);
+                    }
+                    Verdict::Slow => pulse.tell(Order::Cut),
+                }
+                true
+            });
+        }
+    }
+
+    /// Tells every connection.
+    pub(super) fn tell_all(&self, order: Order) {
+        for pulse in self.kept().iter().filter_map(|kept| kept.pulse.upgrade()) {
+            pulse.tell(order);
+        }
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Vec<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a look finds.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+enum Verdict {
     GoOn,
     /// Nothing has moved for the idle time, between requests: end it in good order.
     Idle,
-    /// A head has been coming for too long: close it.
+    /// A head has been coming for too long, or nothing of what is ready is
+    /// taken: close it.
     Slow,
-    /// The client takes nothing of what is ready for it: close it.
-    Stuck,
 }
 
 /// Looks at a [`Pulse`] now and then.
-pub(super) struct Patience {
+struct Patience {
     head: Duration,
     idle: Duration,
     moved: (u64, u64),
@@ -75,7 +189,7 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    pub(super) fn new(head: Duration, idle: Duration, now: Instant) -> Self {
+    fn new(head: Duration, idle: Duration, now: Instant) -> Self {
         Self {
             head,
             idle,
@@ -86,22 +200,21 @@ impl Patience {
         }
     }
 
-    /// How often to look.
-    pub(super) fn pause(&self) -> Duration {
-        (self.head.min(self.idle) / 4).clamp(Duration::from_millis(20), Duration::from_secs(5))
-    }
-
-    pub(super) fn look(&mut self, pulse: &Pulse, now: Instant) -> Verdict {
+    fn look(&mut self, pulse: &Pulse, now: Instant) -> Verdict {
         let received = pulse.received.load(Ordering::Relaxed);
         let sent = pulse.sent.load(Ordering::Relaxed);
         let answered_at = pulse.answered_at.load(Ordering::Relaxed);
         let http2 = pulse.http2.load(Ordering::Relaxed);
         // Pings and their like keep no HTTP/2 connection open, requests do.
-        let moved = (if http2 { answered_at } else { received }, sent);
-        if http2 && moved.0 != self.moved.0 || !http2 && moved != self.moved {
+        let moved = if http2 {
+            (answered_at, 0)
+        } else {
+            (received, sent)
+        };
+        if moved != self.moved {
+            self.moved = moved;
             self.moved_at = now;
         }
-        self.moved = moved;
         if pulse.full.load(Ordering::Relaxed) {
             self.head_since = None;
             self.moved_at = now;
@@ -111,7 +224,7 @@ impl Patience {
             };
             self.full_since = Some((since, sent));
             if now.duration_since(since) >= self.idle {
-                return Verdict::Stuck;
+                return Verdict::Slow;
             }
             return Verdict::GoOn;
         }
@@ -127,7 +240,6 @@ impl Patience {
                 return Verdict::Slow;
             }
         } else if received > 0 {
-            // What comes on HTTP/2 between requests is no head.
             self.head_since = None;
         }
         if now.duration_since(self.moved_at) >= self.idle {
@@ -150,7 +262,7 @@ impl<S> Counted<S> {
 
     fn wrote(&self, result: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(count)) = result {
-            self.pulse.sent.fetch_add(*count as u64, Ordering::Relaxed);
+            add(&self.pulse.sent, *count);
         }
         self.pulse
             .full
@@ -168,9 +280,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
         let result = Pin::new(&mut self.socket).poll_read(cx, buf);
         let count = buf.filled().len() - before;
         if count > 0 {
-            self.pulse
-                .received
-                .fetch_add(count as u64, Ordering::Relaxed);
+            add(&self.pulse.received, count);
         }
         result
     }
@@ -240,7 +350,7 @@ mod tests {
         let start = Instant::now();
         let mut patience = Patience::new(HEAD, IDLE, start);
         receive(&pulse, 100);
-        drop(pulse.begin(Version::HTTP_11));
+        drop(pulse.begin());
         assert_eq!(patience.look(&pulse, start + HEAD * 2), Verdict::GoOn);
         assert_eq!(
             patience.look(&pulse, start + HEAD * 2 + IDLE),
@@ -254,7 +364,7 @@ mod tests {
         let start = Instant::now();
         let mut patience = Patience::new(HEAD, IDLE, start);
         receive(&pulse, 100);
-        let running = pulse.begin(Version::HTTP_11);
+        let running = pulse.begin();
         assert_eq!(patience.look(&pulse, start + IDLE * 3), Verdict::GoOn);
         drop(running);
         assert_eq!(
@@ -273,10 +383,11 @@ mod tests {
     #[test]
     fn frames_between_requests_are_neither_heads_nor_life() {
         let pulse = Arc::new(Pulse::default());
+        pulse.is_http2();
         let start = Instant::now();
         let mut patience = Patience::new(HEAD, IDLE, start);
         receive(&pulse, 100);
-        drop(pulse.begin(Version::HTTP_2));
+        drop(pulse.begin());
         let mut seconds = 0;
         let verdict = loop {
             receive(&pulse, 17);
@@ -290,17 +401,17 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_takes_nothing_is_stuck() {
+    fn a_client_that_takes_nothing_is_cut() {
         let pulse = Arc::new(Pulse::default());
         let start = Instant::now();
         let mut patience = Patience::new(HEAD, IDLE, start);
         receive(&pulse, 100);
-        let _running = pulse.begin(Version::HTTP_11);
+        let _running = pulse.begin();
         pulse.full.store(true, Ordering::Relaxed);
         assert_eq!(patience.look(&pulse, start), Verdict::GoOn);
         // A little, now and then, is enough.
         pulse.sent.fetch_add(1, Ordering::Relaxed);
         assert_eq!(patience.look(&pulse, start + IDLE), Verdict::GoOn);
-        assert_eq!(patience.look(&pulse, start + IDLE * 2), Verdict::Stuck);
+        assert_eq!(patience.look(&pulse, start + IDLE * 2), Verdict::Slow);
     }
 }

@@ -162,7 +162,7 @@ fn reply(plugin: &Plugin, handler: &Handler, support: &Support) -> TokenStream {
             }
         }
         Output::Events => code!(api.reply(#private::ReplyShape::Stream {
-            schema: #private::core::default::Default::default(),
+            schema: #private::anything(),
         });),
         Output::Stream(Item::Type(ty)) => stream(schema(plugin, ty, Role::Streamed, support)),
         Output::Stream(Item::Of(ty)) => {
@@ -188,6 +188,18 @@ fn schema(plugin: &Plugin, ty: &Type, role: Role, support: &Support) -> TokenStr
         Peeled::Map(ty) => {
             let inner = inner(ty);
             code!(#private::map(#inner))
+        }
+        Peeled::Set(ty) => {
+            let inner = inner(ty);
+            code!(#private::set(#inner))
+        }
+        Peeled::Array(ty, length) => {
+            let inner = inner(ty);
+            code!(#private::array(#inner, #length))
+        }
+        Peeled::Tuple(types) => {
+            let inner = types.into_iter().map(inner);
+            code!(#private::tuple([#(#inner),*]))
         }
         Peeled::Nothing(ty) => inner(ty),
         Peeled::Core(ty) => {
@@ -253,7 +265,7 @@ fn asked(
                 .#method::<#ty>(#private::Probe::NEW, components)
         },
         Role::Returned | Role::Streamed => quote_spanned! {span=> {
-            let probe = (&&#private::Probe::<#ty>::NEW)
+            let probe = (&&&&#private::Probe::<#ty>::NEW)
                 .outcome()
                 .inner(#private::Probe::<#ty>::NEW);
             (&&&&probe).#method(probe, components)
