@@ -143,6 +143,7 @@ async fn run(shared: &Arc<Shared>, listener: TcpListener, load: &Arc<AtomicUsize
         Err(error) => tracing::error!(%error, "a thread of the edge cannot listen"),
     }
     tasks.close();
+    keeper.tell_all(Order::Close);
     if tokio::time::timeout(shared.options.grace, tasks.wait())
         .await
         .is_ok()
