@@ -70,6 +70,30 @@ impl Catalog {
         catalog
     }
 
+    /// A catalog of what is described, each API served by one instance elsewhere.
+    ///
+    /// For what needs a catalog but no bus (documents, checks), and for
+    /// transports that learn of APIs through descriptors. A later API replaces
+    /// an earlier one of the same id.
+    #[must_use]
+    pub fn from_descriptors(
+        described: impl IntoIterator<Item = (PluginMetadata, ApiDescriptor)>,
+    ) -> Self {
+        let apis: BTreeMap<ApiId, Arc<Api>> = described
+            .into_iter()
+            .map(|(plugin, descriptor)| {
+                let api = Api {
+                    plugin: Arc::new(plugin),
+                    descriptor: Arc::new(descriptor),
+                    instances: 1,
+                    local: None,
+                };
+                (api.descriptor.id.clone(), Arc::new(api))
+            })
+            .collect();
+        Self::new(apis.into_values())
+    }
+
     /// Every API, by id.
     pub fn apis(&self) -> impl Iterator<Item = &Arc<Api>> {
         self.apis.values()
@@ -137,5 +161,29 @@ impl Catalog {
                     .join(", "),
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use framex_core::descriptor::ApiKind;
+
+    use super::*;
+
+    #[test]
+    fn a_catalog_is_made_of_descriptors() {
+        let describe = |summary: &str| {
+            let id = ApiId::parse("a.B.c").unwrap();
+            let mut descriptor = ApiDescriptor::new(id, ApiKind::Http);
+            descriptor.summary = summary.into();
+            descriptor.routes.push(Route {
+                method: "GET".parse().unwrap(),
+                path: "/c".into(),
+            });
+            (PluginMetadata::default(), descriptor)
+        };
+        let catalog = Catalog::from_descriptors([describe("old"), describe("new")]);
+        let api = catalog.resolve("/c").unwrap();
+        assert_eq!((api.instances, &*api.descriptor.summary), (1, "new"));
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use framex_bus::Catalog;
 use framex_core::error::Error;
+use framex_core::route::Route;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde_json::json;
@@ -58,11 +59,8 @@ impl Document {
 
     pub(crate) fn bytes(&self) -> Bytes {
         let write = || {
-            let options = openapi::Options {
-                version: self.version.clone(),
-                protected: &|route| self.rules.of(&route.path).is_some(),
-                ..openapi::Options::default()
-            };
+            let protected = |route: &Route| self.rules.of(&route.path).is_some();
+            let options = openapi::Options::new(self.version.clone(), &protected);
             let document = openapi::document(&self.catalog, &options);
             serde_json::to_vec(&document).unwrap_or_default().into()
         };

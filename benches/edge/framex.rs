@@ -1,0 +1,76 @@
+//! The same routes as a FrameX plugin: the one file of this bench that knows FrameX.
+
+use framex::prelude::*;
+use futures_util::stream;
+
+use crate::spec::Spec;
+
+#[derive(Default)]
+struct Bench;
+
+#[derive(Serialize, Deserialize, ToSchema)]
+struct EchoModel {
+    id: i64,
+    #[serde(default = "default_name")]
+    name: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Echoed {
+    message: String,
+    model: EchoModel,
+}
+
+fn default_name() -> String {
+    "echo".to_owned()
+}
+
+/// What the benches ask for.
+#[on_register(plugin = "bench")]
+impl Bench {
+    #[on_request(get, "/echo")]
+    async fn echo(&self, message: String) -> String {
+        message
+    }
+
+    #[on_request(post, "/echo_model")]
+    async fn echo_model(&self, message: String, #[body] model: EchoModel) -> Echoed {
+        Echoed { message, model }
+    }
+
+    #[on_request(get, "/events", stream)]
+    fn events(&self, n: usize) -> impl Stream<Item = Event> {
+        stream::iter((0..n).map(|_| Event::text("chunk")))
+    }
+
+    #[on_request(post, "/raw")]
+    async fn raw(&self, #[body] document: RawJson) -> RawJson {
+        document
+    }
+
+    #[on_request(post, "/tree")]
+    async fn tree(&self, #[body] document: serde_json::Value) -> serde_json::Value {
+        document
+    }
+}
+
+/// Serves until the process ends.
+pub(crate) fn serve(spec: &Spec) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let mut app = framex::App::builder()
+            .plugin::<Bench>()
+            .set("server.port", 0)
+            .set("server.dashboard_port", 0);
+        if let Some(threads) = spec.threads {
+            app = app.set("server.num_cpus", threads);
+        }
+        let app = app.start().await.unwrap_or_else(|error| panic!("{error}"));
+        let listening = app.listen().unwrap_or_else(|error| panic!("{error}"));
+        crate::child::announce(listening.address());
+        std::future::pending::<()>().await;
+    });
+}
