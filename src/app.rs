@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use framex_bus::Bus;
-use framex_core::plugin::{Plugin, PluginDefinition};
+use framex_core::plugin::{Plugin, PluginDefinition, PluginInstance};
 use framex_core::settings::{Loaded, Overrides, Settings, Sources};
 use framex_http_edge::dashboard::Dashboard;
 use framex_http_edge::server::{self, Server};
@@ -64,6 +64,30 @@ impl App {
     ///
     /// [`StartError::Listen`] names the port and how to change it.
     pub fn listen(self) -> Result<Listening, StartError> {
+        let (server, dashboard) = self.open()?;
+        Ok(Listening {
+            server,
+            dashboard,
+            app: self,
+        })
+    }
+
+    /// As [`App::listen`]; without the ports, the plugins are stopped.
+    pub(crate) async fn listen_or_stop(self) -> Result<Listening, StartError> {
+        match self.open() {
+            Ok((server, dashboard)) => Ok(Listening {
+                server,
+                dashboard,
+                app: self,
+            }),
+            Err(error) => {
+                self.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    fn open(&self) -> Result<(Server, Dashboard), StartError> {
         let options = &self.settings.settings.server;
         let socket = server::bind(&options.host, options.port, "--port", "server.port")?;
         let board = server::bind(
@@ -74,11 +98,7 @@ impl App {
         )?;
         let dashboard = Dashboard::start(board, self.edge.clone()).map_err(threads)?;
         let server = Server::start(socket, self.edge.clone(), options.into()).map_err(threads)?;
-        Ok(Listening {
-            server,
-            dashboard,
-            app: self,
-        })
+        Ok((server, dashboard))
     }
 
     /// Opens the ports, waits for SIGINT or SIGTERM, and stops: no new calls,
@@ -88,9 +108,9 @@ impl App {
     ///
     /// As [`App::listen`].
     pub async fn run(self) -> Result<(), StartError> {
-        let listening = self.listen()?;
-        let signals = Signals::new()?;
-        signals.any().await;
+        let listening = self.listen_or_stop().await?;
+        let mut signals = Signals::new()?;
+        signals.next().await;
         listening.stop().await;
         Ok(())
     }
@@ -106,6 +126,30 @@ fn threads(source: std::io::Error) -> StartError {
     StartError::System {
         what: "a thread cannot be started",
         source,
+    }
+}
+
+/// A signal that asks a process to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    Interrupt,
+    Terminate,
+}
+
+impl Signal {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        }
+    }
+
+    /// Of a process that it ended: 128 and its number.
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
+        }
     }
 }
 
@@ -129,10 +173,10 @@ impl Signals {
         })
     }
 
-    pub(crate) async fn any(mut self) {
+    pub(crate) async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Signal::Interrupt,
+            _ = self.terminate.recv() => Signal::Terminate,
         }
     }
 }
@@ -157,14 +201,17 @@ impl Listening {
         self.dashboard.address()
     }
 
+    /// The plugins that run.
+    pub(crate) fn plugins(&self) -> impl Iterator<Item = &PluginInstance> {
+        self.app.serving.plugins()
+    }
+
     /// What was loaded, every route and API, where the documents are, and how
     /// long the start took.
     #[must_use]
     pub fn report(&self) -> String {
         let mut text = String::new();
         let plugins: Vec<String> = self
-            .app
-            .serving
             .plugins()
             .map(|p| format!("{} {}", p.metadata().name, p.metadata().version))
             .collect();
@@ -192,7 +239,7 @@ impl Listening {
             text,
             "  plugins    {}",
             if plugins.is_empty() {
-                "none".to_owned()
+                "none (load some with --load-plugins or --load-builtin-plugins)".to_owned()
             } else {
                 plugins.join(", ")
             }
@@ -313,6 +360,7 @@ impl AppBuilder {
     ///
     /// [`StartError`]: what is wrong, where, and what would be right.
     pub async fn start(self) -> Result<App, StartError> {
+        let begun = Instant::now();
         let settings = match self.settings {
             Some(settings) => settings,
             None => {
@@ -324,31 +372,43 @@ impl AppBuilder {
                 Settings::load(&sources)?
             }
         };
-        start(&self.definitions, settings).await
+        start(&self.definitions, settings, begun).await
     }
 
     /// As [`AppBuilder::start`], with no files and no variables.
     pub(crate) async fn start_apart(self) -> Result<App, StartError> {
+        let begun = Instant::now();
         let settings = match self.settings {
             Some(settings) => settings,
             None => Settings::load(&Sources {
-                dir: "/nonexistent".into(),
                 overrides: Overrides::from(self.overrides),
                 ..Sources::default()
             })?,
         };
-        start(&self.definitions, settings).await
+        start(&self.definitions, settings, begun).await
     }
 }
 
-pub(crate) async fn start(definitions: &Definitions, settings: Loaded) -> Result<App, StartError> {
-    let begun = Instant::now();
-    let mut serving = Serving::load(definitions, &settings)?;
-    let options = Options::from(&settings.settings);
-    let status = std::sync::Arc::clone(&serving.status);
+/// Makes the plugins, and the edge above them. None runs yet.
+pub(crate) fn assemble(
+    definitions: &Definitions,
+    settings: &Loaded,
+) -> Result<(Serving, Edge), StartError> {
+    let serving = Serving::load(definitions, settings)?;
     let bus: std::sync::Arc<dyn Bus> = std::sync::Arc::clone(&serving.bus) as _;
-    // Before the plugins start: a mistake in the rules is told first.
-    let edge = Edge::new(bus, status, options)?;
+    let status = std::sync::Arc::clone(&serving.status);
+    let edge = Edge::new(bus, status, Options::from(&settings.settings))?;
+    Ok((serving, edge))
+}
+
+/// `begun` is when the process did, for the report.
+pub(crate) async fn start(
+    definitions: &Definitions,
+    settings: Loaded,
+    begun: Instant,
+) -> Result<App, StartError> {
+    // The edge before the plugins start: a mistake in the rules is told first.
+    let (mut serving, edge) = assemble(definitions, &settings)?;
     serving
         .start(settings.settings.allow_failed_plugins)
         .await?;

@@ -1,6 +1,8 @@
 //! Ship service capabilities in parallel: plugins, one bus, one HTTP surface.
 
 mod app;
+pub mod cli;
+mod log;
 mod start;
 pub mod testing;
 

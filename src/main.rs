@@ -1,1 +1,3 @@
-fn main() {}
+//! The `framex` command: the built-in plugins and nothing of its own.
+
+framex::main!();

@@ -55,6 +55,14 @@ pub enum StartError {
     /// A port cannot be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// `log.filter` cannot be read.
+    #[error("`log.filter` ({place}): {reason}")]
+    LogFilter {
+        /// Where it is written.
+        place: String,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
     /// What was asked for is not there yet.
     #[error("{0}")]
     NotYet(&'static str),
@@ -136,6 +144,13 @@ impl Definitions {
             builtin: BTreeMap::from([(echo.metadata().name.clone(), echo)]),
             ..Self::default()
         }
+    }
+
+    /// Whether `settings` ask for plugins that are there, and configure no others.
+    pub(crate) fn check(&self, settings: &Loaded) -> Result<(), StartError> {
+        let chosen = self.chosen(settings)?;
+        let names: Vec<&str> = chosen.iter().map(|d| d.metadata().name.as_str()).collect();
+        Ok(check_plugin_tables(settings, &names)?)
     }
 
     /// The definitions that `settings` ask for, in that order; all of the

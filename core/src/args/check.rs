@@ -83,6 +83,39 @@ pub(super) fn read_text(schema: &Value, components: &Components, text: &str) -> 
     Value::String(text.to_owned())
 }
 
+/// Whether a schema's values are more than one text can be.
+pub(super) enum Structured {
+    /// Objects or lists.
+    Yes,
+    /// Anything, or one of several.
+    Maybe,
+    /// Texts, numbers, booleans.
+    No,
+}
+
+/// What `schema` allows, as far as its outermost keywords say so.
+pub(super) fn structured(schema: &Value, components: &Components) -> Structured {
+    let mut schema = resolve(schema, components);
+    for _ in 0..MAX_DEPTH {
+        let mut some = branches(schema).filter(|branch| branch["type"] != "null");
+        match (some.next(), some.next()) {
+            (None, _) => break,
+            (Some(only), None) => schema = resolve(only, components),
+            (Some(_), Some(_)) => return Structured::Maybe,
+        }
+    }
+    let nested = |name: &str| matches!(name, "object" | "array");
+    let types: Vec<_> = types(schema).filter(|name| *name != "null").collect();
+    match types.first() {
+        Some(_) if types.iter().copied().all(nested) => Structured::Yes,
+        Some(_) if types.iter().copied().any(nested) => Structured::Maybe,
+        Some(_) => Structured::No,
+        None if schema.get("enum").or(schema.get("const")).is_some() => Structured::No,
+        None if schema["allOf"].is_array() || schema["properties"].is_object() => Structured::Yes,
+        None => Structured::Maybe,
+    }
+}
+
 /// Every problem that `value` at `loc` has with `schema`.
 pub(super) fn problems(
     schema: &Value,

@@ -9,6 +9,7 @@ mod check;
 mod decode;
 mod http_args;
 mod text;
+mod texts;
 
 use bytes::Bytes;
 use serde::Serialize;

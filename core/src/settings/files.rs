@@ -14,13 +14,16 @@ use super::tree::{Body, Node, Table};
 use super::variables;
 
 /// The text of the file `name` in `dir`; `None` if there is none, or if it
-/// cannot be read, which is a problem.
+/// cannot be read, which is a problem. Without a `dir` there is only what must exist.
 pub(crate) fn text(
     dir: &Path,
     name: &str,
     must_exist: bool,
     problems: &mut Vec<Problem>,
 ) -> Option<String> {
+    if dir.as_os_str().is_empty() && !must_exist {
+        return None;
+    }
     let file = name.to_owned();
     let bytes = match std::fs::read(dir.join(name)) {
         Ok(bytes) => bytes,

@@ -19,7 +19,8 @@ const CONFIG: &str = "config.toml";
 /// No `Debug`: it would show secrets.
 #[derive(Clone, Default)]
 pub struct Sources {
-    /// The directory with the files; paths in it are relative to this.
+    /// The directory with the files; paths in it are relative to this. Empty,
+    /// as it is by default, no file is looked for.
     pub dir: PathBuf,
     /// Read this instead of `config.toml`; then it must exist.
     pub config_file: Option<PathBuf>,

@@ -1,0 +1,74 @@
+//! `apis`: what can be called.
+
+use framex_bus::{Api, Bus as _};
+use serde_json::{Value, json};
+
+use super::failure::{Failure, say};
+use super::options::Common;
+use super::{nothing_loaded, output, runtime};
+use crate::log;
+use crate::start::{Definitions, Serving};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  framex apis --load-builtin-plugins echo
+  framex apis --load-builtin-plugins echo --json | jq '.[].id'
+
+The plugins are made, as `run` would, but not started; no port is opened.")]
+pub(crate) struct Apis {
+    /// Print a JSON list, with each API's summary
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(crate) fn run(options: &Apis, definitions: &Definitions) -> Result<(), Failure> {
+    let settings = options.common.load(|_| ())?;
+    log::start(&settings, log::Default::Warnings)?;
+    let runtime = runtime()?;
+    let serving = runtime.block_on(async { Serving::load(definitions, &settings) })?;
+    let catalog = serving.bus.catalog();
+    if catalog.apis().next().is_none() {
+        say("note", &nothing_loaded(definitions));
+    }
+    let printed = if options.json {
+        let all: Vec<Value> = catalog.apis().map(|api| entry(api)).collect();
+        output::print_line(format!("{:#}", Value::from(all)))
+    } else {
+        let headings = ["API", "KIND", "ROUTES", "PLUGIN", "VERSION", "INSTANCES"];
+        output::print_table(headings, catalog.apis().map(|api| row(api)))
+    };
+    runtime.shutdown_background();
+    printed
+}
+
+fn routes(api: &Api) -> Vec<String> {
+    api.descriptor.routes.iter().map(ToString::to_string).collect()
+}
+
+fn row(api: &Api) -> [String; 6] {
+    let routes = routes(api);
+    [
+        api.descriptor.id.to_string(),
+        api.descriptor.kind.as_str().to_owned(),
+        if routes.is_empty() { "-".to_owned() } else { routes.join(", ") },
+        api.plugin.name.clone(),
+        api.plugin.version.clone(),
+        api.instances.to_string(),
+    ]
+}
+
+fn entry(api: &Api) -> Value {
+    json!({
+        "id": api.descriptor.id,
+        "kind": api.descriptor.kind,
+        "routes": routes(api),
+        "stream": api.descriptor.streams(),
+        "summary": api.descriptor.summary,
+        "plugin": api.plugin.name,
+        "version": api.plugin.version,
+        "instances": api.instances,
+    })
+}

@@ -1,0 +1,320 @@
+//! `call`: one API, from a shell.
+
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use framex_bus::{Api, Bus as _};
+use framex_core::args::Args;
+use framex_core::context::{CallMeta, Request};
+use framex_core::descriptor::{ApiDescriptor, Parameter};
+use framex_core::error::{CallError, Error};
+use framex_core::event::{Data, Event, EventStream};
+use framex_core::problem::{Loc, Problem};
+use framex_core::reply::{Reply, Response};
+use framex_core::settings::nearest;
+use futures_core::Stream;
+use serde_json::{Map, Value};
+
+use super::failure::{Failure, say};
+use super::options::{Common, pair};
+use super::pretty::{one_line, pretty};
+use super::{nothing_loaded, output, runtime, signals};
+use crate::log;
+use crate::start::{Definitions, Serving};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  framex call echo.EchoPlugin.echo message=hello --load-builtin-plugins echo
+  framex call GET /api/v1/echo message=hello --load-builtin-plugins echo
+  framex call /api/v1/echo_model message=hi 'model={\"id\": 1}' --load-builtin-plugins echo
+  framex call /api/v1/echo_model --json '{\"message\": \"hi\", \"model\": {\"id\": 1}}'
+  framex call /api/v1/echo_model --json @arguments.json
+
+The API's own schema says how a value is read: `limit=3` is a number where a number is wanted. A
+repeated key makes a list. The plugins are started for the call and stopped after it, no port is
+opened.
+
+The result is printed as JSON; the events of a stream as lines of JSON, as they come. A failed call
+is told on standard error, with exit code 1.")]
+pub(crate) struct Call {
+    /// An API id, a path, or a method and a path
+    target: String,
+    /// The arguments
+    #[arg(value_name = "KEY=VALUE", value_parser = word)]
+    arguments: Vec<Word>,
+    /// All arguments as a JSON object; @FILE reads a file, - standard input
+    #[arg(long, value_name = "OBJECT", allow_hyphen_values = true)]
+    json: Option<String>,
+    /// Give up after this time, e.g. 500ms or 30s [default: the API's own]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    timeout: Option<Duration>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Clone, Debug)]
+enum Word {
+    /// After a method.
+    Path(String),
+    Pair(String, String),
+}
+
+fn word(text: &str) -> Result<Word, String> {
+    match text.starts_with('/') {
+        true => Ok(Word::Path(text.to_owned())),
+        false => pair(text).map(|(key, value)| Word::Pair(key, value)),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let read = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        Err(_) => humantime::parse_duration(text).ok(),
+    };
+    read.filter(|time| !time.is_zero())
+        .ok_or_else(|| "expected a time, e.g. 500ms or 30s".to_owned())
+}
+
+pub(crate) fn run(options: Call, definitions: &Definitions) -> Result<(), Failure> {
+    let (target, pairs) = target_and_pairs(options.target, options.arguments)?;
+    let given = options.json.as_deref().map_or(Ok(Map::new()), object)?;
+    let settings = options.common.load(|_| ())?;
+    log::start(&settings, log::Default::Warnings)?;
+    let runtime = runtime()?;
+    let done = runtime.block_on(async {
+        let mut serving = Serving::load(definitions, &settings)?;
+        let api = find(&serving, &target, definitions)?;
+        let args = Args::from_texts(&api.descriptor, given, &pairs)
+            .map_err(|error| failed(&error, &api.descriptor))?;
+        let signal = signals::watch()?;
+        serving.start(settings.settings.allow_failed_plugins).await?;
+        let outcome = tokio::select! {
+            outcome = call(&serving, &api, args, options.timeout) => outcome,
+            Ok(signal) = signal => Err(Failure::Signal(signal.exit_code())),
+        };
+        serving.stop(settings.settings.server.shutdown_grace).await;
+        outcome
+    });
+    runtime.shutdown_background();
+    done
+}
+
+/// Joins `GET /path`, which a shell takes apart.
+fn target_and_pairs(
+    mut target: String,
+    words: Vec<Word>,
+) -> Result<(String, Vec<(String, String)>), Failure> {
+    let mut pairs = Vec::new();
+    for (index, word) in words.into_iter().enumerate() {
+        match word {
+            Word::Pair(key, value) => pairs.push((key, value)),
+            Word::Path(path) if index == 0 && target.bytes().all(|b| b.is_ascii_alphabetic()) => {
+                target = format!("{} {path}", target.to_ascii_uppercase());
+            }
+            Word::Path(path) => {
+                return Err(Failure::Wrong(format!("`{path}` is no argument: expected `key=value`")));
+            }
+        }
+    }
+    Ok((target, pairs))
+}
+
+/// The object of `--json`.
+fn object(text: &str) -> Result<Map<String, Value>, Failure> {
+    let unreadable = |file: &str, error: std::io::Error| {
+        Failure::Told(format!("--json: {file} cannot be read: {error}"))
+    };
+    let text = match text.strip_prefix('@') {
+        _ if text == "-" => {
+            let mut all = String::new();
+            let read = std::io::stdin().read_to_string(&mut all);
+            read.map_err(|error| unreadable("standard input", error))?;
+            all
+        }
+        Some(file) => std::fs::read_to_string(file).map_err(|error| unreadable(file, error))?,
+        None => text.to_owned(),
+    };
+    match serde_json::from_str(&text) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(Failure::Wrong(
+            "--json is no object: write the arguments as '{\"key\": \"value\"}'".into(),
+        )),
+        Err(error) => Err(Failure::Wrong(format!("--json is no JSON: {error}"))),
+    }
+}
+
+fn find(
+    serving: &Serving,
+    target: &str,
+    definitions: &Definitions,
+) -> Result<std::sync::Arc<Api>, Failure> {
+    let catalog = serving.bus.catalog();
+    if catalog.apis().next().is_none() {
+        return Err(Failure::Told(nothing_loaded(definitions)));
+    }
+    catalog.resolve(target).map_err(|error| {
+        let mut text = error.to_string();
+        if matches!(error, CallError::Unknown { .. }) {
+            let names: Vec<String> = catalog
+                .apis()
+                .flat_map(|api| {
+                    let routes = &api.descriptor.routes;
+                    let id = api.descriptor.id.to_string();
+                    let paths = routes.iter().map(|route| route.path.clone());
+                    paths.chain(routes.iter().map(ToString::to_string)).chain([id])
+                })
+                .collect();
+            text += &match nearest(target, names.iter().map(String::as_str)) {
+                Some(nearest) => format!("; did you mean `{nearest}`?"),
+                None => "; the command `apis` lists all there are".to_owned(),
+            };
+        }
+        Failure::Told(text)
+    })
+}
+
+async fn call(
+    serving: &Serving,
+    api: &std::sync::Arc<Api>,
+    args: Args,
+    timeout: Option<Duration>,
+) -> Result<(), Failure> {
+    let meta = CallMeta {
+        deadline: timeout.map(|timeout| Instant::now() + timeout),
+        ..CallMeta::default()
+    };
+    let reply = serving.bus.call(api, Request { args, meta }).await;
+    match reply.map_err(|error| failed(&error.into_error(), &api.descriptor))? {
+        Reply::Value(json) => output::print_line(json_text(&json)?),
+        Reply::Response(response) => print_response(&response),
+        Reply::Stream(events) => print_events(events, &api.descriptor).await,
+    }
+}
+
+fn json_text(json: &[u8]) -> Result<String, Failure> {
+    pretty(json).map_err(|error| Failure::Told(format!("the result is no JSON: {error}")))
+}
+
+/// What the handler made itself: JSON indented, anything else as it is.
+fn print_response(response: &Response) -> Result<(), Failure> {
+    let status = response.status;
+    if status.is_client_error() || status.is_server_error() {
+        say("error", &format!("the API answered {status}"));
+    } else if !status.is_success() || response.body.is_empty() {
+        say("note", &format!("the API answered {status}"));
+    }
+    let kind = response.headers.get(http::header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    match kind.contains("json").then(|| pretty(&response.body)) {
+        Some(Ok(text)) => output::print_line(text)?,
+        _ => output::print(&response.body)?,
+    }
+    match status.is_client_error() || status.is_server_error() {
+        true => Err(Failure::AlreadyTold),
+        false => Ok(()),
+    }
+}
+
+/// One line per event, as `application/x-ndjson` on the edge.
+async fn print_events(mut events: EventStream, api: &ApiDescriptor) -> Result<(), Failure> {
+    let mut next = async || {
+        std::future::poll_fn(|cx| Pin::new(&mut events).poll_next(cx)).await
+    };
+    while let Some(event) = next().await {
+        let event = event.map_err(|error| failed(&error, api))?;
+        output::print_line(line(&event)?)?;
+    }
+    Ok(())
+}
+
+fn line(event: &Event) -> Result<String, Failure> {
+    let data = match event.data() {
+        Data::Text(text) => serde_json::json!({ "content": text }).to_string(),
+        Data::Json(json) => one_line(json)
+            .map_err(|error| Failure::Told(format!("an event is no JSON: {error}")))?,
+    };
+    let name = Value::from(event.name());
+    Ok(format!("{{\"event\":{name},\"data\":{data}}}"))
+}
+
+/// Status, code, message, and whatever else the error has to say.
+fn failed(error: &Error, api: &ApiDescriptor) -> Failure {
+    let status = error.status().as_u16();
+    let mut text = format!("{status} {}: {}", error.code(), error.message());
+    let problems = error
+        .detail()
+        .and_then(|detail| serde_json::from_value::<Vec<Problem>>(detail.clone()).ok());
+    // Writing to a String cannot fail.
+    match (problems, error.detail()) {
+        (Some(problems), _) => {
+            for problem in problems {
+                let _ = write!(text, "\n  {}: {}", place(&problem.loc), problem.msg);
+            }
+            let _ = write!(text, "\n{}", usage(api));
+        }
+        (None, Some(detail)) => {
+            let _ = write!(text, "\n  {detail}");
+        }
+        (None, None) => {}
+    }
+    let mut source: Option<&dyn std::error::Error> = error.source().map(|source| &**source as _);
+    while let Some(cause) = source {
+        let _ = write!(text, "\n  because: {cause}");
+        source = cause.source();
+    }
+    Failure::Told(text)
+}
+
+/// `model.id`, `tags[2]`: without the part of an HTTP request, for there is none.
+fn place(loc: &[Loc]) -> String {
+    let steps = match loc {
+        [_, rest @ ..] if !rest.is_empty() => rest,
+        all => all,
+    };
+    let mut text = String::new();
+    for step in steps {
+        // Writing to a String cannot fail.
+        let _ = match step {
+            Loc::Index(index) => write!(text, "[{index}]"),
+            Loc::Name(name) if text.is_empty() => write!(text, "{name}"),
+            Loc::Name(name) => write!(text, ".{name}"),
+        };
+    }
+    text
+}
+
+/// The arguments an API takes, as one would write them.
+fn usage(api: &ApiDescriptor) -> String {
+    if api.parameters.is_empty() {
+        return format!("`{}` takes no arguments", api.id);
+    }
+    let mut text = format!("`{}` takes", api.id);
+    for parameter in &api.parameters {
+        let name = &parameter.name;
+        let kind = kind(parameter);
+        // Writing to a String cannot fail.
+        let _ = match parameter.required {
+            true => write!(text, " {name}=<{kind}>"),
+            false => write!(text, " [{name}=<{kind}>]"),
+        };
+    }
+    text
+}
+
+/// A word for what a parameter's schema asks for.
+fn kind(parameter: &Parameter) -> &str {
+    let schema = &parameter.schema;
+    schema["$ref"]
+        .as_str()
+        .and_then(|name| name.rsplit('/').next())
+        .or_else(|| schema["format"].as_str())
+        .or_else(|| schema["type"].as_str())
+        .or_else(|| {
+            let types = schema["type"].as_array()?;
+            types.iter().filter_map(Value::as_str).find(|name| *name != "null")
+        })
+        .unwrap_or("value")
+}

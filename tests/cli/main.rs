@@ -1,0 +1,9 @@
+//! The command line, as a process: every test runs the real binary in a
+//! directory and an environment of its own.
+
+mod call;
+mod config;
+mod inspect;
+mod own;
+mod run;
+mod support;

@@ -1,0 +1,132 @@
+//! A user's binary: two plugins, the dependency under another name, and nothing
+//! of the prelude in the module that `main!` is used in.
+
+extern crate framex as renamed;
+
+mod plugins {
+    use renamed::prelude::*;
+
+    #[derive(Deserialize, Serialize, ToSchema)]
+    #[serde(rename_all = "lowercase")]
+    pub enum Size {
+        Small,
+        Large,
+    }
+
+    #[derive(Default, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct ShopConfig {
+        #[serde(default)]
+        motto: String,
+    }
+
+    pub struct Shop {
+        motto: String,
+    }
+
+    /// Sells things.
+    #[on_register(crate = renamed, plugin = "shop", version = "2.1.0", config = ShopConfig)]
+    impl Shop {
+        fn new(config: ShopConfig) -> Result<Self> {
+            match config.motto.as_str() {
+                "fail" => Err(Error::conflict("the shop is closed for good")),
+                _ => Ok(Self {
+                    motto: config.motto,
+                }),
+            }
+        }
+
+        async fn on_start(&self, _ctx: &Context) -> Result<()> {
+            tracing_note("shop opens");
+            Ok(())
+        }
+
+        async fn on_stop(&self) -> Result<()> {
+            tracing_note("shop closes");
+            Ok(())
+        }
+
+        /// Says everything back.
+        #[on_request(get, "/order")]
+        async fn order(
+            &self,
+            amount: u8,
+            size: Size,
+            tags: Option<Vec<String>>,
+            gift: Option<bool>,
+        ) -> Order {
+            Order {
+                amount,
+                size,
+                tags,
+                gift,
+                motto: self.motto.clone(),
+            }
+        }
+
+        #[on_request(post, "/order")]
+        async fn post(&self) -> String {
+            "posted".to_owned()
+        }
+
+        #[on_request(func)]
+        async fn refuse(&self) -> Result<String> {
+            Err(Error::conflict("sold out").with_code("out_of_stock"))
+        }
+
+        #[on_request(func)]
+        async fn hang(&self) -> String {
+            std::future::pending().await
+        }
+
+        #[on_request(func)]
+        async fn text(&self) -> Response {
+            Response::text("plain text")
+        }
+
+        #[on_request(func)]
+        async fn teapot(&self) -> Response {
+            Response::text("short and stout").with_status(StatusCode::IM_A_TEAPOT)
+        }
+    }
+
+    #[derive(Serialize, ToSchema)]
+    pub struct Order {
+        amount: u8,
+        size: Size,
+        tags: Option<Vec<String>>,
+        gift: Option<bool>,
+        motto: String,
+    }
+
+    #[derive(Default)]
+    pub struct Clock;
+
+    #[on_register(crate = renamed, plugin = "clock")]
+    impl Clock {
+        #[on_request(func)]
+        async fn tick(&self) -> u64 {
+            1
+        }
+    }
+
+    /// Seen by the tests.
+    fn tracing_note(text: &str) {
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+}
+
+mod bare {
+    #![no_implicit_prelude]
+
+    ::renamed::main!(super::plugins::Shop, super::plugins::Clock);
+
+    pub(super) fn run() -> ::std::process::ExitCode {
+        main()
+    }
+}
+
+fn main() -> std::process::ExitCode {
+    bare::run()
+}
