@@ -10,14 +10,16 @@
 //! tag asks for a trait that nothing implements, so that the compiler says in
 //! our words what is missing.
 
+use crate::remote::RemoteReceiver;
+
 mod check;
 mod describe;
 mod probe;
+mod read;
 mod schema;
 
 pub use ::core;
 pub use std::boxed::Box;
-pub use std::string::String;
 pub use std::sync::{Arc, OnceLock};
 pub use std::vec::Vec;
 
@@ -30,19 +32,20 @@ pub use crate::descriptor::{ApiDescriptor, ApiKind, Location, PluginMetadata, Re
 pub use crate::error::{Error, Result};
 pub use crate::event::EventStream;
 pub use crate::plugin::{Api, Plugin};
-pub use crate::remote::{RemoteReceiver, run_blocking};
+pub use crate::remote::run_blocking;
 pub use crate::reply::Reply;
 
 pub use check::check;
 pub use describe::{Described, Named};
-pub use probe::{HandlerError, Probe};
-pub use schema::{Components, Leaf, list, map, nullable};
+pub use probe::{HandlerError, Outcome, Probe};
+pub use read::{optional, or_else, required};
+pub use schema::{Components, Leaf, anything, list, map, nullable};
 
 /// The traits whose methods ask a [`Probe`].
 pub mod questions {
     pub use super::probe::{
-        IsAnswer, IsDescribed, IsHidden, IsItem, IsItemValue, IsLeaf, IsPlain, IsResult, IsShown,
-        IsUndescribed, IsValue,
+        IsAnswer, IsBoxed, IsDescribed, IsHidden, IsItem, IsItemValue, IsLeaf, IsPlain, IsResult,
+        IsShown, IsUndescribed, IsUnreturnable, IsValue,
     };
 }
 
@@ -67,6 +70,24 @@ impl<T: Default> DefaultPlugin for T {
     fn make() -> Self {
         Self::default()
     }
+}
+
+/// An owned text.
+#[must_use]
+pub fn text(text: &str) -> String {
+    text.to_owned()
+}
+
+/// Owned texts.
+#[must_use]
+pub fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|&text| text.to_owned()).collect()
+}
+
+/// The receiver of a blocking remote method, for the pool's thread to own.
+#[must_use]
+pub fn owned<T: RemoteReceiver>(receiver: &T) -> T {
+    receiver.clone()
 }
 
 /// The answer to arguments that cannot be read.

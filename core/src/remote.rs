@@ -32,4 +32,5 @@ pub async fn run_blocking<R: Send + 'static>(
 )]
 pub trait RemoteReceiver: Clone + Send + 'static {}
 
+#[diagnostic::do_not_recommend]
 impl<T: Clone + Send + 'static> RemoteReceiver for T {}

@@ -62,15 +62,14 @@ fn body(handler: &Handler, errors: &mut Errors) {
             ),
         );
     }
-    let methods = handler.options.routes.iter().flat_map(|r| &r.methods);
-    for method in methods.filter(|method| *method == "get" || *method == "head") {
+    let mut methods = handler.options.routes.iter().flat_map(|r| &r.methods);
+    if let Some(method) = methods.find(|method| *method == "get" || *method == "head") {
         errors.at(
             &first.body,
             format!(
                 "a `{method}` request has no body: use `post`, or take the fields as arguments"
             ),
         );
-        break;
     }
 }
 
@@ -132,22 +131,13 @@ fn path(handler: &Handler, errors: &mut Errors) {
     }
 }
 
-/// Checks the APIs of one plugin against each other.
+/// Checks the APIs of one plugin against each other. That no two of them have
+/// one name is the compiler's to say.
 pub(crate) fn apis(plugin: &Plugin, errors: &mut Errors) {
     let mut routes: HashMap<(String, &str), &Handler> = HashMap::new();
-    let mut ids: HashMap<String, &Handler> = HashMap::new();
     for handler in &plugin.handlers {
         // Of two that exclude each other by `cfg`, only one is there.
         let conditional = |other: &Handler| !handler.cfgs.is_empty() && !other.cfgs.is_empty();
-        let id = handler.ident.to_string();
-        if let Some(first) = ids.insert(id, handler)
-            && !conditional(first)
-        {
-            errors.at(
-                &handler.ident,
-                format!("a second API called `{}`: rename one", handler.ident),
-            );
-        }
         let Some(found) = &handler.options.routes else {
             continue;
         };

@@ -15,7 +15,7 @@ mod describe;
 mod plugin;
 mod run;
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{format_ident, quote};
 use syn::spanned::Spanned;
 use syn::visit_mut::VisitMut;
@@ -94,25 +94,36 @@ fn first_line(item: &Item) -> Span {
 }
 
 /// Where the support code is.
-struct Support {
+pub(crate) struct Support {
     /// `framex::__private`
-    private: TokenStream,
+    pub(crate) private: TokenStream,
 }
 
 impl Support {
-    fn of(krate: &Path) -> Self {
+    /// In the crate that `crate = ..` says.
+    pub(crate) fn of(krate: &Path) -> Self {
         Self {
             private: code!(#krate::__private),
         }
     }
 
+    /// The same, for code that errors point to at `span`.
+    pub(crate) fn at(&self, span: Span) -> TokenStream {
+        let located = |mut token: TokenTree| {
+            // Only the place: what the names mean stays as it is.
+            token.set_span(token.span().located_at(span));
+            token
+        };
+        self.private.clone().into_iter().map(located).collect()
+    }
+
     /// Imports the questions to types, none of them under a name.
-    fn questions(&self) -> TokenStream {
+    pub(crate) fn questions(&self) -> TokenStream {
         let private = &self.private;
         code! {
             use #private::questions::{
                 IsAnswer as _, IsDescribed as _, IsHidden as _, IsItem as _, IsItemValue as _,
-                IsLeaf as _, IsPlain as _, IsResult as _, IsShown as _, IsUndescribed as _,
+                IsLeaf as _, IsBoxed as _, IsUnreturnable as _, IsPlain as _, IsResult as _, IsShown as _, IsUndescribed as _,
                 IsValue as _,
             };
         }
@@ -125,7 +136,7 @@ fn local(index: usize) -> Ident {
 }
 
 /// Our identifiers where errors point to `place`.
-fn at(place: impl Spanned) -> Span {
+pub(crate) fn at(place: impl Spanned) -> Span {
     Span::mixed_site().located_at(place.span())
 }
 

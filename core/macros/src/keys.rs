@@ -42,13 +42,16 @@ impl Parse for Entry {
         let ident = input.call(Ident::parse_any)?;
         let mut value = None;
         if input.parse::<Option<Token![=]>>()?.is_some() {
-            value = Some(if ident == "config" {
-                Value::Type(input.parse()?)
-            } else if ident == "crate" {
-                Value::Path(input.call(Path::parse_mod_style)?)
-            } else {
-                Value::Expr(input.parse()?)
-            });
+            // What is not what it should be is told by `of_type` and `path`.
+            value = Some(
+                if ident == "config" && input.fork().parse::<Type>().is_ok() {
+                    Value::Type(input.parse()?)
+                } else if ident == "crate" && input.fork().call(Path::parse_mod_style).is_ok() {
+                    Value::Path(input.call(Path::parse_mod_style)?)
+                } else {
+                    Value::Expr(input.parse()?)
+                },
+            );
         }
         Ok(Self::Key(Key { ident, value }))
     }

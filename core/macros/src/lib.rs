@@ -8,6 +8,11 @@
 //! mistake at its place, [`check`] looks for contradictions, [`expand`] writes
 //! the code. The author's own code is emitted whatever happens.
 
+#![expect(
+    clippy::large_enum_variant,
+    reason = "what a macro reads is little and lives shortly"
+)]
+
 mod api_options;
 mod argument;
 mod check;

@@ -23,6 +23,8 @@ pub(crate) struct Lifecycle {
 pub(crate) struct New {
     /// The type of its only argument, if it has one.
     pub(crate) config: Option<Type>,
+    /// Whether it can be called so; if not, that is noted.
+    pub(crate) usable: bool,
 }
 
 /// An `on_start`.
@@ -31,10 +33,14 @@ pub(crate) struct OnStart {
     pub(crate) context: bool,
 }
 
-/// Reads a method, if it is one of them.
+/// Reads a method that is one of them.
 pub(crate) fn read(method: &ImplItemFn, lifecycle: &mut Lifecycle, errors: &mut Errors) {
     if method.sig.ident == "new" {
-        lifecycle.new = errors.take(new(method));
+        let unusable = New {
+            config: None,
+            usable: false,
+        };
+        lifecycle.new = Some(errors.take(new(method)).unwrap_or(unusable));
     } else if method.sig.ident == "on_start" {
         lifecycle.on_start = errors.take(on_start(method));
     } else if method.sig.ident == "on_stop" {
@@ -53,11 +59,14 @@ pub(crate) fn check(lifecycle: &Lifecycle, options: &PluginOptions, errors: &mut
             config,
             format!("the configuration goes nowhere: add `fn new(config: {written}) -> Self` to the `impl`"),
         ),
-        Some(New { config: None }) => errors.at(
+        Some(New {
+            config: None,
+            usable: true,
+        }) => errors.at(
             config,
             format!("`new` does not take the configuration: write `fn new(config: {written}) -> Self`"),
         ),
-        Some(New { config: Some(_) }) => {}
+        Some(_) => {}
     }
 }
 
@@ -83,7 +92,10 @@ fn new(method: &ImplItemFn) -> Result<New> {
         }
         _ => return Err(Error::new_spanned(&sig.ident, usage)),
     };
-    Ok(New { config })
+    Ok(New {
+        config,
+        usable: true,
+    })
 }
 
 fn on_start(method: &ImplItemFn) -> Result<OnStart> {

@@ -73,7 +73,6 @@ pub(crate) struct Named {
 }
 
 /// How an argument is read.
-#[expect(clippy::large_enum_variant, reason = "few, and short-lived")]
 pub(crate) enum Form {
     /// It must be there.
     Required,

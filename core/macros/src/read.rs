@@ -36,24 +36,24 @@ pub(crate) fn plugin(
         let ImplItem::Fn(method) = member else {
             continue;
         };
-        if let Some(attr) = take(method, "remote") {
-            remotes.extend(errors.take(remote::of_method(&attr, method, &options.krate)));
-        }
         let request = take(method, "on_request");
         let own = argument_attributes(method, request.is_some());
+        if let Some(attr) = take(method, "remote") {
+            allow(method);
+            remotes.extend(remote::of_method(&attr, method, &options.krate, errors));
+        }
         let Some(request) = request else {
-            lifecycle::read(method, &mut lifecycle, errors);
+            if lifecycle::RESERVED
+                .iter()
+                .any(|name| method.sig.ident == name)
+            {
+                allow(method);
+                lifecycle::read(method, &mut lifecycle, errors);
+            }
             continue;
         };
         handlers.extend(handler(&request, method, &own, errors));
-        method.attrs.push(parse_quote!(
-            #[allow(
-                clippy::needless_pass_by_value,
-                clippy::too_many_arguments,
-                clippy::unused_async,
-                clippy::unused_self
-            )]
-        ));
+        allow(method);
     }
     item.items.extend(remotes.into_iter().map(ImplItem::Fn));
     lifecycle::check(&lifecycle, &options, errors);
@@ -109,6 +109,20 @@ fn token(ident: &syn::Ident) -> Result<String> {
 fn take(method: &mut ImplItemFn, name: &str) -> Option<Attribute> {
     let index = method.attrs.iter().position(|attr| is_ours(attr, name))?;
     Some(method.attrs.remove(index))
+}
+
+/// Allows what the form of our functions demands. The author's own attributes
+/// come after it and win.
+pub(crate) fn allow(method: &mut ImplItemFn) {
+    let allowed = parse_quote!(
+        #[allow(
+            clippy::needless_pass_by_value,
+            clippy::too_many_arguments,
+            clippy::unused_async,
+            clippy::unused_self
+        )]
+    );
+    method.attrs.insert(0, allowed);
 }
 
 /// The attributes of each argument; taken off those of handlers.

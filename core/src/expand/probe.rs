@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::schema::{self, Components, Leaf};
 use crate::descriptor::ReplyShape;
-use crate::error::{Error, Result};
+use crate::error::{BoxError, Error, Result};
 use crate::event::Event;
 use crate::reply::{RawJson, Reply, Response};
 
@@ -34,9 +34,19 @@ impl<T> Probe<T> {
     }
 }
 
-// Is it a `Result`? `(&&probe).outcome()`
+// Is it a `Result`? `(&&&&probe).outcome()`
 
-/// A `Result`, under whatever name.
+/// What a `Result` holds, under whatever name.
+pub trait Outcome {
+    /// Of a success.
+    type Value;
+}
+
+impl<T, E> Outcome for std::result::Result<T, E> {
+    type Value = T;
+}
+
+/// A `Result` whose error knows its status.
 pub trait IsResult {
     /// Its tag.
     fn outcome(&self) -> ResultTag {
@@ -44,7 +54,28 @@ pub trait IsResult {
     }
 }
 
-impl<T, E> IsResult for &Probe<std::result::Result<T, E>> {}
+impl<T, E: Into<Error>> IsResult for &&&Probe<std::result::Result<T, E>> {}
+
+/// A `Result` with an error that has no type of its own: a text, `Box<dyn Error>`,
+/// `anyhow::Error`.
+pub trait IsBoxed {
+    /// Its tag.
+    fn outcome(&self) -> BoxedTag {
+        BoxedTag
+    }
+}
+
+impl<T, E: Into<BoxError>> IsBoxed for &&Probe<std::result::Result<T, E>> {}
+
+/// A `Result` with an error that we cannot return.
+pub trait IsUnreturnable {
+    /// Its tag.
+    fn outcome(&self) -> UnreturnableTag {
+        UnreturnableTag
+    }
+}
+
+impl<T, E> IsUnreturnable for &Probe<std::result::Result<T, E>> {}
 
 /// Anything else.
 pub trait IsPlain {
@@ -71,8 +102,56 @@ impl ResultTag {
     /// # Errors
     ///
     /// The handler's.
+    pub fn open<T, E: Into<Error>>(self, result: std::result::Result<T, E>) -> Result<T> {
+        result.map_err(Into::into)
+    }
+}
+
+/// See [`IsBoxed`].
+pub struct BoxedTag;
+
+impl BoxedTag {
+    /// What a success holds.
+    #[must_use]
+    pub fn inner<T, E>(self, _: Probe<std::result::Result<T, E>>) -> Probe<T> {
+        Probe::NEW
+    }
+
+    /// With the error as ours: a 500 whose reason is in the log.
+    ///
+    /// # Errors
+    ///
+    /// The handler's.
+    pub fn open<T, E: Into<BoxError>>(self, result: std::result::Result<T, E>) -> Result<T> {
+        result.map_err(Error::internal)
+    }
+}
+
+/// Never implemented: what stands in the way of an error.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be returned as an error",
+    label = "this error cannot become a `framex::Error`",
+    note = "return `framex::Result<T>`, or implement `std::error::Error` for the type (callers then see a 500 without details), or `From` it for `framex::Error` to choose status and message"
+)]
+pub trait HandlerError {}
+
+/// See [`IsUnreturnable`].
+pub struct UnreturnableTag;
+
+impl UnreturnableTag {
+    /// What a success holds.
+    #[must_use]
+    pub fn inner<T, E>(self, _: Probe<std::result::Result<T, E>>) -> Probe<T> {
+        Probe::NEW
+    }
+
+    /// Does not compile.
+    ///
+    /// # Errors
+    ///
+    /// None.
     pub fn open<T, E: HandlerError>(self, result: std::result::Result<T, E>) -> Result<T> {
-        result.map_err(HandlerError::into_error)
+        result.map_err(|_| Error::validation(Vec::new()))
     }
 }
 
@@ -93,24 +172,6 @@ impl PlainTag {
     /// None.
     pub fn open<T>(self, value: T) -> Result<T> {
         Ok(value)
-    }
-}
-
-/// An error that a handler, a constructor or a remote function may return.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be returned as an error",
-    label = "this error cannot become a `framex::Error`",
-    note = "return `framex::Result<T>`, implement `std::error::Error` for `{Self}` (callers then see a 500 without details), or implement `From<{Self}> for framex::Error` to choose status and message"
-)]
-pub trait HandlerError {
-    /// As ours.
-    fn into_error(self) -> Error;
-}
-
-#[diagnostic::do_not_recommend]
-impl<E: Into<Error>> HandlerError for E {
-    fn into_error(self) -> Error {
-        self.into()
     }
 }
 
@@ -358,6 +419,17 @@ impl AnswerTag {
     }
 }
 
+/// A result that can be written as JSON.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the result of an API: it cannot be written as JSON",
+    label = "not serialisable",
+    note = "derive it, where the type is yours: `#[derive(serde::Serialize)]`"
+)]
+pub trait Writable: Serialize {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize> Writable for T {}
+
 /// See [`IsValue`].
 pub struct ValueTag;
 
@@ -367,7 +439,7 @@ impl ValueTag {
     /// # Errors
     ///
     /// A 500 if `value` cannot be JSON.
-    pub fn reply<T: Serialize>(self, value: T) -> Result<Reply> {
+    pub fn reply<T: Writable>(self, value: T) -> Result<Reply> {
         Reply::value(&value)
     }
 }
@@ -439,7 +511,7 @@ impl ValueItemTag {
     /// # Errors
     ///
     /// A 500 if `item` cannot be JSON.
-    pub fn event<T: Serialize>(self, item: T) -> Result<Event> {
+    pub fn event<T: Writable>(self, item: T) -> Result<Event> {
         Event::json(&item)
     }
 }

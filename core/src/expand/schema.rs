@@ -114,7 +114,7 @@ impl<K, T: Leaf> Leaf for BTreeMap<K, T> {
 
 /// Anything at all.
 #[must_use]
-pub(super) fn anything() -> Value {
+pub fn anything() -> Value {
     json!({})
 }
 

@@ -162,7 +162,7 @@ fn reply(plugin: &Plugin, handler: &Handler, support: &Support) -> TokenStream {
             }
         }
         Output::Events => code!(api.reply(#private::ReplyShape::Stream {
-            schema: #private::core::default::Default::default(),
+            schema: #private::anything(),
         });),
         Output::Stream(Item::Type(ty)) => stream(schema(plugin, ty, Role::Streamed, support)),
         Output::Stream(Item::Of(ty)) => {
@@ -253,7 +253,7 @@ fn asked(
                 .#method::<#ty>(#private::Probe::NEW, components)
         },
         Role::Returned | Role::Streamed => quote_spanned! {span=> {
-            let probe = (&&#private::Probe::<#ty>::NEW)
+            let probe = (&&&&#private::Probe::<#ty>::NEW)
                 .outcome()
                 .inner(#private::Probe::<#ty>::NEW);
             (&&&&probe).#method(probe, components)

@@ -57,7 +57,7 @@ fn metadata(plugin: &Plugin, support: &Support) -> TokenStream {
     let private = &support.private;
     let options = &plugin.options;
     let name = name(plugin);
-    let owned = |text: TokenStream| code!(#private::String::from(#text));
+    let owned = |text: TokenStream| code!(#private::text(#text));
     let or = |expr: &Option<syn::Expr>, default: TokenStream| match expr {
         Some(expr) => owned(code!(#expr)),
         None => owned(default),
@@ -82,14 +82,14 @@ fn metadata(plugin: &Plugin, support: &Support) -> TokenStream {
             static METADATA: #private::OnceLock<#private::PluginMetadata> =
                 #private::OnceLock::new();
             METADATA.get_or_init(|| #private::PluginMetadata {
-                name: #private::String::from(#name),
+                name: #private::text(#name),
                 version: #version,
                 description: #description,
                 author: #author,
                 url: #url,
-                required_remote_apis: #private::Vec::from([#(#private::String::from(#required)),*] as [#private::String; _]),
+                required_remote_apis: #private::texts(&[#(#required),*]),
                 priority: #priority,
-                tags: #private::Vec::from([#(#private::String::from(#tags)),*] as [#private::String; _]),
+                tags: #private::texts(&[#(#tags),*]),
                 max_ongoing_requests: #limit,
             })
         }
@@ -137,18 +137,20 @@ fn create(plugin: &Plugin, support: &Support) -> TokenStream {
     let private = &support.private;
     let self_ty = &plugin.self_ty;
     let span = at(self_ty);
+    let questions = support.questions();
     let body = match &plugin.lifecycle.new {
         None => quote_spanned! {span=>
             let _ = config;
             #private::core::result::Result::Ok(<#self_ty as #private::DefaultPlugin>::make())
         },
+        Some(new) if !new.usable => code!(#private::core::unreachable!()),
         Some(new) => {
             let argument = new.config.as_ref().map(|_| code!(config));
             quote_spanned! {span=>
-                use #private::questions::{IsPlain as _, IsResult as _};
+                #questions
                 let _ = &config;
                 let outcome = <#self_ty>::new(#argument);
-                (&&#private::Probe::of(&outcome)).outcome().open(outcome)
+                (&&&&#private::Probe::of(&outcome)).outcome().open(outcome)
             }
         }
     };
@@ -164,13 +166,14 @@ fn on_start(plugin: &Plugin, support: &Support) -> Option<TokenStream> {
     let private = &support.private;
     let self_ty = &plugin.self_ty;
     let hook = plugin.lifecycle.on_start.as_ref()?;
+    let questions = support.questions();
     let argument = hook.context.then(|| code!(, context));
     Some(code! {
         #[allow(unused_imports, unused_variables)]
         async fn on_start(&self, context: &#private::Context) -> #private::Result<()> {
-            use #private::questions::{IsPlain as _, IsResult as _};
+            #questions
             let outcome = <#self_ty>::on_start(self #argument).await;
-            (&&#private::Probe::of(&outcome)).outcome().open(outcome)
+            (&&&&#private::Probe::of(&outcome)).outcome().open(outcome)
         }
     })
 }
@@ -178,13 +181,14 @@ fn on_start(plugin: &Plugin, support: &Support) -> Option<TokenStream> {
 fn on_stop(plugin: &Plugin, support: &Support) -> Option<TokenStream> {
     let private = &support.private;
     let self_ty = &plugin.self_ty;
+    let questions = support.questions();
     plugin.lifecycle.on_stop.then(|| {
         code! {
             #[allow(unused_imports)]
             async fn on_stop(&self) -> #private::Result<()> {
-                use #private::questions::{IsPlain as _, IsResult as _};
+                #questions
                 let outcome = <#self_ty>::on_stop(self).await;
-                (&&#private::Probe::of(&outcome)).outcome().open(outcome)
+                (&&&&#private::Probe::of(&outcome)).outcome().open(outcome)
             }
         }
     })

@@ -48,15 +48,16 @@ fn read(plugin: &Plugin, index: usize, named: &Named, support: &Support) -> Toke
     let local = local(index);
     let ty = types::without_self(&named.ty, &plugin.self_ty);
     let span = at(&named.ty);
+    let private = &support.private;
     let value = match &named.form {
-        Form::Required => quote_spanned!(span=> decoder.required::<#ty>(#index)),
+        Form::Required => quote_spanned!(span=> #private::required::<#ty>(&mut decoder, #index)),
         Form::Optional(inner) => {
             let inner = types::without_self(inner, &plugin.self_ty);
-            quote_spanned!(span=> decoder.optional::<#inner>(#index))
+            quote_spanned!(span=> #private::optional::<#inner>(&mut decoder, #index))
         }
         Form::Default(_) => {
             let default = default(plugin, named, support);
-            quote_spanned!(span=> decoder.or_else::<#ty>(#index, || #default))
+            quote_spanned!(span=> #private::or_else::<#ty>(&mut decoder, #index, || #default))
         }
         Form::Bytes => quote_spanned!(span=> decoder.raw(#index)),
         Form::File => quote_spanned!(span=> decoder.file(#index)),
@@ -84,25 +85,31 @@ pub(super) fn default(plugin: &Plugin, named: &Named, support: &Support) -> Toke
 
 /// The future of a call whose arguments are there.
 fn answer(plugin: &Plugin, handler: &Handler, support: &Support) -> TokenStream {
-    let private = &support.private;
+    let span = at(&handler.ident);
+    let private = &support.at(span);
     let call = call(plugin, handler);
     let ok = code!(#private::core::result::Result::Ok);
     let err = code!(#private::core::result::Result::Err);
-    let span = at(&handler.ident);
     match &handler.output {
-        Output::Value(_) => quote_spanned! {span=>
-            #private::Box::pin(async move {
-                let outcome = #call;
-                match (&&#private::Probe::of(&outcome)).outcome().open(outcome) {
-                    #ok(value) => (&&&&#private::Probe::of(&value)).answer().reply(value),
-                    #err(error) => #err(error),
-                }
-            })
-        },
+        Output::Value(ty) => {
+            // A result or an error that cannot be sent is an error of the type.
+            let place = ty.as_ref().map_or(span, at);
+            let open = quote_spanned!(place=> outcome().open);
+            let reply = quote_spanned!(place=> answer().reply);
+            quote_spanned! {span=>
+                #private::Box::pin(async move {
+                    let outcome = #call;
+                    match (&&&&#private::Probe::of(&outcome)).#open(outcome) {
+                        #ok(value) => (&&&&#private::Probe::of(&value)).#reply(value),
+                        #err(error) => #err(error),
+                    }
+                })
+            }
+        }
         Output::Events => quote_spanned! {span=>
             #private::Box::pin(async move {
                 let outcome = #call;
-                match (&&#private::Probe::of(&outcome)).outcome().open(outcome) {
+                match (&&&&#private::Probe::of(&outcome)).outcome().open(outcome) {
                     #ok(events) => #ok(#private::Reply::Stream(events)),
                     #err(error) => #err(error),
                 }
@@ -114,10 +121,10 @@ fn answer(plugin: &Plugin, handler: &Handler, support: &Support) -> TokenStream 
         Output::Stream(_) => quote_spanned! {span=>
             #private::streaming(#private::EventStream::drive(move |sink| async move {
                 let outcome = #call;
-                let opened = (&&#private::Probe::of(&outcome)).outcome().open(outcome);
+                let opened = (&&&&#private::Probe::of(&outcome)).outcome().open(outcome);
                 match opened {
                     #ok(stream) => sink.forward(stream, |item| {
-                        match (&&#private::Probe::of(&item)).outcome().open(item) {
+                        match (&&&&#private::Probe::of(&item)).outcome().open(item) {
                             #ok(item) => (&&&&#private::Probe::of(&item)).event().event(item),
                             #err(error) => #err(error),
                         }

@@ -1,0 +1,42 @@
+//! What can be a body, and where.
+
+#![allow(unused_variables)]
+
+use framex::prelude::*;
+
+#[derive(Deserialize, ToSchema)]
+struct Model {
+    id: u32,
+}
+
+#[derive(Default)]
+struct P;
+
+#[on_register(plugin = "p")]
+impl P {
+    #[on_request(post, "/two")]
+    async fn two(&self, #[body] first: Model, #[body] second: Model) {}
+
+    #[on_request(get, "/get")]
+    async fn get(&self, #[body] model: Model) {}
+
+    #[on_request(post, "/with_file")]
+    async fn with_file(&self, file: Upload, #[body] model: Model) {}
+
+    #[on_request(post, "/file_as_body")]
+    async fn file_as_body(&self, #[body] file: Upload) {}
+
+    #[on_request(func)]
+    async fn file_on_bus(&self, file: Upload) {}
+
+    #[on_request(post, "/bytes")]
+    async fn bytes(&self, data: Bytes) {}
+
+    #[on_request(post, "/maybe_bytes")]
+    async fn maybe_bytes(&self, #[body] data: Option<Bytes>) {}
+
+    #[on_request(post, "/valued")]
+    async fn valued(&self, #[body(json)] model: Model) {}
+}
+
+fn main() {}
