@@ -138,7 +138,14 @@ mod tests {
 
     #[test]
     fn filters() {
-        for text in ["info", "WARN,framex=debug", "off", "my_crate", "a::b=trace", "[span{x=1}]=info"] {
+        for text in [
+            "info",
+            "WARN,framex=debug",
+            "off",
+            "my_crate",
+            "a::b=trace",
+            "[span{x=1}]=info",
+        ] {
             assert!(read(text).is_ok(), "{text}");
         }
         for (text, part) in [

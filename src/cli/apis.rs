@@ -45,7 +45,11 @@ pub(crate) fn run(options: &Apis, definitions: &Definitions) -> Result<(), Failu
 }
 
 fn routes(api: &Api) -> Vec<String> {
-    api.descriptor.routes.iter().map(ToString::to_string).collect()
+    api.descriptor
+        .routes
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 fn row(api: &Api) -> [String; 6] {
@@ -53,7 +57,11 @@ fn row(api: &Api) -> [String; 6] {
     [
         api.descriptor.id.to_string(),
         api.descriptor.kind.as_str().to_owned(),
-        if routes.is_empty() { "-".to_owned() } else { routes.join(", ") },
+        if routes.is_empty() {
+            "-".to_owned()
+        } else {
+            routes.join(", ")
+        },
         api.plugin.name.clone(),
         api.plugin.version.clone(),
         api.instances.to_string(),

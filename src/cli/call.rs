@@ -90,7 +90,9 @@ pub(crate) fn run(options: Call, definitions: &Definitions) -> Result<(), Failur
         let args = Args::from_texts(&api.descriptor, given, &pairs)
             .map_err(|error| failed(&error, &api.descriptor))?;
         let signal = signals::watch()?;
-        serving.start(settings.settings.allow_failed_plugins).await?;
+        serving
+            .start(settings.settings.allow_failed_plugins)
+            .await?;
         let outcome = tokio::select! {
             outcome = call(&serving, &api, args, options.timeout) => outcome,
             Ok(signal) = signal => Err(Failure::Signal(signal.exit_code())),
@@ -115,7 +117,9 @@ fn target_and_pairs(
                 target = format!("{} {path}", target.to_ascii_uppercase());
             }
             Word::Path(path) => {
-                return Err(Failure::Wrong(format!("`{path}` is no argument: expected `key=value`")));
+                return Err(Failure::Wrong(format!(
+                    "`{path}` is no argument: expected `key=value`"
+                )));
             }
         }
     }
@@ -164,7 +168,9 @@ fn find(
                     let routes = &api.descriptor.routes;
                     let id = api.descriptor.id.to_string();
                     let paths = routes.iter().map(|route| route.path.clone());
-                    paths.chain(routes.iter().map(ToString::to_string)).chain([id])
+                    paths
+                        .chain(routes.iter().map(ToString::to_string))
+                        .chain([id])
                 })
                 .collect();
             text += &match nearest(target, names.iter().map(String::as_str)) {
@@ -220,9 +226,7 @@ fn print_response(response: &Response) -> Result<(), Failure> {
 
 /// One line per event, as `application/x-ndjson` on the edge.
 async fn print_events(mut events: EventStream, api: &ApiDescriptor) -> Result<(), Failure> {
-    let mut next = async || {
-        std::future::poll_fn(|cx| Pin::new(&mut events).poll_next(cx)).await
-    };
+    let mut next = async || std::future::poll_fn(|cx| Pin::new(&mut events).poll_next(cx)).await;
     while let Some(event) = next().await {
         let event = event.map_err(|error| failed(&error, api))?;
         output::print_line(line(&event)?)?;
@@ -314,7 +318,10 @@ fn kind(parameter: &Parameter) -> &str {
         .or_else(|| schema["type"].as_str())
         .or_else(|| {
             let types = schema["type"].as_array()?;
-            types.iter().filter_map(Value::as_str).find(|name| *name != "null")
+            types
+                .iter()
+                .filter_map(Value::as_str)
+                .find(|name| *name != "null")
         })
         .unwrap_or("value")
 }

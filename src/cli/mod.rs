@@ -170,9 +170,8 @@ fn command(binary: Binary, definitions: &Definitions) -> clap::Command {
     };
     let own = list(definitions.own.keys().map(String::as_str).collect());
     let builtin = list(definitions.builtin.keys().map(String::as_str).collect());
-    let plugins = format!(
-        "Plugins for --load-plugins: {own}\nPlugins for --load-builtin-plugins: {builtin}"
-    );
+    let plugins =
+        format!("Plugins for --load-plugins: {own}\nPlugins for --load-builtin-plugins: {builtin}");
     let name = binary.name;
     let example = match definitions.own.is_empty() {
         true => format!("{name} run --load-builtin-plugins echo"),

@@ -103,10 +103,7 @@ mod tests {
         let text = pretty(json).unwrap();
         let expected = "{\n  \"b\": 1.0,\n  \"a\": [\n    123456789012345678901234567890,\n    {},\n    []\n  ],\n  \"b\": \"\\u00e4\"\n}";
         assert_eq!(text, expected);
-        assert_eq!(
-            one_line(b"{ \"a\" :\n[1 , 2] }").unwrap(),
-            r#"{"a":[1,2]}"#
-        );
+        assert_eq!(one_line(b"{ \"a\" :\n[1 , 2] }").unwrap(), r#"{"a":[1,2]}"#);
         assert!(pretty(b"nope").is_err());
     }
 }

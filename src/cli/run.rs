@@ -64,16 +64,32 @@ impl Run {
         overrides
             .set("--host", "server.host", self.host.clone())
             .set("--port", "server.port", self.port)
-            .set("--dashboard-host", "server.dashboard_host", self.dashboard_host.clone())
-            .set("--dashboard-port", "server.dashboard_port", self.dashboard_port)
+            .set(
+                "--dashboard-host",
+                "server.dashboard_host",
+                self.dashboard_host.clone(),
+            )
+            .set(
+                "--dashboard-port",
+                "server.dashboard_port",
+                self.dashboard_port,
+            )
             .set("--num-cpus", "server.num_cpus", self.num_cpus)
             .set(
-                if self.use_nats { "--use-nats" } else { "--no-use-nats" },
+                if self.use_nats {
+                    "--use-nats"
+                } else {
+                    "--no-use-nats"
+                },
                 "server.use_nats",
                 switch(self.use_nats, self.no_use_nats),
             )
             .set(
-                if self.enable_proxy { "--enable-proxy" } else { "--no-enable-proxy" },
+                if self.enable_proxy {
+                    "--enable-proxy"
+                } else {
+                    "--no-enable-proxy"
+                },
                 "server.enable_proxy",
                 switch(self.enable_proxy, self.no_enable_proxy),
             )
@@ -85,12 +101,10 @@ impl Run {
     }
 }
 
-pub(crate) fn run(
-    options: &Run,
-    definitions: &Definitions,
-    begun: Instant,
-) -> Result<(), Failure> {
-    let settings = options.common.load(|overrides| options.overrides(overrides))?;
+pub(crate) fn run(options: &Run, definitions: &Definitions, begun: Instant) -> Result<(), Failure> {
+    let settings = options
+        .common
+        .load(|overrides| options.overrides(overrides))?;
     log::start(&settings, log::Default::OfSettings)?;
     let runtime = runtime()?;
     let done = runtime.block_on(serve(definitions, settings, begun));
@@ -99,11 +113,7 @@ pub(crate) fn run(
     done
 }
 
-async fn serve(
-    definitions: &Definitions,
-    settings: Loaded,
-    begun: Instant,
-) -> Result<(), Failure> {
+async fn serve(definitions: &Definitions, settings: Loaded, begun: Instant) -> Result<(), Failure> {
     let app = app::start(definitions, settings, begun).await?;
     let listening = app.listen_or_stop().await?;
     let signal = signals::watch()?;
@@ -119,7 +129,10 @@ async fn serve(
         }
     }
     if let Ok(signal) = signal.await {
-        tracing::info!(signal = signal.name(), "stopping; a second signal ends the process at once");
+        tracing::info!(
+            signal = signal.name(),
+            "stopping; a second signal ends the process at once"
+        );
     }
     listening.stop().await;
     Ok(())

@@ -5,7 +5,10 @@ use crate::support::Place;
 #[test]
 fn the_order_of_the_sources() {
     let sources: [(&str, &str); 4] = [
-        ("Cargo.toml", "[package.metadata.framex.server]\nport = 1001\n"),
+        (
+            "Cargo.toml",
+            "[package.metadata.framex.server]\nport = 1001\n",
+        ),
         ("pyproject.toml", "[tool.framex.server]\nport = 1002\n"),
         ("config.toml", "[server]\nport = 1003\n"),
         (".env", "SERVER__PORT=1004\n"),
@@ -21,14 +24,20 @@ fn the_order_of_the_sources() {
     for (index, (name, text)) in sources.iter().enumerate() {
         place = place.file(name, text);
         let found = port(&place, &[]);
-        assert!(found.starts_with(&format!("{} {name}", 1001 + index)), "{found}");
+        assert!(
+            found.starts_with(&format!("{} {name}", 1001 + index)),
+            "{found}"
+        );
     }
     place = place.file(".env.prod", "SERVER__PORT=1005\n");
     assert_eq!(port(&place, &[]), "1005 .env.prod");
     place = place.env("SERVER__PORT", "1006");
     assert_eq!(port(&place, &[]), "1006 environment variable SERVER__PORT");
     place = place.env("FRAMEX_SERVER__PORT", "1007");
-    assert_eq!(port(&place, &[]), "1007 environment variable FRAMEX_SERVER__PORT");
+    assert_eq!(
+        port(&place, &[]),
+        "1007 environment variable FRAMEX_SERVER__PORT"
+    );
     let set = ["--set", "server.port=1008"];
     assert_eq!(port(&place, &set), "1008 command line --set");
     place = place.file("other.toml", "[server]\nport = 1009\nhost = \"0.0.0.0\"\n");
@@ -45,7 +54,10 @@ fn run_obeys_the_files_and_the_command_line_most() {
     let text = place.run(&["run"]).fails(1);
     assert!(text.contains(".env:1 (SERVER__DASHBOARD_PORT)"), "{text}");
 
-    let place = Place::new().file(".env", "SERVER__HOST=127.0.0.2\nLOAD_BUILTIN_PLUGINS=echo\n");
+    let place = Place::new().file(
+        ".env",
+        "SERVER__HOST=127.0.0.2\nLOAD_BUILTIN_PLUGINS=echo\n",
+    );
     let server = place.serve(&[]);
     assert!(server.address("edge").starts_with("127.0.0.2:"));
     assert!(server.get("/api/v1/echo?message=x").contains(" 200 "));
@@ -62,9 +74,16 @@ fn an_unknown_key_has_its_place_and_the_nearest() {
             assert!(text.contains(part), "{text}");
         }
     }
-    let text = Place::new().run(&["run", "--set", "server.prot=1"]).fails(1);
-    assert!(text.contains("--set") && text.contains("`server.port`"), "{text}");
-    let text = Place::new().run(&["config", "--config", "none.toml"]).fails(1);
+    let text = Place::new()
+        .run(&["run", "--set", "server.prot=1"])
+        .fails(1);
+    assert!(
+        text.contains("--set") && text.contains("`server.port`"),
+        "{text}"
+    );
+    let text = Place::new()
+        .run(&["config", "--config", "none.toml"])
+        .fails(1);
     assert!(text.contains("none.toml"), "{text}");
 }
 
@@ -103,7 +122,10 @@ fn config_tells_what_would_stop_the_start() {
     let done = place.run(&["config"]);
     assert!(done.out.contains("plugins.shop.size"), "{done:?}");
     let text = done.fails(1);
-    assert!(text.contains("`plugins.shop`") && text.contains("not loaded"), "{text}");
+    assert!(
+        text.contains("`plugins.shop`") && text.contains("not loaded"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -8,22 +8,43 @@ const ECHO: [&str; 2] = ["--load-builtin-plugins", "echo"];
 fn apis_as_a_table() {
     let table = Place::new().run(&[&["apis"], &ECHO[..]].concat()).ok();
     let row = |id: &str| {
-        let line = table.lines().find(|line| line.starts_with(&format!("{id} ")));
+        let line = table
+            .lines()
+            .find(|line| line.starts_with(&format!("{id} ")));
         let line = line.unwrap_or_else(|| panic!("no {id} in {table}"));
-        line.split("  ").map(str::trim).filter(|c| !c.is_empty()).collect::<Vec<_>>()
+        line.split("  ")
+            .map(str::trim)
+            .filter(|c| !c.is_empty())
+            .collect::<Vec<_>>()
     };
-    assert_eq!(row("API"), ["API", "KIND", "ROUTES", "PLUGIN", "VERSION", "INSTANCES"]);
+    assert_eq!(
+        row("API"),
+        ["API", "KIND", "ROUTES", "PLUGIN", "VERSION", "INSTANCES"]
+    );
     assert_eq!(
         row("echo.EchoPlugin.echo"),
-        ["echo.EchoPlugin.echo", "http", "GET /api/v1/echo", "echo", "0.1.0", "1"]
+        [
+            "echo.EchoPlugin.echo",
+            "http",
+            "GET /api/v1/echo",
+            "echo",
+            "0.1.0",
+            "1"
+        ]
     );
     assert_eq!(row("echo.EchoPlugin.confess")[1..3], ["func", "-"]);
 }
 
 #[test]
 fn apis_as_json() {
-    let apis = Place::new().run(&[&["apis", "--json"], &ECHO[..]].concat()).json();
-    let echo = apis.as_array().unwrap().iter().find(|api| api["id"] == "echo.EchoPlugin.echo");
+    let apis = Place::new()
+        .run(&[&["apis", "--json"], &ECHO[..]].concat())
+        .json();
+    let echo = apis
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|api| api["id"] == "echo.EchoPlugin.echo");
     let echo = echo.unwrap();
     assert_eq!(echo["routes"][0], "GET /api/v1/echo");
     assert_eq!(echo["kind"], "http");
@@ -38,7 +59,12 @@ fn nothing_loaded_says_what_to_do() {
     let done = place.run(&["apis", "--json"]);
     assert!(done.err.contains("--load-builtin-plugins echo"), "{done:?}");
     assert_eq!(done.json(), serde_json::json!([]));
-    assert!(place.run(&["openapi"]).err.contains("--load-builtin-plugins echo"));
+    assert!(
+        place
+            .run(&["openapi"])
+            .err
+            .contains("--load-builtin-plugins echo")
+    );
     let text = place.run(&["call", "echo.EchoPlugin.echo"]).fails(1);
     assert!(text.contains("--load-builtin-plugins echo"), "{text}");
 }
@@ -48,8 +74,14 @@ fn the_openapi_document() {
     let place = Place::new();
     let args = [&["openapi"], &ECHO[..]].concat();
     let document = place.run(&args).json();
-    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{document}");
-    assert!(document["paths"]["/api/v1/echo"]["get"].is_object(), "{document}");
+    assert!(
+        document["openapi"].as_str().unwrap().starts_with("3.1"),
+        "{document}"
+    );
+    assert!(
+        document["paths"]["/api/v1/echo"]["get"].is_object(),
+        "{document}"
+    );
 
     let written = place.run(&[&args[..], &["--output", "api.json"]].concat());
     assert_eq!(written.ok(), "");
@@ -57,7 +89,9 @@ fn the_openapi_document() {
     let file: serde_json::Value = serde_json::from_str(&file).unwrap();
     assert_eq!(file["paths"], document["paths"]);
 
-    let text = place.run(&[&args[..], &["--output", "no/such/dir"]].concat()).fails(1);
+    let text = place
+        .run(&[&args[..], &["--output", "no/such/dir"]].concat())
+        .fails(1);
     assert!(text.contains("no/such/dir"), "{text}");
 }
 

@@ -17,7 +17,13 @@ fn it_loads_its_own_plugins_unless_told_otherwise() {
             .as_array()
             .unwrap()
             .iter()
-            .map(|api| format!("{} {}", api["plugin"].as_str().unwrap(), api["version"].as_str().unwrap()))
+            .map(|api| {
+                format!(
+                    "{} {}",
+                    api["plugin"].as_str().unwrap(),
+                    api["version"].as_str().unwrap()
+                )
+            })
             .collect();
         plugins.dedup();
         plugins
@@ -30,26 +36,66 @@ fn it_loads_its_own_plugins_unless_told_otherwise() {
     let text = place.run(&["run", "--load-plugins", "shpo"]).fails(1);
     assert!(text.contains("did you mean `shop`"), "{text}");
     let help = place.run(&["--help"]).ok();
-    assert!(help.contains("cli_own_binary run") && help.contains("clock, shop"), "{help}");
-    assert!(place.run(&["run", "--help"]).ok().contains("\n  cli_own_binary run "));
-    assert!(place.run(&["--version"]).ok().starts_with("cli_own_binary "));
+    assert!(
+        help.contains("cli_own_binary run") && help.contains("clock, shop"),
+        "{help}"
+    );
+    assert!(
+        place
+            .run(&["run", "--help"])
+            .ok()
+            .contains("\n  cli_own_binary run ")
+    );
+    assert!(
+        place
+            .run(&["--version"])
+            .ok()
+            .starts_with("cli_own_binary ")
+    );
 }
 
 #[test]
 fn typed_values_repeated_keys_and_configuration() {
     let place = own().file("config.toml", "[plugins.shop]\nmotto = \"cheap\"\n");
-    let args = ["call", "GET", "/api/v1/order", "amount=3", "size=large", "tags=a", "tags=b", "gift=yes"];
+    let args = [
+        "call",
+        "GET",
+        "/api/v1/order",
+        "amount=3",
+        "size=large",
+        "tags=a",
+        "tags=b",
+        "gift=yes",
+    ];
     let result = place.run(&args).ok();
-    let expected = json!({"amount": 3, "size": "large", "tags": ["a", "b"], "gift": true, "motto": "cheap"});
+    let expected =
+        json!({"amount": 3, "size": "large", "tags": ["a", "b"], "gift": true, "motto": "cheap"});
     let read: serde_json::Value = serde_json::from_str(&result).unwrap();
     assert_eq!(read, expected);
     // In the order of the type, indented.
-    assert!(result.starts_with("{\n  \"amount\": 3,\n  \"size\": \"large\""), "{result}");
+    assert!(
+        result.starts_with("{\n  \"amount\": 3,\n  \"size\": \"large\""),
+        "{result}"
+    );
 
-    let text = place.run(&["call", "GET", "/api/v1/order", "amount=300", "size=huge", "size=x"]).fails(1);
+    let text = place
+        .run(&[
+            "call",
+            "GET",
+            "/api/v1/order",
+            "amount=300",
+            "size=huge",
+            "size=x",
+        ])
+        .fails(1);
     assert!(text.contains("  size: expected one value, got 2"), "{text}");
-    let text = place.run(&["call", "GET", "/api/v1/order", "amount=300", "size=huge"]).fails(1);
-    assert!(text.contains("  amount: ") && text.contains("`small`, `large`"), "{text}");
+    let text = place
+        .run(&["call", "GET", "/api/v1/order", "amount=300", "size=huge"])
+        .fails(1);
+    assert!(
+        text.contains("  amount: ") && text.contains("`small`, `large`"),
+        "{text}"
+    );
     let text = place.run(&["call", "/api/v1/order"]).fails(1);
     assert!(text.contains("`POST /api/v1/order`"), "{text}");
 }
@@ -58,9 +104,17 @@ fn typed_values_repeated_keys_and_configuration() {
 fn failures_of_a_call() {
     let place = own();
     let text = place.run(&["call", "shop.Shop.refuse"]).fails(1);
-    assert!(text.contains("error: 409 out_of_stock: sold out\n"), "{text}");
-    let text = place.run(&["call", "shop.Shop.hang", "--timeout", "200ms"]).fails(1);
-    assert!(text.contains("504 deadline_exceeded") && text.contains("200ms"), "{text}");
+    assert!(
+        text.contains("error: 409 out_of_stock: sold out\n"),
+        "{text}"
+    );
+    let text = place
+        .run(&["call", "shop.Shop.hang", "--timeout", "200ms"])
+        .fails(1);
+    assert!(
+        text.contains("504 deadline_exceeded") && text.contains("200ms"),
+        "{text}"
+    );
     let done = place.run(&["call", "shop.Shop.teapot"]);
     assert_eq!(done.out, "short and stout");
     assert!(done.fails(1).contains("418"));
@@ -71,7 +125,10 @@ fn failures_of_a_call() {
 fn a_call_starts_and_stops_the_plugins() {
     let place = own();
     let done = place.run(&["call", "clock.Clock.tick"]);
-    assert_eq!((done.out.as_str(), done.err.as_str()), ("1\n", "shop opens\nshop closes\n"));
+    assert_eq!(
+        (done.out.as_str(), done.err.as_str()),
+        ("1\n", "shop opens\nshop closes\n")
+    );
     let done = place.run(&["apis"]);
     assert_eq!(done.err, "");
 
@@ -86,7 +143,10 @@ fn a_call_starts_and_stops_the_plugins() {
 fn plugins_that_fail() {
     let place = own().file("config.toml", "[plugins.shop]\nmotto = \"fail\"\n");
     let text = place.run(&["run"]).fails(1);
-    assert!(text.contains("`shop`") && text.contains("closed for good"), "{text}");
+    assert!(
+        text.contains("`shop`") && text.contains("closed for good"),
+        "{text}"
+    );
     let server = place.serve(&["--allow-failed-plugins"]);
     assert!(server.report.contains("clock") && !server.report.contains("shop.Shop"));
 

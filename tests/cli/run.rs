@@ -52,7 +52,9 @@ fn a_second_signal_ends_it_at_once() {
     let address = server.address("edge");
     let reader = std::thread::spawn(move || {
         let message = "x".repeat(1000);
-        std::panic::catch_unwind(|| get(&address, &format!("/api/v1/echo_stream?message={message}")))
+        std::panic::catch_unwind(|| {
+            get(&address, &format!("/api/v1/echo_stream?message={message}"))
+        })
     });
     std::thread::sleep(std::time::Duration::from_millis(300));
     server.process.signal("TERM");
@@ -84,7 +86,10 @@ fn wrong_options_are_usage_errors() {
     let place = Place::new();
     for (args, part) in [
         (&["run", "--load-plugins", "a,b"][..], "repeat the option"),
-        (&["run", "--load-builtin-plugins", "a, b"], "repeat the option"),
+        (
+            &["run", "--load-builtin-plugins", "a, b"],
+            "repeat the option",
+        ),
         (&["run", "--prot", "1"], "--port"),
         (&["run", "--port", "x"], "--port"),
         (&["run", "--set", "server.port"], "key=value"),
@@ -114,9 +119,18 @@ fn without_a_command_it_helps() {
 fn unknown_plugins_are_named_with_the_nearest() {
     let place = Place::new();
     for (args, parts) in [
-        (["run", "--load-builtin-plugins", "ecko"], ["`ecko`", "`echo`"]),
-        (["run", "--load-plugins", "echo"], ["`echo`", "--load-builtin-plugins echo"]),
-        (["run", "--load-plugins", "shop"], ["`shop`", "framex::main!"]),
+        (
+            ["run", "--load-builtin-plugins", "ecko"],
+            ["`ecko`", "`echo`"],
+        ),
+        (
+            ["run", "--load-plugins", "echo"],
+            ["`echo`", "--load-builtin-plugins echo"],
+        ),
+        (
+            ["run", "--load-plugins", "shop"],
+            ["`shop`", "framex::main!"],
+        ),
     ] {
         let text = place.run(&args).fails(1);
         assert!(parts.iter().all(|part| text.contains(part)), "{text}");
@@ -130,15 +144,29 @@ fn what_comes_later_says_so() {
         let text = place.run(&["run", option]).fails(1);
         assert!(text.contains("comes with a later version"), "{text}");
     }
-    let off = ["--use-nats", "--no-use-nats", "--enable-proxy", "--no-enable-proxy"];
+    let off = [
+        "--use-nats",
+        "--no-use-nats",
+        "--enable-proxy",
+        "--no-enable-proxy",
+    ];
     let server = place.serve(&off);
-    assert!(server.report.contains("--load-builtin-plugins"), "{}", server.report);
+    assert!(
+        server.report.contains("--load-builtin-plugins"),
+        "{}",
+        server.report
+    );
 }
 
 #[test]
 fn a_plugin_loaded_twice_is_refused() {
-    let place = Place::new().file("config.toml", "load_builtin_plugins = [\"echo\", \"echo\"]\n");
-    let text = place.run(&["run", "--port", "0", "--dashboard-port", "0"]).fails(1);
+    let place = Place::new().file(
+        "config.toml",
+        "load_builtin_plugins = [\"echo\", \"echo\"]\n",
+    );
+    let text = place
+        .run(&["run", "--port", "0", "--dashboard-port", "0"])
+        .fails(1);
     assert!(text.contains("`echo` is loaded twice"), "{text}");
 }
 
@@ -174,7 +202,10 @@ fn the_log_is_json_where_no_terminal_is() {
     let server = place.serve(&["--set", "log.format=human"]);
     server.process.signal("TERM");
     let done = server.process.end();
-    assert!(done.err.contains("WARN") && !done.err.contains('\u{1b}'), "{done:?}");
+    assert!(
+        done.err.contains("WARN") && !done.err.contains('\u{1b}'),
+        "{done:?}"
+    );
 }
 
 #[test]

@@ -213,7 +213,10 @@ pub struct Server {
 impl Server {
     /// The address on the report's line that begins with `name`.
     pub fn address(&self, name: &str) -> String {
-        let line = self.report.lines().find(|l| l.trim_start().starts_with(name));
+        let line = self
+            .report
+            .lines()
+            .find(|l| l.trim_start().starts_with(name));
         let line = line.unwrap_or_else(|| panic!("no {name} in {}", self.report));
         let (_, url) = line.split_once("http://").unwrap();
         url.split(['/', ' ']).next().unwrap().to_owned()
@@ -233,7 +236,11 @@ impl Server {
 pub fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    )
+    .unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text
@@ -259,7 +266,14 @@ pub fn own_binary() -> PathBuf {
     let dir = Path::new(env!("CARGO_BIN_EXE_framex")).parent().unwrap();
     let target = dir.parent().unwrap();
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--offline", "--example", NAME, "--target-dir"])
+        .args([
+            "build",
+            "--quiet",
+            "--offline",
+            "--example",
+            NAME,
+            "--target-dir",
+        ])
         .arg(target)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()

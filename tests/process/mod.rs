@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 /// How long anything may take on a busy machine.
@@ -27,9 +27,10 @@ pub(crate) fn example(name: &str) -> PathBuf {
 /// A process that serves. Killed when it is dropped.
 pub(crate) struct Serving {
     child: Child,
+    /// What it logs, shown if the test fails.
+    log: Arc<Mutex<String>>,
     /// What it printed while it started.
     pub(crate) output: String,
-    rest: mpsc::Receiver<String>,
 }
 
 impl Serving {
@@ -37,26 +38,36 @@ impl Serving {
     pub(crate) fn start(command: &mut Command, dir: &Path) -> Self {
         let mut child = prepare(command, dir)
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let stdout = child.stdout.take().expect("stdout is a pipe");
-        let (send, rest) = mpsc::channel();
+        let stdout = child.stdout.take().expect("a pipe");
+        let stderr = child.stderr.take().expect("a pipe");
+        let log = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut log = kept.lock().expect("nothing panics with it");
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let (send, lines) = mpsc::channel();
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if send.send(line).is_err() {
-                    break;
-                }
+                // Read to the end even if nobody listens, so that the pipe never fills.
+                let _ = send.send(line);
             }
         });
         let mut serving = Self {
             child,
+            log,
             output: String::new(),
-            rest,
         };
         let end = Instant::now() + PATIENCE;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let Ok(line) = serving.rest.recv_timeout(left) else {
+            let Ok(line) = lines.recv_timeout(left) else {
                 panic!("it does not serve; it printed:\n{}", serving.output);
             };
             serving.output.push_str(&line);
@@ -75,7 +86,8 @@ impl Serving {
             .expect("the output names the edge's address")
     }
 
-    /// Where it said that its dashboard listens.
+    /// Where it said that its dashboard listens, if it has one.
+    #[allow(dead_code)] // Not every test that has this module asks.
     pub(crate) fn dashboard(&self) -> Option<SocketAddr> {
         self.said("  dashboard ")
     }
@@ -125,6 +137,11 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Ok(log) = self.log.lock()
+        {
+            eprintln!("{}{log}", self.output);
+        }
         // It may be gone already.
         let _ = self.child.kill();
         let _ = self.child.wait();
