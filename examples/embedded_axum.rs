@@ -30,7 +30,7 @@ impl Hello {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<()> {
     // Reads the settings, makes the plugins and starts them; opens no port.
     let app = framex::App::builder().plugin::<Hello>().start().await?;
 
