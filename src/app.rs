@@ -244,7 +244,12 @@ impl Listening {
                 plugins.join(", ")
             }
         );
-        let _ = writeln!(text, "  apis");
+        for reason in self.app.serving.status.readiness().1.reasons {
+            let _ = writeln!(text, "  failed     {}", crate::cli::escaped(&reason));
+        }
+        if !rows.is_empty() {
+            let _ = writeln!(text, "  apis");
+        }
         for (route, id) in rows {
             let _ = writeln!(text, "    {route:width$}  {id}");
         }

@@ -36,7 +36,8 @@ pub(crate) fn start(settings: &Loaded, default: Default) -> Result<(), StartErro
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .log_internal_errors(false);
-    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colours = io::stderr().is_terminal() && !plain;
     let started = if human {
         let fields = debug_fn(write_field).delimited(" ");
         log.with_ansi(colours).fmt_fields(fields).finish()
@@ -57,7 +58,10 @@ fn begin(log: impl Into<tracing::Dispatch>) -> Result<(), StartError> {
 }
 
 fn tell_panic(panic: &std::panic::PanicHookInfo<'_>) {
-    let text = panic.payload_as_str().unwrap_or("(no text)");
+    let payload = panic.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let text = text.unwrap_or("(no text)");
     let place = panic.location().map(ToString::to_string);
     let backtrace = std::backtrace::Backtrace::capture();
     let thread = std::thread::current();

@@ -20,9 +20,9 @@ pub enum StartError {
     #[error("{0}")]
     Settings(#[from] Box<SettingsError>),
     /// There is no plugin of this name.
-    #[error("there is no {kind} plugin `{name}`{hint}")]
+    #[error("there is no {kind}plugin `{name}`{hint}")]
     UnknownPlugin {
-        /// `built-in`, or nothing.
+        /// `built-in `, or nothing.
         kind: &'static str,
         /// The name.
         name: String,
@@ -217,7 +217,7 @@ impl Definitions {
             )
         };
         StartError::UnknownPlugin {
-            kind,
+            kind: if kind == "built-in" { "built-in " } else { "" },
             name: name.to_owned(),
             hint,
         }
@@ -365,7 +365,7 @@ impl Serving {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::error!(plugin = %name, ?error, "`on_stop` failed"),
                 Err(_) => {
-                    tracing::error!(plugin = %name, "`on_stop` took longer than {LIFECYCLE_LIMIT:?}")
+                    tracing::error!(plugin = %name, "`on_stop` took longer than {LIFECYCLE_LIMIT:?}");
                 }
             }
         }

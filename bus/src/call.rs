@@ -4,8 +4,7 @@ use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use framex_core::error::{CallError, Error};
@@ -50,7 +49,17 @@ impl Future for Call {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         match &mut self.0 {
-            State::Local(call) => call.poll(cx),
+            State::Local(call) => {
+                let outcome = ready!(call.poll(cx));
+                // The call is over, its place is free; a stream's goes on.
+                let State::Local(call) = std::mem::replace(&mut self.0, State::Failed(None)) else {
+                    return Poll::Pending;
+                };
+                Poll::Ready(match outcome {
+                    Ok(Reply::Stream(events)) => Ok(Reply::Stream(call.stream(events))),
+                    outcome => outcome,
+                })
+            }
             State::Remote(call) => call.as_mut().poll(cx),
             State::Failed(error) => match error.take() {
                 Some(error) => Poll::Ready(Err(error)),
@@ -62,45 +71,29 @@ impl Future for Call {
 
 /// A handler that runs in this process.
 pub(crate) struct LocalCall {
-    pub(crate) api: Arc<LocalApi>,
     pub(crate) handler: BoxFuture<'static, Result<Reply, Error>>,
     pub(crate) limit: TimeLimit,
-    pub(crate) permit: Option<Permit>,
+    pub(crate) permit: Permit,
 }
 
 impl LocalCall {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let Self { api, handler, .. } = self;
-        let polled = guarded(api, || handler.as_mut().poll(cx));
-        match polled {
-            Ok(Poll::Ready(Ok(Reply::Stream(events)))) => {
-                Poll::Ready(Ok(Reply::Stream(self.stream(events))))
-            }
-            Ok(Poll::Ready(reply)) => {
-                self.permit = None;
-                Poll::Ready(reply.map_err(CallError::Handler))
-            }
+        let api = self.permit.api();
+        match guarded(api, || self.handler.as_mut().poll(cx)) {
+            Ok(Poll::Ready(reply)) => Poll::Ready(reply.map_err(CallError::Handler)),
             Ok(Poll::Pending) => {
-                if self.limit.poll(cx).is_ready() {
-                    self.permit = None;
-                    return Poll::Ready(Err(self.limit.error(&self.api)));
-                }
-                Poll::Pending
+                ready!(self.limit.poll(cx));
+                Poll::Ready(Err(self.limit.error(api)))
             }
-            Err(error) => {
-                self.permit = None;
-                Poll::Ready(Err(error))
-            }
+            Err(error) => Poll::Ready(Err(error)),
         }
     }
 
     /// The permit goes with the stream: the call lasts until its last event.
-    fn stream(&mut self, events: EventStream) -> EventStream {
+    fn stream(self, events: EventStream) -> EventStream {
         EventStream::new(LocalStream {
-            api: Arc::clone(&self.api),
-            events: Some(events),
-            limit: std::mem::replace(&mut self.limit, TimeLimit::none()),
-            permit: self.permit.take(),
+            running: Some((events, self.permit)),
+            limit: self.limit,
             first: true,
         })
     }
@@ -108,18 +101,9 @@ impl LocalCall {
 
 /// The events of a handler in this process.
 struct LocalStream {
-    api: Arc<LocalApi>,
-    events: Option<EventStream>,
+    running: Option<(EventStream, Permit)>,
     limit: TimeLimit,
-    permit: Option<Permit>,
     first: bool,
-}
-
-impl LocalStream {
-    fn end(&mut self) {
-        self.events = None;
-        self.permit = None;
-    }
 }
 
 impl Stream for LocalStream {
@@ -127,10 +111,11 @@ impl Stream for LocalStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        let Some(events) = &mut this.events else {
+        let Some((events, permit)) = &mut this.running else {
             return Poll::Ready(None);
         };
-        let error = match guarded(&this.api, || Pin::new(events).poll_next(cx)) {
+        let api = permit.api();
+        let error = match guarded(api, || Pin::new(events).poll_next(cx)) {
             Ok(Poll::Ready(Some(Ok(event)))) => {
                 if this.first {
                     this.first = false;
@@ -140,23 +125,18 @@ impl Stream for LocalStream {
                 if !this.limit.passed() {
                     return Poll::Ready(Some(Ok(event)));
                 }
-                this.limit.error(&this.api).into_error()
+                Some(this.limit.error(api).into_error())
             }
-            Ok(Poll::Ready(Some(Err(error)))) => error,
-            Ok(Poll::Ready(None)) => {
-                this.end();
-                return Poll::Ready(None);
-            }
+            Ok(Poll::Ready(Some(Err(error)))) => Some(error),
+            Ok(Poll::Ready(None)) => None,
             Ok(Poll::Pending) => {
-                if this.limit.poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                this.limit.error(&this.api).into_error()
+                ready!(this.limit.poll(cx));
+                Some(this.limit.error(api).into_error())
             }
-            Err(error) => error.into_error(),
+            Err(error) => Some(error.into_error()),
         };
-        this.end();
-        Poll::Ready(Some(Err(error)))
+        this.running = None;
+        Poll::Ready(error.map(Err))
     }
 }
 
@@ -186,15 +166,6 @@ pub(crate) struct TimeLimit {
 }
 
 impl TimeLimit {
-    pub(crate) fn none() -> Self {
-        Self {
-            started: Instant::now(),
-            deadline: None,
-            only_first_event: false,
-            timer: None,
-        }
-    }
-
     pub(crate) fn new(started: Instant, deadline: Option<Instant>, only_first_event: bool) -> Self {
         Self {
             started,
@@ -232,7 +203,14 @@ impl TimeLimit {
         });
         CallError::TimedOut {
             api: api.descriptor.id.clone(),
-            budget,
+            budget: to_the_millisecond(budget),
         }
     }
+}
+
+/// The nearest whole number of milliseconds, for people: a deadline was a round
+/// time before it was on its way here.
+fn to_the_millisecond(time: Duration) -> Duration {
+    let millis = (time.as_micros() + 500) / 1000;
+    u64::try_from(millis).map_or(time, Duration::from_millis)
 }

@@ -131,6 +131,10 @@ impl Permit {
         api.load.ongoing.fetch_add(1, Ordering::AcqRel);
         Some(Self(Arc::clone(api)))
     }
+
+    pub(crate) fn api(&self) -> &LocalApi {
+        &self.0
+    }
 }
 
 impl Drop for Permit {
@@ -290,10 +294,9 @@ impl LocalBus {
         }))
         .map_err(|panic| panicked(api, &*panic))?;
         Ok(LocalCall {
-            api: Arc::clone(api),
             handler,
             limit: TimeLimit::new(started, Some(deadline), only_first_event),
-            permit: Some(permit),
+            permit,
         })
     }
 }

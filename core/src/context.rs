@@ -41,7 +41,7 @@ pub struct CallMeta {
     pub principal: Option<Principal>,
     /// The headers of the HTTP request at the beginning.
     pub headers: HeaderMap,
-    /// The W3C trace that the call belongs to.
+    /// The W3C trace that the call belongs to; none: as `headers` say.
     pub trace: Option<TraceContext>,
     /// How many plugins the call has come through.
     pub hops: u8,
@@ -59,24 +59,24 @@ impl RequestId {
     #[must_use]
     pub fn generate() -> Self {
         const HEX: &[u8; 16] = b"0123456789abcdef";
-        static PROCESS: LazyLock<u64> = LazyLock::new(|| {
-            let bytes = uuid::Uuid::new_v4().into_bytes();
-            u64::from_le_bytes([
-                bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[10], bytes[11],
-            ])
+        /// 14 digits of the process; 10 of the count follow.
+        static PROCESS: LazyLock<[u8; 14]> = LazyLock::new(|| {
+            let random = uuid::Uuid::new_v4().simple().to_string();
+            let mut digits = [b'0'; 14];
+            digits.copy_from_slice(&random.as_bytes()[18..]);
+            digits
         });
         static NEXT: AtomicU64 = AtomicU64::new(0);
 
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let mut text = [0_u8; 24];
-        for (index, byte) in text.iter_mut().enumerate() {
-            // 14 digits of the process, 10 of the count.
-            let (word, shift) = if index < 14 {
-                (*PROCESS, 4 * index)
-            } else {
-                (number, 4 * (23 - index))
-            };
-            *byte = HEX[usize::from((word >> shift).to_le_bytes()[0] & 15)];
+        let mut number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mut text = [b'0'; 24];
+        text[..14].copy_from_slice(&*PROCESS);
+        for digit in text[14..].iter_mut().rev() {
+            if number == 0 {
+                break;
+            }
+            *digit = HEX[(number & 15) as usize];
+            number >>= 4;
         }
         let value = HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&text));
         Self(value.unwrap_or_else(|_| HeaderValue::from_static("unknown")))
@@ -419,9 +419,13 @@ impl Context {
     /// The trace that the call belongs to; a new one if it came with none.
     #[must_use]
     pub fn trace(&self) -> TraceContext {
-        *self
-            .trace
-            .get_or_init(|| self.meta.trace.unwrap_or_else(TraceContext::generate))
+        *self.trace.get_or_init(|| {
+            let sent = || TraceContext::parse(self.header("traceparent")?);
+            self.meta
+                .trace
+                .or_else(sent)
+                .unwrap_or_else(TraceContext::generate)
+        })
     }
 
     /// The plugin whose handler runs.

@@ -1,5 +1,7 @@
 //! Replies: what a handler gives back, ready to be sent.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -8,6 +10,9 @@ use serde_json::value::RawValue;
 
 use crate::error::Error;
 use crate::event::EventStream;
+
+/// A larger result goes out in the memory it was written to.
+const KEEP_SCRATCH: usize = 16 * 1024;
 
 /// The outcome of one call.
 #[derive(Debug)]
@@ -27,9 +32,19 @@ impl Reply {
     ///
     /// A 500 if `value` cannot be JSON (e.g. a map whose keys are no texts).
     pub fn value<T: Serialize + ?Sized>(value: &T) -> Result<Self, Error> {
-        let mut out = Vec::with_capacity(128);
+        thread_local! {
+            /// Where results are written before their length is known.
+            static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+        }
+        let mut out = SCRATCH.take();
+        out.clear();
         serde_json::to_writer(&mut out, value).map_err(Error::internal)?;
-        Ok(Self::Value(out.into()))
+        if out.capacity() > KEEP_SCRATCH {
+            return Ok(Self::Value(out.into()));
+        }
+        let result = Bytes::copy_from_slice(&out);
+        SCRATCH.set(out);
+        Ok(Self::Value(result))
     }
 }
 

@@ -1,5 +1,6 @@
 //! One request's way: route, key, arguments, call, answer.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -7,9 +8,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use framex_bus::{Bus, Catalog};
-use framex_core::args::{Args, HttpArgs, PathValues};
-use framex_core::context::{CallMeta, Principal, Request as CallRequest, RequestId, TraceContext};
+use framex_bus::{Api, Bus, Call, Catalog};
+use framex_core::args::{Args, HttpArgs, HttpBody, PathValues};
+use framex_core::context::{CallMeta, Principal, Request as CallRequest, RequestId};
 use framex_core::error::{BoxError, CallError, Error};
 use framex_core::event::{Event, EventStream};
 use framex_core::reply::Reply;
@@ -26,7 +27,7 @@ use crate::envelope;
 use crate::events::{EventBody, Format};
 use crate::intake::{self, Limits};
 use crate::problem::{self, JSON};
-use crate::routes::{Entry, Found, Table};
+use crate::routes::{BodyKind, Entry, Found, Table};
 use crate::service::{self, Document};
 use crate::status::Status;
 
@@ -171,22 +172,32 @@ impl Edge {
 
     fn refresh(&self, catalog: &Arc<Catalog>) {
         let rules = &self.0.options.rules;
-        self.0.table.store(Arc::new(Table::new(catalog, rules)));
+        self.0.table.store(Arc::new(Table::new(
+            catalog,
+            rules,
+            self.0.options.sse_heartbeat,
+        )));
         let document = Document::new(Arc::clone(catalog), self.0.status.version(), rules.clone());
         self.0.document.store(Arc::new(document));
     }
 
     /// Answers one request.
     ///
+    /// What needs no waiting is done at once; a future that is not polled still
+    /// has its place among the calls that run.
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future, or the body it gave, stops the handler.
-    pub async fn handle<B>(&self, request: Request<B>) -> Response<EdgeBody>
+    pub fn handle<B>(
+        &self,
+        request: Request<B>,
+    ) -> impl Future<Output = Response<EdgeBody>> + use<B>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
     {
-        let (mut parts, body) = request.into_parts();
+        let (parts, body) = request.into_parts();
         let id = parts
             .headers
             .get(problem::X_REQUEST_ID)
@@ -194,128 +205,91 @@ impl Edge {
             .unwrap_or_else(RequestId::generate);
         let head = parts.method == Method::HEAD;
         let found = self.0.table.load().find(&parts.method, parts.uri.path());
-        let mut response = match found {
-            Found::Route(entry, path) => {
-                let format = entry
-                    .streams
-                    .then(|| Format::of_errors(&parts.headers))
-                    .flatten();
-                let principal = parts.extensions.remove::<Principal>();
-                match self
-                    .route(&entry, parts, path, body, principal, &id, head)
-                    .await
-                {
-                    Ok(response) => response,
-                    Err(error) => {
-                        problem::log(&error, entry.api.descriptor.id.as_str(), &id);
-                        match format {
-                            Some(format) => problem::stream_answer(&error, &id, format),
-                            None => problem::answer(&error, &id),
-                        }
-                    }
-                }
-            }
+        let begun = match found {
+            Found::Route(entry, path) => self.begin(entry, parts, path, body, &id, head),
             Found::OtherMethods(allow) if parts.method == Method::OPTIONS => {
                 let mut response = Response::new(EdgeBody::empty());
                 *response.status_mut() = StatusCode::NO_CONTENT;
                 response.headers_mut().insert(ALLOW, allow);
                 problem::finish(response.headers_mut(), &id);
-                response
+                Begun::Done(response)
             }
             Found::OtherMethods(allow) => {
-                problem::answer(&problem::method_not_allowed(&allow), &id)
+                Begun::Done(problem::answer(&problem::method_not_allowed(&allow), &id))
             }
-            Found::Nothing => self.service(&parts, &id),
+            Found::Nothing => Begun::Done(self.service(&parts, &id)),
         };
-        if head {
-            without_body(&mut response);
+        async move {
+            let mut response = match begun {
+                Begun::Done(response) => response,
+                Begun::Calling(call, answer) => answer.of(call.await, &id).await,
+                Begun::Reading(reading, answer) => match reading.call(&id).await {
+                    Ok(call) => answer.of(call.await, &id).await,
+                    Err(error) => answer.failed(&error, &id),
+                },
+            };
+            if head {
+                without_body(&mut response);
+            }
+            response
         }
-        response
     }
 
-    #[allow(clippy::too_many_arguments)] // One call site; a struct would only rename them.
-    async fn route<B>(
+    fn begin<B>(
         &self,
-        entry: &Arc<Entry>,
-        parts: http::request::Parts,
+        entry: Arc<Entry>,
+        mut parts: http::request::Parts,
         path: PathValues,
         body: B,
-        principal: Option<Principal>,
         id: &RequestId,
         head: bool,
-    ) -> Result<Response<EdgeBody>, Error>
-    where
-        B: Body<Data = Bytes>,
-        B::Error: Into<BoxError>,
-    {
-        let principal = match &entry.keys {
-            Some(keys) => Some(keys.check(&parts.headers)?),
-            None => principal,
-        };
+    ) -> Begun<B> {
+        let errors = entry
+            .streams
+            .then(|| Format::of_errors(&parts.headers))
+            .flatten();
         let format = entry.streams.then(|| Format::asked(&parts.headers));
+        let principal = match &entry.keys {
+            None if parts.extensions.is_empty() => None,
+            None => parts.extensions.remove::<Principal>(),
+            Some(keys) => match keys.check(&parts.headers) {
+                Ok(principal) => Some(principal),
+                Err(error) => {
+                    return Begun::Done(
+                        Answer {
+                            entry,
+                            format,
+                            errors,
+                        }
+                        .failed(&error, id),
+                    );
+                }
+            },
+        };
         if let (true, Some(format)) = (head, format) {
             // A stream is not started to be thrown away.
-            return Ok(stream_head(format, id));
+            return Begun::Done(stream_head(format, id));
         }
-        let body = intake::read(entry.body, &parts.headers, body, self.0.limits).await?;
-        let trace = parts
-            .headers
-            .get("traceparent")
-            .and_then(|value| value.to_str().ok())
-            .and_then(TraceContext::parse);
-        let args = Args::from_http(HttpArgs {
-            uri: parts.uri,
+        let reads = entry.body;
+        let answer = Answer {
+            entry,
+            format,
+            errors,
+        };
+        if reads == BodyKind::None {
+            let request = request(parts, path, HttpBody::Empty, principal, id);
+            return Begun::Calling(self.0.bus.call(&answer.entry.api, request), answer);
+        }
+        let reading = Reading {
+            edge: self.clone(),
+            api: Arc::clone(&answer.entry.api),
+            reads,
+            parts,
             path,
             body,
-        });
-        let meta = CallMeta {
-            request_id: id.clone(),
-            deadline: None,
-            caller: None,
             principal,
-            headers: parts.headers,
-            trace,
-            hops: 0,
         };
-        let call = self.0.bus.call(&entry.api, CallRequest { args, meta });
-        match call.await.map_err(CallError::into_error)? {
-            Reply::Value(data) => Ok(value(entry.raw, data, id)),
-            Reply::Response(reply) => {
-                let mut response = Response::new(EdgeBody::full(reply.body));
-                *response.status_mut() = reply.status;
-                *response.headers_mut() = reply.headers;
-                problem::finish(response.headers_mut(), id);
-                Ok(response)
-            }
-            Reply::Stream(events) => {
-                let format = format.unwrap_or(Format::Sse);
-                self.stream(entry, events, format, id).await
-            }
-        }
-    }
-
-    /// Waits for the first event, so that a failure before it is an answer of its
-    /// own; but not longer than a silent stream may be.
-    async fn stream(
-        &self,
-        entry: &Entry,
-        mut events: EventStream,
-        format: Format,
-        id: &RequestId,
-    ) -> Result<Response<EdgeBody>, Error> {
-        let heartbeat = self.0.options.sse_heartbeat;
-        let first = std::future::poll_fn(|cx| Pin::new(&mut events).poll_next(cx));
-        let (first, events): (Option<Event>, EventStream) = match within(heartbeat, first).await {
-            Some(Some(Ok(event))) => (Some(event), events),
-            Some(Some(Err(error))) => return Err(error),
-            Some(None) => (None, EventStream::new(NoEvents)),
-            None => (None, events),
-        };
-        let api = entry.api.descriptor.id.clone();
-        let body = EventBody::new(first, events, format, heartbeat, id.clone(), api);
-        let mut response = stream_head(format, id);
-        *response.body_mut() = EdgeBody::events(body);
-        Ok(response)
+        Begun::Reading(Box::new(reading), answer)
     }
 
     /// What is no plugin's: documents, health, and everything that is nowhere.
@@ -343,6 +317,130 @@ impl Edge {
                 problem::answer(&problem::not_found(slash), id)
             }
         }
+    }
+}
+
+/// How far a request has come without waiting.
+enum Begun<B> {
+    Done(Response<EdgeBody>),
+    Calling(Call, Answer),
+    Reading(Box<Reading<B>>, Answer),
+}
+
+/// A request whose body is still to be read.
+struct Reading<B> {
+    edge: Edge,
+    api: Arc<Api>,
+    reads: BodyKind,
+    parts: http::request::Parts,
+    path: PathValues,
+    body: B,
+    principal: Option<Principal>,
+}
+
+impl<B> Reading<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    /// Reads the body and starts the call.
+    async fn call(self, id: &RequestId) -> Result<Call, Error> {
+        let Self {
+            edge,
+            api,
+            reads,
+            parts,
+            path,
+            body,
+            principal,
+        } = self;
+        let body = intake::read(reads, &parts.headers, body, edge.0.limits).await?;
+        Ok(edge
+            .0
+            .bus
+            .call(&api, request(parts, path, body, principal, id)))
+    }
+}
+
+fn request(
+    parts: http::request::Parts,
+    path: PathValues,
+    body: HttpBody,
+    principal: Option<Principal>,
+    id: &RequestId,
+) -> CallRequest {
+    let uri = parts.uri;
+    CallRequest {
+        args: Args::from_http(HttpArgs { uri, path, body }),
+        meta: CallMeta {
+            request_id: id.clone(),
+            deadline: None,
+            caller: None,
+            principal,
+            headers: parts.headers,
+            trace: None,
+            hops: 0,
+        },
+    }
+}
+
+/// How a route answers.
+struct Answer {
+    entry: Arc<Entry>,
+    /// Of a stream.
+    format: Option<Format>,
+    /// Of an error before a stream's first event; the envelope if none.
+    errors: Option<Format>,
+}
+
+impl Answer {
+    async fn of(self, outcome: Result<Reply, CallError>, id: &RequestId) -> Response<EdgeBody> {
+        match outcome {
+            Ok(Reply::Value(data)) => value(self.entry.raw, data, id),
+            Ok(Reply::Response(reply)) => {
+                let mut response = Response::new(EdgeBody::full(reply.body));
+                *response.status_mut() = reply.status;
+                *response.headers_mut() = reply.headers;
+                problem::finish(response.headers_mut(), id);
+                response
+            }
+            Ok(Reply::Stream(events)) => match self.stream(events, id).await {
+                Ok(response) => response,
+                Err(error) => self.failed(&error, id),
+            },
+            Err(error) => self.failed(&error.into_error(), id),
+        }
+    }
+
+    fn failed(&self, error: &Error, id: &RequestId) -> Response<EdgeBody> {
+        problem::log(error, self.entry.api.descriptor.id.as_str(), id);
+        match self.errors {
+            Some(format) => problem::stream_answer(error, id, format),
+            None => problem::answer(error, id),
+        }
+    }
+
+    /// Waits for the first event, so that a failure before it is an answer of its
+    /// own; but not longer than a silent stream may be.
+    async fn stream(
+        &self,
+        mut events: EventStream,
+        id: &RequestId,
+    ) -> Result<Response<EdgeBody>, Error> {
+        let format = self.format.unwrap_or(Format::Sse);
+        let heartbeat = self.entry.heartbeat;
+        let first = std::future::poll_fn(|cx| Pin::new(&mut events).poll_next(cx));
+        let (first, events): (Option<Event>, EventStream) = match within(heartbeat, first).await {
+            Some(Some(Ok(event))) => (Some(event), events),
+            Some(Some(Err(error))) => return Err(error),
+            Some(None) => (None, EventStream::new(NoEvents)),
+            None => (None, events),
+        };
+        let api = self.entry.api.descriptor.id.clone();
+        let body = EventBody::new(first, events, format, heartbeat, id.clone(), api);
+        let mut response = stream_head(format, id);
+        *response.body_mut() = EdgeBody::events(body);
+        Ok(response)
     }
 }
 
@@ -404,7 +502,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let edge = self.clone();
-        Box::pin(async move { Ok(edge.handle(request).await) })
+        let answer = self.handle(request);
+        Box::pin(async move { Ok(answer.await) })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use framex_bus::{Api, Catalog};
 use framex_core::args::PathValues;
@@ -31,6 +32,8 @@ pub(crate) struct Entry {
     pub(crate) streams: bool,
     pub(crate) raw: bool,
     pub(crate) keys: Option<Arc<Keys>>,
+    /// After which a silent stream sends a comment.
+    pub(crate) heartbeat: Duration,
     names: Arc<[String]>,
 }
 
@@ -53,7 +56,7 @@ pub(crate) enum Found {
 
 impl Table {
     /// The routes of `catalog`. What cannot be routed is left out and named in the log.
-    pub(crate) fn new(catalog: &Catalog, rules: &Rules) -> Self {
+    pub(crate) fn new(catalog: &Catalog, rules: &Rules, heartbeat: Duration) -> Self {
         let mut paths: BTreeMap<&str, Vec<(Method, Arc<Entry>)>> = BTreeMap::new();
         for api in catalog.apis() {
             for route in &api.descriptor.routes {
@@ -61,7 +64,7 @@ impl Table {
                     tracing::warn!(api = %api.descriptor.id, route = %route, "not a valid route: left out");
                     continue;
                 };
-                let entry = Entry::new(api, names.into(), rules.of(&route.path));
+                let entry = Entry::new(api, names.into(), rules.of(&route.path), heartbeat);
                 let methods = paths.entry(&route.path).or_default();
                 methods.push((route.method.clone(), Arc::new(entry)));
             }
@@ -123,7 +126,12 @@ impl Table {
 }
 
 impl Entry {
-    fn new(api: &Arc<Api>, names: Arc<[String]>, keys: Option<Arc<Keys>>) -> Self {
+    fn new(
+        api: &Arc<Api>,
+        names: Arc<[String]>,
+        keys: Option<Arc<Keys>>,
+        heartbeat: Duration,
+    ) -> Self {
         let descriptor = &api.descriptor;
         let reads = |wanted| descriptor.parameters.iter().any(|p| p.location == wanted);
         let body = if descriptor.multipart() {
@@ -140,6 +148,7 @@ impl Entry {
             streams: descriptor.streams(),
             raw: descriptor.raw,
             keys,
+            heartbeat,
             names,
             api: Arc::clone(api),
         }

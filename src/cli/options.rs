@@ -12,10 +12,20 @@ use crate::start::StartError;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Common {
     /// Load a plugin of this binary; repeat it for more
-    #[arg(long, value_name = "NAME", value_parser = one_name, help_heading = "Plugins")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = |text: &str| one_name("--load-plugins", text),
+        help_heading = "Plugins"
+    )]
     load_plugins: Vec<String>,
     /// Load a built-in plugin; repeat it for more
-    #[arg(long, value_name = "NAME", value_parser = one_name, help_heading = "Plugins")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = |text: &str| one_name("--load-builtin-plugins", text),
+        help_heading = "Plugins"
+    )]
     load_builtin_plugins: Vec<String>,
     /// Read the settings from FILE [default: config.toml, if it is there]
     #[arg(long, value_name = "FILE", help_heading = "Settings")]
@@ -55,15 +65,19 @@ impl Common {
 }
 
 /// A plugin's name: a list with commas is a mistake worth a hint.
-fn one_name(text: &str) -> Result<String, String> {
-    if text.contains(',') {
-        let all: Vec<_> = text.split(',').map(str::trim).collect();
-        return Err(format!(
-            "one name at a time: repeat the option for each of {}",
-            all.join(", ")
-        ));
+fn one_name(option: &str, text: &str) -> Result<String, String> {
+    if !text.contains(',') {
+        return Ok(text.to_owned());
     }
-    Ok(text.to_owned())
+    let names = text
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
+    let all: Vec<_> = names.map(|name| format!("{option} {name}")).collect();
+    Err(format!(
+        "one name at a time, repeat the option: {}",
+        all.join(" ")
+    ))
 }
 
 /// `key=value`, cut at the first `=`.

@@ -144,6 +144,13 @@ fn unknown_arguments_get_the_nearest() {
 }
 
 #[test]
+fn unknown_arguments_in_json_too() {
+    let args = ["/api/v1/echo", "--json", "{\"mesage\": 1}", "massage=2"];
+    let text = call(&Place::new(), &args).fails(1);
+    assert_eq!(text.matches("did you mean `message`").count(), 2, "{text}");
+}
+
+#[test]
 fn every_problem_is_on_a_line() {
     let args = ["/api/v1/echo_model", "model={\"id\": \"x\", \"name\": 1}"];
     let text = call(&Place::new(), &args).fails(1);

@@ -50,7 +50,7 @@ fn apis_as_json() {
     assert_eq!(echo["kind"], "http");
     assert_eq!(echo["plugin"], "echo");
     assert_eq!(echo["instances"], 1);
-    assert_eq!(echo["summary"], "Returns `message` unchanged.");
+    assert_eq!(echo["summary"], "Returns `message` unchanged");
 }
 
 #[test]

@@ -122,6 +122,35 @@ fn failures_of_a_call() {
 }
 
 #[test]
+fn a_panic_is_a_failed_call_and_a_line_of_the_log() {
+    let done = own().run(&["call", "shop.Shop.break_down"]);
+    assert_eq!(done.code, Some(1));
+    assert!(
+        done.err
+            .contains("error: 500 internal: Internal Server Error\n"),
+        "{done:?}"
+    );
+    assert!(
+        done.err
+            .contains("because: `shop.Shop.break_down` panicked: the till"),
+        "{done:?}"
+    );
+    let line = done
+        .err
+        .lines()
+        .find(|line| line.contains("\"panic\""))
+        .unwrap();
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["fields"]["message"], "the till\nis stuck");
+    assert!(
+        line["fields"]["place"]
+            .as_str()
+            .unwrap()
+            .contains("own_binary.rs")
+    );
+}
+
+#[test]
 fn a_call_starts_and_stops_the_plugins() {
     let place = own();
     let done = place.run(&["call", "clock.Clock.tick"]);
@@ -148,7 +177,12 @@ fn plugins_that_fail() {
         "{text}"
     );
     let server = place.serve(&["--allow-failed-plugins"]);
-    assert!(server.report.contains("clock") && !server.report.contains("shop.Shop"));
+    let report = &server.report;
+    assert!(
+        report.contains("clock") && !report.contains("shop.Shop"),
+        "{report}"
+    );
+    assert!(report.contains("closed for good"), "{report}");
 
     let place = own().file("config.toml", "[plugins.shop]\nmoto = \"x\"\n");
     let text = place.run(&["run"]).fails(1);

@@ -8,19 +8,19 @@ mod plugins {
 
     #[derive(Deserialize, Serialize, ToSchema)]
     #[serde(rename_all = "lowercase")]
-    pub enum Size {
+    pub(crate) enum Size {
         Small,
         Large,
     }
 
     #[derive(Default, Deserialize)]
     #[serde(deny_unknown_fields)]
-    pub struct ShopConfig {
+    pub(crate) struct ShopConfig {
         #[serde(default)]
         motto: String,
     }
 
-    pub struct Shop {
+    pub(crate) struct Shop {
         motto: String,
     }
 
@@ -75,6 +75,11 @@ mod plugins {
         }
 
         #[on_request(func)]
+        async fn break_down(&self) -> String {
+            panic!("the till\nis stuck")
+        }
+
+        #[on_request(func)]
         async fn hang(&self) -> String {
             std::future::pending().await
         }
@@ -91,7 +96,7 @@ mod plugins {
     }
 
     #[derive(Serialize, ToSchema)]
-    pub struct Order {
+    pub(crate) struct Order {
         amount: u8,
         size: Size,
         tags: Option<Vec<String>>,
@@ -100,7 +105,7 @@ mod plugins {
     }
 
     #[derive(Default)]
-    pub struct Clock;
+    pub(crate) struct Clock;
 
     #[on_register(crate = renamed, plugin = "clock")]
     impl Clock {

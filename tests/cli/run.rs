@@ -1,5 +1,6 @@
 //! `run`: ports, report, signals, exit codes.
 
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -48,20 +49,19 @@ fn an_interrupt_stops_it_as_well() {
 fn a_second_signal_ends_it_at_once() {
     let place = Place::new().env("SERVER__SHUTDOWN_GRACE", "60s");
     let mut server = place.serve(&ECHO);
-    // A stream that would go on for seconds.
-    let address = server.address("edge");
-    let reader = std::thread::spawn(move || {
-        let message = "x".repeat(1000);
-        std::panic::catch_unwind(|| {
-            get(&address, &format!("/api/v1/echo_stream?message={message}"))
-        })
-    });
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    // A stream that goes on for minutes holds up the first one.
+    let mut stream = TcpStream::connect(server.address("edge")).unwrap();
+    let message = "x".repeat(1000);
+    write!(
+        stream,
+        "GET /api/v1/echo_stream?message={message} HTTP/1.1\r\nhost: x\r\n\r\n"
+    )
+    .unwrap();
+    stream.read_exact(&mut [0; 15]).unwrap();
     server.process.signal("TERM");
     server.process.wait_for_error("stopping");
     server.process.signal("TERM");
     assert_eq!(server.process.end().code, Some(143));
-    let _ = reader.join();
 }
 
 #[test]
@@ -85,7 +85,10 @@ fn a_port_in_use_says_which_and_what_to_change() {
 fn wrong_options_are_usage_errors() {
     let place = Place::new();
     for (args, part) in [
-        (&["run", "--load-plugins", "a,b"][..], "repeat the option"),
+        (
+            &["run", "--load-plugins", "a,b"][..],
+            "--load-plugins a --load-plugins b",
+        ),
         (
             &["run", "--load-builtin-plugins", "a, b"],
             "repeat the option",

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{LazyLock, mpsc};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -13,30 +13,30 @@ use tempfile::TempDir;
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A working directory and an environment.
-pub struct Place {
-    pub dir: TempDir,
+pub(crate) struct Place {
+    pub(crate) dir: TempDir,
     binary: PathBuf,
     env: Vec<(String, String)>,
 }
 
 /// What a process left behind.
 #[derive(Debug)]
-pub struct Done {
-    pub code: Option<i32>,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Done {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Done {
     #[track_caller]
-    pub fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert_eq!(self.code, Some(0), "{self:?}");
         self.out
     }
 
     /// The error, which is one message.
     #[track_caller]
-    pub fn fails(self, code: i32) -> String {
+    pub(crate) fn fails(self, code: i32) -> String {
         assert_eq!(self.code, Some(code), "{self:?}");
         assert_eq!(self.err.matches("error: ").count(), 1, "{self:?}");
         assert!(!self.err.contains("panicked"), "{self:?}");
@@ -44,18 +44,18 @@ impl Done {
     }
 
     #[track_caller]
-    pub fn json(self) -> serde_json::Value {
+    pub(crate) fn json(self) -> serde_json::Value {
         let text = self.ok();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::of(env!("CARGO_BIN_EXE_framex").into())
     }
 
-    pub fn of(binary: PathBuf) -> Self {
+    pub(crate) fn of(binary: PathBuf) -> Self {
         Self {
             dir: TempDir::new().unwrap(),
             binary,
@@ -63,17 +63,17 @@ impl Place {
         }
     }
 
-    pub fn file(self, name: &str, text: &str) -> Self {
+    pub(crate) fn file(self, name: &str, text: &str) -> Self {
         std::fs::write(self.dir.path().join(name), text).unwrap();
         self
     }
 
-    pub fn env(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.into(), value.into()));
         self
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -91,12 +91,12 @@ impl Place {
     }
 
     /// Runs a command to its end.
-    pub fn run(&self, args: &[&str]) -> Done {
+    pub(crate) fn run(&self, args: &[&str]) -> Done {
         self.start(args).end()
     }
 
     /// Runs a command to its end, with this on its standard input.
-    pub fn run_with(&self, args: &[&str], input: &str) -> Done {
+    pub(crate) fn run_with(&self, args: &[&str], input: &str) -> Done {
         let mut command = self.command(args);
         let mut running = Running::new(command.stdin(Stdio::piped()));
         let mut stdin = running.child.stdin.take().unwrap();
@@ -106,12 +106,12 @@ impl Place {
     }
 
     /// Starts a command.
-    pub fn start(&self, args: &[&str]) -> Running {
+    pub(crate) fn start(&self, args: &[&str]) -> Running {
         Running::new(&mut self.command(args))
     }
 
     /// Starts a command whose output nobody reads.
-    pub fn start_unread(&self, args: &[&str]) -> Running {
+    pub(crate) fn start_unread(&self, args: &[&str]) -> Running {
         let mut child = self.command(args).spawn().unwrap();
         drop(child.stdout.take());
         let err = lines(child.stderr.take().unwrap());
@@ -120,7 +120,7 @@ impl Place {
     }
 
     /// Starts `run` on free ports and waits for its report.
-    pub fn serve(&self, args: &[&str]) -> Server {
+    pub(crate) fn serve(&self, args: &[&str]) -> Server {
         let all = [&["run", "--port", "0", "--dashboard-port", "0"], args].concat();
         let mut process = self.start(&all);
         let mut report = String::new();
@@ -135,7 +135,7 @@ impl Place {
 }
 
 /// A process that is killed when it is dropped.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     out: mpsc::Receiver<String>,
     err: mpsc::Receiver<String>,
@@ -150,7 +150,7 @@ impl Running {
     }
 
     /// The next line of its output; `None` at the end.
-    pub fn line(&mut self) -> Option<String> {
+    pub(crate) fn line(&mut self) -> Option<String> {
         match self.out.recv_timeout(LIMIT) {
             Ok(line) => Some(line),
             Err(mpsc::RecvTimeoutError::Disconnected) => None,
@@ -159,7 +159,7 @@ impl Running {
     }
 
     /// Waits for a line on standard error with this in it.
-    pub fn wait_for_error(&mut self, part: &str) {
+    pub(crate) fn wait_for_error(&mut self, part: &str) {
         let until = Instant::now() + LIMIT;
         loop {
             let rest = until.saturating_duration_since(Instant::now());
@@ -170,7 +170,7 @@ impl Running {
         }
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill")
             .args([format!("-{name}"), self.child.id().to_string()])
             .status()
@@ -179,7 +179,7 @@ impl Running {
     }
 
     /// Waits for its end.
-    pub fn end(mut self) -> Done {
+    pub(crate) fn end(mut self) -> Done {
         let until = Instant::now() + LIMIT;
         let code = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -205,14 +205,14 @@ impl Drop for Running {
 }
 
 /// A `run` that has opened its ports.
-pub struct Server {
-    pub process: Running,
-    pub report: String,
+pub(crate) struct Server {
+    pub(crate) process: Running,
+    pub(crate) report: String,
 }
 
 impl Server {
     /// The address on the report's line that begins with `name`.
-    pub fn address(&self, name: &str) -> String {
+    pub(crate) fn address(&self, name: &str) -> String {
         let line = self
             .report
             .lines()
@@ -223,17 +223,17 @@ impl Server {
     }
 
     /// The port of the edge.
-    pub fn port(&self) -> String {
+    pub(crate) fn port(&self) -> String {
         self.address("edge").rsplit(':').next().unwrap().to_owned()
     }
 
-    pub fn get(&self, path: &str) -> String {
+    pub(crate) fn get(&self, path: &str) -> String {
         get(&self.address("edge"), path)
     }
 }
 
 /// Status line, headers and body.
-pub fn get(address: &str, path: &str) -> String {
+pub(crate) fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     write!(
@@ -260,24 +260,24 @@ fn lines(source: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     told
 }
 
-/// The example next to the binary under test, built if it is not there.
-pub fn own_binary() -> PathBuf {
-    const NAME: &str = "cli_own_binary";
-    let dir = Path::new(env!("CARGO_BIN_EXE_framex")).parent().unwrap();
-    let target = dir.parent().unwrap();
-    let built = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--offline",
-            "--example",
-            NAME,
-            "--target-dir",
-        ])
-        .arg(target)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()
-        .unwrap();
-    assert!(built.success());
-    dir.join("examples").join(NAME)
+/// The example next to the binary under test. `cargo test` built it, but
+/// `cargo test --test cli` did not.
+pub(crate) fn own_binary() -> PathBuf {
+    static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
+        const NAME: &str = "cli_own_binary";
+        let dir = Path::new(env!("CARGO_BIN_EXE_framex")).parent().unwrap();
+        let profile = match dir.file_name().and_then(|name| name.to_str()) {
+            Some("debug") | None => "dev",
+            Some(other) => other,
+        };
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--offline", "--example", NAME])
+            .args(["--profile", profile, "--target-dir"])
+            .arg(dir.parent().unwrap())
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status();
+        assert!(built.unwrap().success());
+        dir.join("examples").join(NAME)
+    });
+    BUILT.clone()
 }

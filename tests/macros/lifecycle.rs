@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use framex::prelude::*;
 use framex::{BoxError, PluginDefinition};
 use framex_core::expand::NoConfig;
-use framex_core::settings::Loaded;
+use framex_core::settings::{Loaded, Settings, Sources};
 
 use crate::support::context;
 
@@ -123,15 +123,47 @@ fn a_plugin_without_configuration_refuses_any_key() {
     assert!(error.to_string().contains("unknown field `a`"), "{error}");
 }
 
+/// Settings that say `value` under `key`, and nothing else.
+fn settings(key: &str, value: u32) -> Loaded {
+    let mut sources = Sources {
+        dir: "/nowhere".into(),
+        ..Sources::default()
+    };
+    sources.overrides.set("--test", key, value);
+    Settings::load(&sources).unwrap()
+}
+
 #[tokio::test]
 async fn a_definition_builds_the_plugin_with_its_apis() {
     let definition = PluginDefinition::of::<Configured>();
     assert_eq!(definition.metadata().name, "configured");
-    let instance = definition.build(&Loaded::default()).unwrap();
+    let instance = definition
+        .build(&settings("plugins.configured.most", 3))
+        .unwrap();
     assert!(instance.apis().is_empty());
     instance.start(&context::<Configured>()).await.unwrap();
     instance.stop().await.unwrap();
     assert_eq!(Bare::metadata().version, "framex");
     assert_eq!(Defaulted::metadata().version, env!("CARGO_PKG_VERSION"));
     assert_eq!(Defaulted::metadata().name, "de-faulted");
+}
+
+#[test]
+fn a_plugin_that_cannot_be_made_names_itself_and_why() {
+    for (definition, key, reason) in [
+        (
+            PluginDefinition::of::<Configured>(),
+            "plugins.configured.most",
+            "plugin `configured` cannot be made: too many",
+        ),
+        (
+            PluginDefinition::of::<Configured>(),
+            "plugins.configured.mots",
+            "did you mean `plugins.configured.most`",
+        ),
+        (PluginDefinition::of::<Bare>(), "plugins.bare.any", "`any`"),
+    ] {
+        let error = definition.build(&settings(key, 11)).unwrap_err();
+        assert!(error.to_string().contains(reason), "{error}");
+    }
 }

@@ -1,19 +1,22 @@
 //! How long a connection may be slow or silent.
 //!
 //! hyper can limit the time for a head, at the price of a timer for each
-//! request. Here a connection has one timer, that looks every now and then at
-//! what moved since.
+//! request. Here a thread has one timer for all its connections: now and then
+//! its [`Keeper`] looks at what moved since, and tells a connection to end.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What moves on a connection.
+/// What moves on a connection, and what is to become of it.
+///
+/// Only the connection's own thread writes, so a store is enough where
+/// otherwise an addition would be needed.
 #[derive(Default)]
 pub(super) struct Pulse {
     received: AtomicU64,
@@ -21,30 +24,141 @@ pub(super) struct Pulse {
     /// `received` when the last request was answered.
     answered_at: AtomicU64,
     running: AtomicU32,
+    order: AtomicU8,
+    task: OnceLock<Waker>,
+}
+
+/// What a connection is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Order {
+    GoOn = 0,
+    /// Let what runs finish, take no more.
+    Close = 1,
+    /// End now.
+    Cut = 2,
 }
 
 /// A request that a handler works on.
 pub(super) struct Running(Arc<Pulse>);
 
+fn add(counter: &AtomicU64, count: usize) {
+    counter.store(
+        counter.load(Ordering::Relaxed) + count as u64,
+        Ordering::Relaxed,
+    );
+}
+
 impl Pulse {
     pub(super) fn begin(self: &Arc<Self>) -> Running {
-        self.running.fetch_add(1, Ordering::Relaxed);
+        let running = self.running.load(Ordering::Relaxed);
+        self.running.store(running + 1, Ordering::Relaxed);
         Running(Arc::clone(self))
+    }
+
+    /// What the connection is told; wakes `task`, always the same one, when that changes.
+    pub(super) fn order(&self, task: &Waker) -> Order {
+        if self.task.get().is_none() {
+            self.task.get_or_init(|| task.clone());
+        }
+        match self.order.load(Ordering::Relaxed) {
+            0 => Order::GoOn,
+            1 => Order::Close,
+            _ => Order::Cut,
+        }
+    }
+
+    fn tell(&self, order: Order) {
+        let before = self.order.swap(order as u8, Ordering::Relaxed);
+        if before != order as u8
+            && let Some(task) = self.task.get()
+        {
+            task.wake_by_ref();
+        }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         let pulse = &self.0;
-        pulse.running.fetch_sub(1, Ordering::Relaxed);
+        let running = pulse.running.load(Ordering::Relaxed);
+        pulse.running.store(running - 1, Ordering::Relaxed);
         let received = pulse.received.load(Ordering::Relaxed);
         pulse.answered_at.store(received, Ordering::Relaxed);
     }
 }
 
-/// What to do with a connection.
+/// Looks after the connections of one thread.
+pub(super) struct Keeper {
+    head: Duration,
+    idle: Duration,
+    kept: Mutex<Vec<Kept>>,
+}
+
+struct Kept {
+    pulse: Weak<Pulse>,
+    patience: Patience,
+}
+
+impl Keeper {
+    pub(super) fn new(head: Duration, idle: Duration) -> Self {
+        let kept = Mutex::default();
+        Self { head, idle, kept }
+    }
+
+    /// The pulse of a new connection.
+    pub(super) fn admit(&self) -> Arc<Pulse> {
+        let pulse = Arc::new(Pulse::default());
+        self.kept().push(Kept {
+            pulse: Arc::downgrade(&pulse),
+            patience: Patience::new(self.head, self.idle, Instant::now()),
+        });
+        pulse
+    }
+
+    /// Looks until the end of the thread.
+    pub(super) async fn look(&self) {
+        let pause =
+            (self.head.min(self.idle) / 4).clamp(Duration::from_millis(20), Duration::from_secs(2));
+        loop {
+            tokio::time::sleep(pause).await;
+            let now = Instant::now();
+            self.kept().retain_mut(|kept| {
+                let Some(pulse) = kept.pulse.upgrade() else {
+                    return false;
+                };
+                match kept.patience.look(&pulse, now) {
+                    Verdict::GoOn => {}
+                    Verdict::Idle if pulse.order.load(Ordering::Relaxed) == Order::Close as u8 => {
+                        pulse.tell(Order::Cut)
+                    }
+                    Verdict::Idle => {
+                        // Once more the idle time for an answer that nobody reads.
+                        kept.patience.moved_at = now;
+                        pulse.tell(Order::Close);
+                    }
+                    Verdict::Slow => pulse.tell(Order::Cut),
+                }
+                true
+            });
+        }
+    }
+
+    /// Tells every connection.
+    pub(super) fn tell_all(&self, order: Order) {
+        for pulse in self.kept().iter().filter_map(|kept| kept.pulse.upgrade()) {
+            pulse.tell(order);
+        }
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Vec<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a look finds.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+enum Verdict {
     GoOn,
     /// Nothing has moved for the idle time: close it once it is between requests.
     Idle,
@@ -53,7 +167,7 @@ pub(super) enum Verdict {
 }
 
 /// Looks at a [`Pulse`] now and then.
-pub(super) struct Patience {
+struct Patience {
     head: Duration,
     idle: Duration,
     moved: (u64, u64),
@@ -62,7 +176,7 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    pub(super) fn new(head: Duration, idle: Duration, now: Instant) -> Self {
+    fn new(head: Duration, idle: Duration, now: Instant) -> Self {
         Self {
             head,
             idle,
@@ -72,12 +186,7 @@ impl Patience {
         }
     }
 
-    /// How often to look.
-    pub(super) fn pause(&self) -> Duration {
-        (self.head.min(self.idle) / 4).clamp(Duration::from_millis(20), Duration::from_secs(5))
-    }
-
-    pub(super) fn look(&mut self, pulse: &Pulse, now: Instant) -> Verdict {
+    fn look(&mut self, pulse: &Pulse, now: Instant) -> Verdict {
         let received = pulse.received.load(Ordering::Relaxed);
         let moved = (received, pulse.sent.load(Ordering::Relaxed));
         if moved != self.moved {
@@ -117,7 +226,7 @@ impl<S> Counted<S> {
 
     fn wrote(&self, result: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(count)) = result {
-            self.pulse.sent.fetch_add(*count as u64, Ordering::Relaxed);
+            add(&self.pulse.sent, *count);
         }
     }
 }
@@ -132,9 +241,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
         let result = Pin::new(&mut self.socket).poll_read(cx, buf);
         let count = buf.filled().len() - before;
         if count > 0 {
-            self.pulse
-                .received
-                .fetch_add(count as u64, Ordering::Relaxed);
+            add(&self.pulse.received, count);
         }
         result
     }

@@ -11,6 +11,7 @@ use framex_core::watch::Watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::patience::{Keeper, Order};
 use super::{Options, connection};
 use crate::Edge;
 
@@ -125,11 +126,15 @@ fn spawn(shared: &Arc<Shared>, name: String) -> io::Result<JoinHandle<()>> {
 /// One thread: takes connections until the stop, then lets them finish.
 async fn run(shared: &Arc<Shared>, listener: TcpListener, load: &Arc<AtomicUsize>) {
     let tasks = TaskTracker::new();
-    let kill = CancellationToken::new();
+    let keeper = Keeper::new(shared.options.header_timeout, shared.options.idle_timeout);
     match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => {
-            let accept = accept(shared, &listener, load, &tasks, &kill);
-            shared.stop.run_until_cancelled(accept).await;
+            let accept = accept(shared, &listener, load, &tasks, &keeper);
+            tokio::select! {
+                () = accept => {}
+                () = keeper.look() => {}
+                () = shared.stop.cancelled() => {}
+            }
         }
         Err(error) => tracing::error!(%error, "a thread of the edge cannot listen"),
     }
@@ -143,7 +148,7 @@ async fn run(shared: &Arc<Shared>, listener: TcpListener, load: &Arc<AtomicUsize
     let cut = tasks.len();
     shared.cut.fetch_add(cut, Ordering::Relaxed);
     tracing::warn!(connections = cut, grace = ?shared.options.grace, "grace period over, cutting connections");
-    kill.cancel();
+    keeper.tell_all(Order::Cut);
     tasks.wait().await;
 }
 
@@ -152,7 +157,7 @@ async fn accept(
     listener: &tokio::net::TcpListener,
     load: &Arc<AtomicUsize>,
     tasks: &TaskTracker,
-    kill: &CancellationToken,
+    keeper: &Keeper,
 ) {
     loop {
         // A thread with more connections than another lets that one go first;
@@ -174,10 +179,9 @@ async fn accept(
             }
         };
         let counted = Counted::new(shared, load);
-        let connection = connection::serve(Arc::clone(shared), stream);
-        let kill = kill.clone();
+        let connection = connection::serve(Arc::clone(shared), stream, keeper.admit());
         tasks.spawn(async move {
-            kill.run_until_cancelled(connection).await;
+            connection.await;
             drop(counted);
         });
     }
