@@ -1,14 +1,28 @@
 //! Every example, run as its readers would run it.
 
+mod client;
 #[path = "../process/mod.rs"]
 mod process;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::json;
 
-use process::{Serving, example, run};
+use process::{PATIENCE, Serving, run};
+
+/// The built example called `name`.
+fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let profile = test.ancestors().nth(2).expect("target/<profile>/deps");
+    let path = profile.join("examples").join(name);
+    assert!(
+        path.exists(),
+        "{} is not built: run `cargo build --examples`",
+        path.display()
+    );
+    path
+}
 
 /// Starts the example `name` with `run`, in an empty directory.
 fn start(name: &str) -> (Serving, tempfile::TempDir) {
@@ -188,7 +202,7 @@ fn typed_config_refuses() {
     let refused = |config: &str| {
         std::fs::write(dir.path().join("config.toml"), config).unwrap();
         let mut command = Command::new(example("typed_config"));
-        let (code, _, stderr) = run(command.arg("run"), dir.path());
+        let (code, _, stderr) = run(command.arg("run"), dir.path(), PATIENCE);
         assert_eq!(code, Some(1), "{stderr}");
         stderr
     };
