@@ -39,7 +39,7 @@ pub use check::check;
 pub use describe::{Described, Named};
 pub use probe::{HandlerError, Outcome, Probe};
 pub use read::{optional, or_else, required};
-pub use schema::{Components, Leaf, anything, list, map, nullable};
+pub use schema::{Components, Leaf, anything, array, list, map, nullable, set, tuple};
 
 /// The traits whose methods ask a [`Probe`].
 pub mod questions {

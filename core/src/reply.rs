@@ -184,7 +184,7 @@ impl RawJson {
     pub fn new(bytes: Bytes) -> Result<Self, serde_json::Error> {
         serde_json::from_slice::<serde::de::IgnoredAny>(&bytes)?;
         // `IgnoredAny` skips the insides of strings; JSON is UTF-8 throughout.
-        if std::str::from_utf8(&bytes).is_err() {
+        if simdutf8::basic::from_utf8(&bytes).is_err() {
             return Err(serde::de::Error::custom("invalid UTF-8"));
         }
         Ok(Self(bytes))

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use framex_bus::{Api, Bus, Call, Catalog};
+use framex_bus::{Bus, Call, Catalog};
 use framex_core::args::{Args, HttpArgs, HttpBody, PathValues};
 use framex_core::context::{CallMeta, Principal, Request as CallRequest, RequestId};
 use framex_core::error::{BoxError, CallError, Error};
@@ -16,6 +16,7 @@ use framex_core::event::{Event, EventStream};
 use framex_core::reply::Reply;
 use framex_core::settings::Settings;
 use futures_core::Stream;
+use futures_core::future::BoxFuture;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
@@ -222,9 +223,9 @@ impl Edge {
         async move {
             let mut response = match begun {
                 Begun::Done(response) => response,
-                Begun::Calling(call, answer) => answer.of(call.await, &id).await,
-                Begun::Reading(reading, answer) => match reading.call(&id).await {
-                    Ok(call) => answer.of(call.await, &id).await,
+                Begun::Calling(call, answer) => answer.of(call.await, id).head().await,
+                Begun::Reading(call, answer) => match call.await {
+                    Ok(call) => answer.of(call.await, id).head().await,
                     Err(error) => answer.failed(&error, &id),
                 },
             };
@@ -243,7 +244,11 @@ impl Edge {
         body: B,
         id: &RequestId,
         head: bool,
-    ) -> Begun<B> {
+    ) -> Begun<impl Future<Output = Result<Call, Error>> + use<B>>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
         let errors = entry
             .streams
             .then(|| Format::of_errors(&parts.headers))
@@ -280,16 +285,16 @@ impl Edge {
             let request = request(parts, path, HttpBody::Empty, principal, id);
             return Begun::Calling(self.0.bus.call(&answer.entry.api, request), answer);
         }
-        let reading = Reading {
-            edge: self.clone(),
-            api: Arc::clone(&answer.entry.api),
-            reads,
-            parts,
-            path,
-            body,
-            principal,
-        };
-        Begun::Reading(Box::new(reading), answer)
+        let edge = self.clone();
+        let api = Arc::clone(&answer.entry.api);
+        let id = id.clone();
+        // In a box of its own: calls without a body need not carry its size along.
+        let call = Box::pin(async move {
+            let body = intake::read(reads, &parts.headers, body, edge.0.limits).await?;
+            let request = request(parts, path, body, principal, &id);
+            Ok(edge.0.bus.call(&api, request))
+        });
+        Begun::Reading(call, answer)
     }
 
     /// What is no plugin's: documents, health, and everything that is nowhere.
@@ -321,45 +326,11 @@ impl Edge {
 }
 
 /// How far a request has come without waiting.
-enum Begun<B> {
+enum Begun<R> {
     Done(Response<EdgeBody>),
     Calling(Call, Answer),
-    Reading(Box<Reading<B>>, Answer),
-}
-
-/// A request whose body is still to be read.
-struct Reading<B> {
-    edge: Edge,
-    api: Arc<Api>,
-    reads: BodyKind,
-    parts: http::request::Parts,
-    path: PathValues,
-    body: B,
-    principal: Option<Principal>,
-}
-
-impl<B> Reading<B>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
-    /// Reads the body and starts the call.
-    async fn call(self, id: &RequestId) -> Result<Call, Error> {
-        let Self {
-            edge,
-            api,
-            reads,
-            parts,
-            path,
-            body,
-            principal,
-        } = self;
-        let body = intake::read(reads, &parts.headers, body, edge.0.limits).await?;
-        Ok(edge
-            .0
-            .bus
-            .call(&api, request(parts, path, body, principal, id)))
-    }
+    /// The body is still to be read.
+    Reading(Pin<Box<R>>, Answer),
 }
 
 fn request(
@@ -384,6 +355,21 @@ fn request(
     }
 }
 
+/// An answer, or the wait for a stream's first event.
+enum Answering {
+    Now(Response<EdgeBody>),
+    Stream(BoxFuture<'static, Response<EdgeBody>>),
+}
+
+impl Answering {
+    async fn head(self) -> Response<EdgeBody> {
+        match self {
+            Self::Now(response) => response,
+            Self::Stream(response) => response.await,
+        }
+    }
+}
+
 /// How a route answers.
 struct Answer {
     entry: Arc<Entry>,
@@ -394,22 +380,26 @@ struct Answer {
 }
 
 impl Answer {
-    async fn of(self, outcome: Result<Reply, CallError>, id: &RequestId) -> Response<EdgeBody> {
-        match outcome {
-            Ok(Reply::Value(data)) => value(self.entry.raw, data, id),
+    fn of(self, outcome: Result<Reply, CallError>, id: RequestId) -> Answering {
+        Answering::Now(match outcome {
+            Ok(Reply::Value(data)) => value(self.entry.raw, data, &id),
             Ok(Reply::Response(reply)) => {
                 let mut response = Response::new(EdgeBody::full(reply.body));
                 *response.status_mut() = reply.status;
                 *response.headers_mut() = reply.headers;
-                problem::finish(response.headers_mut(), id);
+                problem::finish(response.headers_mut(), &id);
                 response
             }
-            Ok(Reply::Stream(events)) => match self.stream(events, id).await {
-                Ok(response) => response,
-                Err(error) => self.failed(&error, id),
-            },
-            Err(error) => self.failed(&error.into_error(), id),
-        }
+            Ok(Reply::Stream(events)) => {
+                return Answering::Stream(Box::pin(async move {
+                    match self.stream(events, &id).await {
+                        Ok(response) => response,
+                        Err(error) => self.failed(&error, &id),
+                    }
+                }));
+            }
+            Err(error) => self.failed(&error.into_error(), &id),
+        })
     }
 
     fn failed(&self, error: &Error, id: &RequestId) -> Response<EdgeBody> {
@@ -495,7 +485,7 @@ where
 {
     type Response = Response<EdgeBody>;
     type Error = std::convert::Infallible;
-    type Future = futures_core::future::BoxFuture<'static, Result<Self::Response, Self::Error>>;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
     fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))

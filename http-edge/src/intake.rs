@@ -48,7 +48,8 @@ where
         BodyKind::Form => {
             let boundary = boundary(headers)?;
             let bytes = bytes(body, limits).await?;
-            form(bytes, boundary).await
+            // Large and rare: the way of a small body should not carry it along.
+            Box::pin(form(bytes, boundary)).await
         }
     }
 }

@@ -23,7 +23,7 @@ struct Line {
     colour: Option<Colour>,
 }
 
-#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, ToSchema)]
 enum Colour {
     Red,
     Green,
@@ -31,6 +31,21 @@ enum Colour {
 
 #[derive(Deserialize, Serialize, ToSchema)]
 struct Number(u32);
+
+#[derive(Deserialize, Serialize, ToSchema)]
+struct Nested {
+    colours: HashMap<String, Vec<Colour>>,
+    orders: Option<Box<Order>>,
+}
+
+/// An alias of a container, which the macro cannot see through.
+type Ids = Vec<Option<Uuid>>;
+
+#[derive(Deserialize, Serialize, ToSchema)]
+struct Tree {
+    #[schema(no_recursion)]
+    children: Vec<Tree>,
+}
 
 #[derive(Default)]
 struct Shop;
@@ -118,6 +133,21 @@ impl Shop {
     ) -> HashMap<String, Uuid> {
         let _ = (a, b, c, d, e, f, g, h, i, j, k, l, m, n);
         HashMap::new()
+    }
+
+    /// Containers that the macro does not know.
+    #[on_request(func)]
+    async fn containers(
+        &self,
+        a: std::collections::BTreeSet<Colour>,
+        b: (Line, Colour),
+        c: [Line; 2],
+        d: Nested,
+        e: Ids,
+        f: Tree,
+    ) -> Result<std::collections::VecDeque<Line>> {
+        let _ = (a, b, c, d, e, f);
+        Err(Error::not_found("nothing"))
     }
 
     #[on_request(get, "/s1", stream)]
@@ -308,6 +338,27 @@ fn types_have_their_true_schemas() {
 }
 
 #[test]
+fn containers_name_what_they_hold() {
+    let containers = descriptor("containers");
+    let names: Vec<_> = containers.components.keys().collect();
+    assert_eq!(names, ["Colour", "Line", "Nested", "Order", "Tree"]);
+    assert_eq!(
+        schema(containers, "a"),
+        &json!({ "type": "array", "items": reference("Colour"), "uniqueItems": true })
+    );
+    assert_eq!(
+        schema(containers, "b")["prefixItems"],
+        json!([reference("Line"), reference("Colour")])
+    );
+    assert_eq!(schema(containers, "c")["maxItems"], 2);
+    assert_eq!(schema(containers, "d"), &reference("Nested"));
+    assert_eq!(
+        schema(containers, "e")["items"],
+        json!({ "type": ["string", "null"], "format": "uuid" })
+    );
+}
+
+#[test]
 fn replies_have_their_shapes() {
     let value = |schema: Value| ReplyShape::Value { schema };
     let stream = |schema: Value| ReplyShape::Stream { schema };
@@ -337,7 +388,7 @@ fn replies_have_their_shapes() {
 #[test]
 fn every_api_is_there_once_and_passes_the_check() {
     let apis = Shop::apis();
-    assert_eq!(apis.len(), 10);
+    assert_eq!(apis.len(), 11);
     for api in apis {
         check(api.descriptor).unwrap();
         assert!(std::ptr::eq(

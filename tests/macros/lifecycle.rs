@@ -161,7 +161,11 @@ fn a_plugin_that_cannot_be_made_names_itself_and_why() {
             "plugins.configured.mots",
             "did you mean `plugins.configured.most`",
         ),
-        (PluginDefinition::of::<Bare>(), "plugins.bare.any", "`any`"),
+        (
+            PluginDefinition::of::<Bare>(),
+            "plugins.bare.any",
+            "unknown key `plugins.bare.any`",
+        ),
     ] {
         let error = definition.build(&settings(key, 11)).unwrap_err();
         assert!(error.to_string().contains(reason), "{error}");

@@ -269,7 +269,10 @@ fn read_receiver(receiver: &syn::Receiver) -> Result<Receiver> {
     let mutable = "a remote method shares its receiver: write `&self`, and keep what changes in a `Mutex` or an atomic";
     match &receiver.kind {
         ReceiverKind::Value => Ok(Receiver::Owned),
-        ReceiverKind::Reference(_, _, None) => Ok(Receiver::Borrowed(parse_quote!(Self))),
+        ReceiverKind::Reference(_, _, None) => {
+            let this = Ident::new("Self", receiver.self_token.span);
+            Ok(Receiver::Borrowed(parse_quote!(#this)))
+        }
         ReceiverKind::Typed(_, ty) => match types::bare(ty) {
             Type::Reference(reference) if reference.mutability.is_none() => {
                 Ok(Receiver::Borrowed((*reference.elem).clone()))

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Group, TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::{AssocType, GenericArgument, PathArguments, PathSegment, Type, TypeParamBound};
+use syn::{AssocType, Expr, GenericArgument, PathArguments, PathSegment, Type, TypeParamBound};
 
 /// The last segment of a path type: `Option<T>` of `std::option::Option<T>`.
 pub(crate) fn last_segment(ty: &Type) -> Option<&PathSegment> {
@@ -47,6 +47,12 @@ pub(crate) enum Peeled<'a> {
     Nullable(&'a Type),
     /// `Vec<T>`
     List(&'a Type),
+    /// `HashSet<T>`
+    Set(&'a Type),
+    /// `[T; length]`
+    Array(&'a Type, &'a Expr),
+    /// `(A, B)`
+    Tuple(Vec<&'a Type>),
     /// `HashMap<_, T>`
     Map(&'a Type),
     /// `Box<T>`: as if it were not there.
@@ -58,13 +64,20 @@ pub(crate) enum Peeled<'a> {
 /// Looks into one container.
 pub(crate) fn peel(ty: &Type) -> Peeled<'_> {
     let Some(segment) = last_segment(ty) else {
-        return Peeled::Core(ty);
+        return match bare(ty) {
+            Type::Array(array) => Peeled::Array(&array.elem, &array.len),
+            Type::Tuple(tuple) if !tuple.elems.is_empty() => {
+                Peeled::Tuple(tuple.elems.iter().collect())
+            }
+            _ => Peeled::Core(ty),
+        };
     };
     let mut arguments = type_arguments(segment);
     let (first, second) = (arguments.next(), arguments.next());
     match (segment.ident.to_string().as_str(), first, second) {
         ("Option", Some(inner), None) => Peeled::Nullable(inner),
-        ("Vec", Some(inner), None) => Peeled::List(inner),
+        ("Vec" | "VecDeque", Some(inner), None) => Peeled::List(inner),
+        ("HashSet" | "BTreeSet", Some(inner), None) => Peeled::Set(inner),
         ("Box" | "Arc", Some(inner), None) => Peeled::Nothing(inner),
         ("HashMap" | "BTreeMap", Some(_), Some(inner)) => Peeled::Map(inner),
         _ => Peeled::Core(ty),

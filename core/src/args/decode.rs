@@ -453,19 +453,23 @@ fn query_values<'a>(
     let mut values: SmallVec<[SmallVec<[&'a str; 1]>; 4]> = std::iter::repeat_with(SmallVec::new)
         .take(api.parameters.len())
         .collect();
-    for (name, value) in request.query() {
-        let decoded = match decode(name, true) {
-            Ok(name) => name,
-            Err(error) => {
-                let (kind, msg) = undecodable(error);
-                problems.push(Problem::new(kind, vec!["query".into()], msg));
-                continue;
-            }
-        };
-        let index = api
-            .parameters
+    let index_of = |name: &str| {
+        api.parameters
             .iter()
-            .position(|p| p.location == Location::Query && p.name == decoded);
+            .position(|p| p.location == Location::Query && p.name == name)
+    };
+    for (name, value) in request.query() {
+        // Most names are spelled plainly.
+        let mut index = index_of(name);
+        if index.is_none() {
+            match decode(name, true) {
+                Ok(name) => index = index_of(&name),
+                Err(error) => {
+                    let (kind, msg) = undecodable(error);
+                    problems.push(Problem::new(kind, vec!["query".into()], msg));
+                }
+            }
+        }
         if let Some(index) = index {
             values[index].push(value);
         }

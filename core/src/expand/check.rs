@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::schema::{CONFLICT, Components};
-use crate::descriptor::{ApiDescriptor, ApiKind, Location};
+use crate::descriptor::{ApiDescriptor, ApiKind, Location, ReplyShape};
 use crate::route;
 
 /// How deep references are followed.
@@ -45,6 +45,12 @@ pub fn check(api: &ApiDescriptor) -> Result<(), String> {
             api.id
         ));
     }
+    if let Some(name) = dangling(api) {
+        return Err(format!(
+            "`{}` refers to a schema `{name}` that nothing describes: its type's `ToSchema::schemas` leaves it out",
+            api.id
+        ));
+    }
     if api.kind == ApiKind::Func {
         return Ok(());
     }
@@ -75,6 +81,36 @@ pub fn check(api: &ApiDescriptor) -> Result<(), String> {
     Ok(())
 }
 
+/// The name of a component that is referred to and not there.
+fn dangling(api: &ApiDescriptor) -> Option<&str> {
+    fn find<'a>(schema: &'a Value, components: &Components) -> Option<&'a str> {
+        match schema {
+            Value::Object(map) => {
+                let own = map.get("$ref").and_then(Value::as_str).map(name_of);
+                own.filter(|name| !components.contains_key(*name))
+                    .or_else(|| map.values().find_map(|inner| find(inner, components)))
+            }
+            Value::Array(items) => items.iter().find_map(|inner| find(inner, components)),
+            _ => None,
+        }
+    }
+
+    let reply = match &api.reply {
+        ReplyShape::Value { schema } | ReplyShape::Stream { schema } => Some(schema),
+        ReplyShape::Response => None,
+    };
+    let parameters = api.parameters.iter().map(|parameter| &parameter.schema);
+    parameters
+        .chain(reply)
+        .chain(api.components.values())
+        .find_map(|schema| find(schema, &api.components))
+}
+
+/// The name at the end of `#/components/schemas/Name`.
+fn name_of(reference: &str) -> &str {
+    reference.rsplit('/').next().unwrap_or_default()
+}
+
 /// What a value of a schema can be written as in a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
@@ -91,9 +127,8 @@ fn kind(schema: &Value, components: &Components, depth: usize) -> Kind {
         return Kind::Object;
     };
     if let Some(reference) = schema["$ref"].as_str() {
-        let name = reference.rsplit('/').next().unwrap_or_default();
         return components
-            .get(name)
+            .get(name_of(reference))
             .map_or(Kind::Object, |schema| kind(schema, components, depth));
     }
     let branches = ["oneOf", "anyOf", "allOf"]
@@ -107,6 +142,9 @@ fn kind(schema: &Value, components: &Components, depth: usize) -> Kind {
         _ => Vec::new(),
     };
     let own = if names.contains(&"object") || schema.get("properties").is_some() {
+        Kind::Object
+    } else if schema.get("prefixItems").is_some() {
+        // Each item is read by a schema of its own, which texts cannot show.
         Kind::Object
     } else if names.contains(&"array") {
         match kind(&schema["items"], components, depth) {

@@ -231,7 +231,7 @@ pub trait IsUndescribed {
 
 impl<T> IsUndescribed for Probe<T> {}
 
-/// A result with a form of its own: see [`Answer`].
+/// A result with a form of its own: an `Answer`.
 pub trait IsAnswer {
     /// Its tag as a result.
     fn returned(&self) -> AnswerTag {
@@ -255,7 +255,7 @@ pub trait IsValue {
 
 impl<T> IsValue for Probe<T> {}
 
-/// An item of a stream with a form of its own: see [`Item`].
+/// An item of a stream with a form of its own: an `Item`.
 pub trait IsItem {
     /// Its tag as an item of a stream.
     fn streamed(&self) -> ItemTag {

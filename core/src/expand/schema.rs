@@ -140,6 +140,24 @@ pub fn list(items: Value) -> Value {
     json!({ "type": "array", "items": items })
 }
 
+/// A list of different `items`.
+#[must_use]
+pub fn set(items: Value) -> Value {
+    json!({ "type": "array", "items": items, "uniqueItems": true })
+}
+
+/// A list of `length` `items`.
+#[must_use]
+pub fn array(items: Value, length: usize) -> Value {
+    json!({ "type": "array", "items": items, "minItems": length, "maxItems": length })
+}
+
+/// A list with a schema for each item.
+#[must_use]
+pub fn tuple<const N: usize>(items: [Value; N]) -> Value {
+    json!({ "type": "array", "prefixItems": items.to_vec(), "items": false, "minItems": N, "maxItems": N })
+}
+
 /// A map from texts to `values`.
 #[must_use]
 pub fn map(values: Value) -> Value {

@@ -21,8 +21,6 @@ use super::threads::Shared;
 const H2_PING: Duration = Duration::from_secs(20);
 /// Streams of one HTTP/2 connection at once.
 const H2_STREAMS: u32 = 256;
-/// The smallest read buffer that hyper takes, in bytes.
-const LEAST_BUFFER: usize = 8 * 1024;
 /// What an HTTP/2 client with prior knowledge says first.
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
@@ -62,7 +60,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, pulse: Arc<Pul
     } else {
         let connection = http1::Builder::new()
             .header_read_timeout(None)
-            .max_buf_size(options.max_header_size.max(LEAST_BUFFER))
+            .max_header_size(options.max_header_size)
             // Head and body of an answer in one buffer: measured, 5 % less CPU.
             .writev(false)
             .serve_connection(socket, service);

@@ -189,6 +189,18 @@ fn schema(plugin: &Plugin, ty: &Type, role: Role, support: &Support) -> TokenStr
             let inner = inner(ty);
             code!(#private::map(#inner))
         }
+        Peeled::Set(ty) => {
+            let inner = inner(ty);
+            code!(#private::set(#inner))
+        }
+        Peeled::Array(ty, length) => {
+            let inner = inner(ty);
+            code!(#private::array(#inner, #length))
+        }
+        Peeled::Tuple(types) => {
+            let inner = types.into_iter().map(inner);
+            code!(#private::tuple([#(#inner),*]))
+        }
         Peeled::Nothing(ty) => inner(ty),
         Peeled::Core(ty) => {
             let span = at(ty);

@@ -92,15 +92,17 @@ fn answer(plugin: &Plugin, handler: &Handler, support: &Support) -> TokenStream 
     let err = code!(#private::core::result::Result::Err);
     match &handler.output {
         Output::Value(ty) => {
-            // A result or an error that cannot be sent is an error of the type.
+            // A value or an error that cannot be sent is a mistake of the type.
             let place = ty.as_ref().map_or(span, at);
-            let open = quote_spanned!(place=> outcome().open);
-            let reply = quote_spanned!(place=> answer().reply);
+            let outcome = Ident::new("outcome", place);
+            let value = Ident::new("value", place);
+            let open = quote_spanned!(place=> outcome().open(#outcome));
+            let reply = quote_spanned!(place=> answer().reply(#value));
             quote_spanned! {span=>
                 #private::Box::pin(async move {
-                    let outcome = #call;
-                    match (&&&&#private::Probe::of(&outcome)).#open(outcome) {
-                        #ok(value) => (&&&&#private::Probe::of(&value)).#reply(value),
+                    let #outcome = #call;
+                    match (&&&&#private::Probe::of(&#outcome)).#open {
+                        #ok(#value) => (&&&&#private::Probe::of(&#value)).#reply,
                         #err(error) => #err(error),
                     }
                 })
