@@ -9,6 +9,12 @@
 //!
 //! `UPDATE_DOCS=1 cargo test --test docs` writes the outputs anew.
 
+#![allow(
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "helpers of tests are tests"
+)]
+
 mod guide;
 mod markdown;
 #[path = "../process/mod.rs"]

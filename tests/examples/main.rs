@@ -1,5 +1,11 @@
 //! Every example, run as its readers would run it.
 
+#![allow(
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "helpers of tests are tests"
+)]
+
 mod client;
 #[path = "../process/mod.rs"]
 mod process;
