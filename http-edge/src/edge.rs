@@ -1,5 +1,6 @@
 //! One request's way: route, key, arguments, call, answer.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -198,6 +199,24 @@ impl Edge {
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
     {
+        let answer = self.answer(request, ());
+        async move {
+            let Ok(response) = answer.await;
+            response
+        }
+    }
+
+    /// As [`Edge::handle`], in the form that hyper asks for; drops `guard` when
+    /// the head of the answer is ready.
+    pub(crate) fn answer<B, G>(
+        &self,
+        request: Request<B>,
+        guard: G,
+    ) -> impl Future<Output = Result<Response<EdgeBody>, Infallible>> + use<B, G>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
         let (parts, body) = request.into_parts();
         let id = parts
             .headers
@@ -221,18 +240,30 @@ impl Edge {
             Found::Nothing => Begun::Done(self.service(&parts, &id)),
         };
         async move {
-            let mut response = match begun {
-                Begun::Done(response) => response,
-                Begun::Calling(call, answer) => answer.of(call.await, id).head().await,
+            let (answer, outcome) = match begun {
+                Begun::Done(mut response) => {
+                    if head {
+                        without_body(&mut response);
+                    }
+                    return Ok(response);
+                }
+                Begun::Calling(call, answer) => (answer, call.await),
                 Begun::Reading(call, answer) => match call.await {
-                    Ok(call) => answer.of(call.await, id).head().await,
-                    Err(error) => answer.failed(&error, &id),
+                    Ok(call) => (answer, call.await),
+                    Err(error) => (answer, Err(CallError::Handler(error))),
                 },
             };
+            let mut response = match outcome {
+                Ok(Reply::Value(data)) => value(answer.entry.raw, data, &id),
+                Ok(Reply::Response(reply)) => own(reply, &id),
+                Ok(Reply::Stream(events)) => Box::pin(answer.stream(events, &id)).await,
+                Err(error) => answer.failed(&error.into_error(), &id),
+            };
+            drop(guard);
             if head {
                 without_body(&mut response);
             }
-            response
+            Ok(response)
         }
     }
 
@@ -355,21 +386,6 @@ fn request(
     }
 }
 
-/// An answer, or the wait for a stream's first event.
-enum Answering {
-    Now(Response<EdgeBody>),
-    Stream(BoxFuture<'static, Response<EdgeBody>>),
-}
-
-impl Answering {
-    async fn head(self) -> Response<EdgeBody> {
-        match self {
-            Self::Now(response) => response,
-            Self::Stream(response) => response.await,
-        }
-    }
-}
-
 /// How a route answers.
 struct Answer {
     entry: Arc<Entry>,
@@ -380,28 +396,6 @@ struct Answer {
 }
 
 impl Answer {
-    fn of(self, outcome: Result<Reply, CallError>, id: RequestId) -> Answering {
-        Answering::Now(match outcome {
-            Ok(Reply::Value(data)) => value(self.entry.raw, data, &id),
-            Ok(Reply::Response(reply)) => {
-                let mut response = Response::new(EdgeBody::full(reply.body));
-                *response.status_mut() = reply.status;
-                *response.headers_mut() = reply.headers;
-                problem::finish(response.headers_mut(), &id);
-                response
-            }
-            Ok(Reply::Stream(events)) => {
-                return Answering::Stream(Box::pin(async move {
-                    match self.stream(events, &id).await {
-                        Ok(response) => response,
-                        Err(error) => self.failed(&error, &id),
-                    }
-                }));
-            }
-            Err(error) => self.failed(&error.into_error(), &id),
-        })
-    }
-
     fn failed(&self, error: &Error, id: &RequestId) -> Response<EdgeBody> {
         problem::log(error, self.entry.api.descriptor.id.as_str(), id);
         match self.errors {
@@ -412,17 +406,13 @@ impl Answer {
 
     /// Waits for the first event, so that a failure before it is an answer of its
     /// own; but not longer than a silent stream may be.
-    async fn stream(
-        &self,
-        mut events: EventStream,
-        id: &RequestId,
-    ) -> Result<Response<EdgeBody>, Error> {
+    async fn stream(&self, mut events: EventStream, id: &RequestId) -> Response<EdgeBody> {
         let format = self.format.unwrap_or(Format::Sse);
         let heartbeat = self.entry.heartbeat;
         let first = std::future::poll_fn(|cx| Pin::new(&mut events).poll_next(cx));
         let (first, events): (Option<Event>, EventStream) = match within(heartbeat, first).await {
             Some(Some(Ok(event))) => (Some(event), events),
-            Some(Some(Err(error))) => return Err(error),
+            Some(Some(Err(error))) => return self.failed(&error, id),
             Some(None) => (None, EventStream::new(NoEvents)),
             None => (None, events),
         };
@@ -430,7 +420,7 @@ impl Answer {
         let body = EventBody::new(first, events, format, heartbeat, id.clone(), api);
         let mut response = stream_head(format, id);
         *response.body_mut() = EdgeBody::events(body);
-        Ok(response)
+        response
     }
 }
 
@@ -453,6 +443,14 @@ fn value(raw: bool, data: Bytes, id: &RequestId) -> Response<EdgeBody> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, JSON);
     problem::finish(headers, id);
+    response
+}
+
+fn own(reply: framex_core::reply::Response, id: &RequestId) -> Response<EdgeBody> {
+    let mut response = Response::new(EdgeBody::full(reply.body));
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    problem::finish(response.headers_mut(), id);
     response
 }
 
@@ -484,7 +482,7 @@ where
     B::Error: Into<BoxError>,
 {
     type Response = Response<EdgeBody>;
-    type Error = std::convert::Infallible;
+    type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
     fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -492,7 +490,6 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let answer = self.handle(request);
-        Box::pin(async move { Ok(answer.await) })
+        Box::pin(self.answer(request, ()))
     }
 }

@@ -1,6 +1,5 @@
 //! One connection: HTTP/1.1 or HTTP/2, with its time limits.
 
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -38,15 +37,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, pulse: Arc<Pul
     let service = {
         let edge = shared.edge.clone();
         let pulse = Arc::clone(&pulse);
-        service_fn(move |request: Request<Incoming>| {
-            let running = pulse.begin();
-            let answer = edge.handle(request);
-            async move {
-                let response = answer.await;
-                drop(running);
-                Ok::<_, Infallible>(response)
-            }
-        })
+        service_fn(move |request: Request<Incoming>| edge.answer(request, pulse.begin()))
     };
     let socket = TokioIo::new(Counted::new(socket, Arc::clone(&pulse)));
     if http2 {
