@@ -91,7 +91,6 @@ pub struct TestApp(App);
 
 impl TestApp {
     /// A GET request for a path with its query.
-    #[must_use]
     pub fn get(&self, path: &str) -> TestRequest<'_> {
         self.request(Method::GET, path)
     }
