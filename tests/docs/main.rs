@@ -7,6 +7,8 @@
 //!   `cargo run` are the binary under test, the guide's `cargo` is a real one;
 //! - any other kind is an error.
 //!
+//! They need `sh` and `curl`.
+//!
 //! `UPDATE_DOCS=1 cargo test --test docs` writes the outputs anew.
 
 #![allow(
