@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A variable sets one key: `PLUGINS__JOURNAL__STAMP=none`. `framex config`
-//! shows what counts and where it came from. A key with a typo stops the start:
-//! `config.toml:4: unknown key plugins.journal.pth, did you mean ..path?`
+//! shows what counts and where it came from. A typo stops the start with its
+//! file, its line and the key that was probably meant.
 
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -250,6 +250,56 @@ fn http_status(status: u16) -> framex::prelude::StatusCode {
     framex::prelude::StatusCode::from_u16(status).unwrap()
 }
 
+/// What ARCHITECTURE.md names by a path is there.
+#[test]
+fn names_are_true() {
+    let mut sources = String::new();
+    let mut dirs: Vec<PathBuf> = ["src", "core", "bus", "http-edge", "plugins"]
+        .map(|dir| root().join(dir))
+        .into();
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let there = |name: &str| {
+        let kinds = [
+            "fn",
+            "struct",
+            "enum",
+            "trait",
+            "mod",
+            "type",
+            "macro_rules!",
+        ];
+        kinds.iter().any(|kind| {
+            let item = format!("{kind} {name}");
+            let mut found = sources.split(&item).skip(1);
+            found.any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+        })
+    };
+    let text = read("ARCHITECTURE.md");
+    let spans = text.split('`').skip(1).step_by(2);
+    let paths = spans.filter(|span| span.contains("::"));
+    for path in paths {
+        let path = path.split(['(', '<', '!']).next().unwrap();
+        for name in path.split("::").filter(|name| !name.is_empty()) {
+            // Crates, and what is not ours.
+            if !matches!(
+                name,
+                "framex" | "core" | "std" | "error" | "Error" | "tower" | "Service"
+            ) {
+                assert!(there(name), "ARCHITECTURE.md names `{path}`: no `{name}`");
+            }
+        }
+    }
+}
+
 /// Links between the documents lead somewhere.
 #[test]
 fn links_lead_somewhere() {
