@@ -1,9 +1,11 @@
 //! Events and streams of them.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -158,6 +160,8 @@ enum Source {
         driver: Pin<Box<dyn Future<Output = ()> + Send>>,
         handed: Arc<Handover>,
     },
+    /// It panicked: the panic goes on once what it gave before is taken.
+    Panicked(Option<Box<dyn Any + Send>>),
     Ended,
 }
 
@@ -267,17 +271,25 @@ impl Stream for EventStream {
                     return Poll::Ready(item);
                 }
                 Source::Driver { driver, handed } => {
-                    let done = driver.as_mut().poll(cx).is_ready();
+                    let polled = catch_unwind(AssertUnwindSafe(|| driver.as_mut().poll(cx)));
                     {
                         let mut batch = handed.0.lock().unwrap_or_else(PoisonError::into_inner);
                         std::mem::swap(&mut *batch, &mut this.ready);
                     }
-                    if done {
-                        this.source = Source::Ended;
-                    } else if this.ready.is_empty() {
-                        return Poll::Pending;
+                    match polled {
+                        Ok(Poll::Ready(())) => this.source = Source::Ended,
+                        Ok(Poll::Pending) if this.ready.is_empty() => return Poll::Pending,
+                        Ok(Poll::Pending) => {}
+                        Err(panic) => this.source = Source::Panicked(Some(panic)),
                     }
                 }
+                Source::Panicked(panic) => match panic.take() {
+                    Some(panic) => {
+                        this.source = Source::Ended;
+                        resume_unwind(panic);
+                    }
+                    None => return Poll::Ready(None),
+                },
                 Source::Ended => return Poll::Ready(None),
             }
         }

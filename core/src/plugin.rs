@@ -1,8 +1,11 @@
 //! Plugins: what the macros implement and a process runs.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 
 use futures_core::future::BoxFuture;
 use serde::de::DeserializeOwned;
@@ -154,13 +157,15 @@ impl PluginInstance {
     ///
     /// [`PluginError::Start`].
     pub async fn start(&self, ctx: &Context) -> Result<(), PluginError> {
-        self.lifecycle
-            .start(ctx)
-            .await
-            .map_err(|error| PluginError::Start {
-                plugin: self.metadata.name.clone(),
-                reason: in_full(&error),
-            })
+        let failed = |reason| PluginError::Start {
+            plugin: self.metadata.name.clone(),
+            reason,
+        };
+        match caught(self.lifecycle.start(ctx)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(failed(in_full(&error))),
+            Err(panic) => Err(failed(panic)),
+        }
     }
 
     /// Runs `on_stop`.
@@ -169,7 +174,9 @@ impl PluginInstance {
     ///
     /// The plugin's own.
     pub async fn stop(&self) -> Result<()> {
-        self.lifecycle.stop().await
+        caught(self.lifecycle.stop())
+            .await
+            .unwrap_or_else(|panic| Err(Error::internal(panic)))
     }
 }
 
@@ -220,10 +227,13 @@ fn build<P: Plugin>(settings: &Loaded) -> Result<PluginInstance, PluginError> {
             plugin: metadata.name.clone(),
             source: Box::new(source),
         })?;
-    let plugin = P::create(config).map_err(|error| PluginError::Create {
+    let failed = |reason| PluginError::Create {
         plugin: metadata.name.clone(),
-        reason: in_full(&error),
-    })?;
+        reason,
+    };
+    let plugin = catch_unwind(AssertUnwindSafe(|| P::create(config)))
+        .map_err(|panic| failed(panic_text(&*panic)))?
+        .map_err(|error| failed(in_full(&error)))?;
     let plugin = Arc::new(plugin);
     let apis = P::apis()
         .into_iter()
@@ -241,6 +251,26 @@ fn build<P: Plugin>(settings: &Loaded) -> Result<PluginInstance, PluginError> {
         apis,
         lifecycle: plugin,
     })
+}
+
+/// Awaits `future`; a panic in it becomes its text.
+async fn caught<F: Future>(future: F) -> Result<F::Output, String> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(
+        |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic_text(&*panic))),
+        },
+    )
+    .await
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("it panicked: {}", text.unwrap_or("(no text)"))
 }
 
 /// An error with all its sources: for the operator, not for callers.

@@ -100,6 +100,44 @@ impl Body for EdgeBody {
     }
 }
 
+/// A body with something that lives as long as it is being sent.
+#[derive(Debug)]
+pub(crate) struct Guarded<G> {
+    body: EdgeBody,
+    #[expect(dead_code, reason = "there for its drop")]
+    guard: G,
+}
+
+impl<G> Guarded<G> {
+    pub(crate) fn new(body: EdgeBody, guard: G) -> Self {
+        Self { body, guard }
+    }
+
+    pub(crate) fn into_body(self) -> EdgeBody {
+        self.body
+    }
+}
+
+impl<G: Unpin> Body for Guarded<G> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// Why a request's body could not be read.
 #[derive(Debug)]
 pub(crate) enum ReadError {

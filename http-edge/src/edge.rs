@@ -14,16 +14,16 @@ use framex_core::args::{Args, HttpArgs, HttpBody, PathValues};
 use framex_core::context::{CallMeta, Principal, Request as CallRequest, RequestId};
 use framex_core::error::{BoxError, CallError, Error};
 use framex_core::event::{Event, EventStream};
-use framex_core::reply::Reply;
+use framex_core::reply::{self, Reply};
 use framex_core::settings::Settings;
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 
 use crate::auth::{AuthError, Rules};
-use crate::body::{EdgeBody, within};
+use crate::body::{EdgeBody, Guarded, within};
 use crate::docs::Docs;
 use crate::envelope;
 use crate::events::{EventBody, Format};
@@ -69,6 +69,20 @@ pub enum EdgeError {
     /// The rules are wrong.
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// Two paths differ, and yet no request could say which of them it means.
+    #[error(
+        "`{first}` at `{first_path}` and `{second}` at `{second_path}` claim the same requests; give one of them another path"
+    )]
+    Collision {
+        /// One API.
+        first: String,
+        /// Where it is.
+        first_path: String,
+        /// The other.
+        second: String,
+        /// Where that is.
+        second_path: String,
+    },
     /// A plugin claims one of the edge's own paths.
     #[error("`{api}` claims `{path}`, which the edge answers itself; give it another path")]
     ReservedPath {
@@ -125,6 +139,15 @@ impl Edge {
             .chain(service::PATHS)
             .collect();
         options.rules.check(&paths)?;
+        let (_, collisions) = Table::new(&catalog, &options.rules, options.sse_heartbeat);
+        if let Some(collision) = collisions.into_iter().next() {
+            return Err(EdgeError::Collision {
+                first: collision.other,
+                first_path: collision.other_path,
+                second: collision.api,
+                second_path: collision.path,
+            });
+        }
         let edge = Self(Arc::new(Inner {
             table: ArcSwap::default(),
             document: ArcSwap::default(),
@@ -174,11 +197,11 @@ impl Edge {
 
     fn refresh(&self, catalog: &Arc<Catalog>) {
         let rules = &self.0.options.rules;
-        self.0.table.store(Arc::new(Table::new(
-            catalog,
-            rules,
-            self.0.options.sse_heartbeat,
-        )));
+        let (table, collisions) = Table::new(catalog, rules, self.0.options.sse_heartbeat);
+        for collision in collisions {
+            tracing::error!(?collision, "two routes collide: one is left out");
+        }
+        self.0.table.store(Arc::new(table));
         let document = Document::new(Arc::clone(catalog), self.0.status.version(), rules.clone());
         self.0.document.store(Arc::new(document));
     }
@@ -202,17 +225,17 @@ impl Edge {
         let answer = self.answer(request, ());
         async move {
             let Ok(response) = answer.await;
-            response
+            response.map(Guarded::into_body)
         }
     }
 
-    /// As [`Edge::handle`], in the form that hyper asks for; drops `guard` when
-    /// the head of the answer is ready.
+    /// As [`Edge::handle`], in the form that hyper asks for; `guard` lives until
+    /// the last byte of the answer's body.
     pub(crate) fn answer<B, G>(
         &self,
         request: Request<B>,
         guard: G,
-    ) -> impl Future<Output = Result<Response<EdgeBody>, Infallible>> + use<B, G>
+    ) -> impl Future<Output = Result<Response<Guarded<G>>, Infallible>> + use<B, G>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
@@ -228,9 +251,7 @@ impl Edge {
         let begun = match found {
             Found::Route(entry, path) => self.begin(entry, parts, path, body, &id, head),
             Found::OtherMethods(allow) if parts.method == Method::OPTIONS => {
-                let mut response = Response::new(EdgeBody::empty());
-                *response.status_mut() = StatusCode::NO_CONTENT;
-                response.headers_mut().insert(ALLOW, allow);
+                let mut response = service::allow(&allow);
                 problem::finish(response.headers_mut(), &id);
                 Begun::Done(response)
             }
@@ -245,7 +266,7 @@ impl Edge {
                     if head {
                         without_body(&mut response);
                     }
-                    return Ok(response);
+                    return Ok(response.map(|body| Guarded::new(body, guard)));
                 }
                 Begun::Calling(call, answer) => (answer, call.await),
                 Begun::Reading(call, answer) => match call.await {
@@ -255,15 +276,17 @@ impl Edge {
             };
             let mut response = match outcome {
                 Ok(Reply::Value(data)) => value(answer.entry.raw, data, &id),
-                Ok(Reply::Response(reply)) => own(reply, &id),
+                Ok(Reply::Response(reply)) => match own(reply, &id) {
+                    Ok(response) => response,
+                    Err(error) => answer.failed(&error, &id),
+                },
                 Ok(Reply::Stream(events)) => Box::pin(answer.stream(events, &id)).await,
                 Err(error) => answer.failed(&error.into_error(), &id),
             };
-            drop(guard);
             if head {
                 without_body(&mut response);
             }
-            Ok(response)
+            Ok(response.map(|body| Guarded::new(body, guard)))
         }
     }
 
@@ -434,6 +457,30 @@ impl Stream for NoEvents {
     }
 }
 
+/// An answer of the handler's own; its framing is the server's business.
+fn own(mut reply: reply::Response, id: &RequestId) -> Result<Response<EdgeBody>, Error> {
+    if reply.status.is_informational() {
+        let reason = format!("a handler answered with the status {}", reply.status);
+        return Err(Error::internal(reason));
+    }
+    for name in problem::FRAMING {
+        reply.headers.remove(name);
+    }
+    let bodiless = matches!(
+        reply.status,
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+    );
+    let mut response = Response::new(if bodiless {
+        EdgeBody::empty()
+    } else {
+        EdgeBody::full(reply.body)
+    });
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    problem::finish(response.headers_mut(), id);
+    Ok(response)
+}
+
 fn value(raw: bool, data: Bytes, id: &RequestId) -> Response<EdgeBody> {
     let mut response = Response::new(if raw {
         EdgeBody::full(data)
@@ -443,14 +490,6 @@ fn value(raw: bool, data: Bytes, id: &RequestId) -> Response<EdgeBody> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, JSON);
     problem::finish(headers, id);
-    response
-}
-
-fn own(reply: framex_core::reply::Response, id: &RequestId) -> Response<EdgeBody> {
-    let mut response = Response::new(EdgeBody::full(reply.body));
-    *response.status_mut() = reply.status;
-    *response.headers_mut() = reply.headers;
-    problem::finish(response.headers_mut(), id);
     response
 }
 
@@ -490,6 +529,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        Box::pin(self.answer(request, ()))
+        let answer = self.handle(request);
+        Box::pin(async move { Ok(answer.await) })
     }
 }

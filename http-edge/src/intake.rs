@@ -6,7 +6,7 @@ use bytes::Bytes;
 use framex_core::args::{FormField, HttpBody, Upload};
 use framex_core::error::{BoxError, Error};
 use framex_core::problem::Problem;
-use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::Body;
 
@@ -33,6 +33,9 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
+    if kind != BodyKind::None && kind != BodyKind::Raw {
+        check_encoding(headers)?;
+    }
     match kind {
         BodyKind::None => Ok(HttpBody::Empty),
         BodyKind::Json => {
@@ -102,6 +105,19 @@ fn check_json(headers: &HeaderMap) -> Result<(), Error> {
         return Ok(());
     }
     Err(unsupported("application/json"))
+}
+
+/// Packed bodies are not unpacked; whoever takes raw bytes may do that.
+fn check_encoding(headers: &HeaderMap) -> Result<(), Error> {
+    let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if headers.get_all(CONTENT_ENCODING).iter().all(plain) {
+        return Ok(());
+    }
+    let error = Error::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "the body must be sent without a `Content-Encoding`",
+    );
+    Err(error.with_header(ACCEPT_ENCODING, HeaderValue::from_static("identity")))
 }
 
 fn unsupported(wanted: &'static str) -> Error {

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use framex_core::context::RequestId;
 use framex_core::error::Error;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{
+    ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRAILER, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -14,6 +16,10 @@ use crate::events::Format;
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Headers that say how long a body is. The server knows; what a plugin says
+/// could only contradict it.
+pub(crate) const FRAMING: [HeaderName; 3] = [CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER];
 
 /// An error as an HTTP answer in the envelope.
 pub(crate) fn answer(error: &Error, id: &RequestId) -> Response<EdgeBody> {
@@ -31,14 +37,7 @@ pub(crate) fn answer(error: &Error, id: &RequestId) -> Response<EdgeBody> {
             .map(|detail| json!({ "detail": detail })),
     };
     let body = serde_json::to_vec(&failure).unwrap_or_default();
-    let mut response = bare(error, id, JSON, body.into());
-    if error.status() == StatusCode::UNAUTHORIZED {
-        response
-            .headers_mut()
-            .entry(http::header::WWW_AUTHENTICATE)
-            .or_insert(HeaderValue::from_static("Bearer"));
-    }
-    response
+    bare(error, id, JSON, body.into())
 }
 
 /// An error before a stream's first event: the real status, and the event that
@@ -59,12 +58,17 @@ fn bare(
     *response.status_mut() = error.status();
     let headers = response.headers_mut();
     for (name, value) in error.headers() {
-        headers.append(name.clone(), value.clone());
+        if !FRAMING.contains(name) {
+            headers.append(name.clone(), value.clone());
+        }
     }
     headers.insert(CONTENT_TYPE, content_type);
     headers.insert(X_REQUEST_ID, id.header().clone());
     if error.status() == StatusCode::SERVICE_UNAVAILABLE && !headers.contains_key(RETRY_AFTER) {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if error.status() == StatusCode::UNAUTHORIZED && !headers.contains_key(WWW_AUTHENTICATE) {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     response
 }

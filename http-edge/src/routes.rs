@@ -25,6 +25,15 @@ pub(crate) struct Path {
     allow: HeaderValue,
 }
 
+/// Two paths that the same request could mean.
+#[derive(Debug)]
+pub(crate) struct Collision {
+    pub(crate) api: String,
+    pub(crate) path: String,
+    pub(crate) other: String,
+    pub(crate) other_path: String,
+}
+
 /// One route.
 pub(crate) struct Entry {
     pub(crate) api: Arc<Api>,
@@ -55,8 +64,13 @@ pub(crate) enum Found {
 }
 
 impl Table {
-    /// The routes of `catalog`. What cannot be routed is left out and named in the log.
-    pub(crate) fn new(catalog: &Catalog, rules: &Rules, heartbeat: Duration) -> Self {
+    /// The routes of `catalog`, and those that are left out because no router
+    /// could tell them from others.
+    pub(crate) fn new(
+        catalog: &Catalog,
+        rules: &Rules,
+        heartbeat: Duration,
+    ) -> (Self, Vec<Collision>) {
         let mut paths: BTreeMap<&str, Vec<(Method, Arc<Entry>)>> = BTreeMap::new();
         for api in catalog.apis() {
             for route in &api.descriptor.routes {
@@ -80,17 +94,36 @@ impl Table {
                 .1
                 .extend(methods);
         }
+        let mut collisions = Vec::new();
+        let mut inserted: BTreeMap<String, String> = BTreeMap::new();
         for (path, methods) in shapes.into_values() {
             let allow = allow(&methods);
+            let api = methods.first().map_or_else(String::new, |(_, entry)| {
+                entry.api.descriptor.id.to_string()
+            });
             let value = Path {
                 methods: methods.into(),
                 allow,
             };
-            if let Err(error) = table.router.insert(&path, Arc::new(value)) {
-                tracing::warn!(%path, %error, "the route collides with another: left out");
+            match table.router.insert(&path, Arc::new(value)) {
+                Ok(()) => {
+                    inserted.insert(path, api);
+                }
+                Err(error) => {
+                    let other_path = match error {
+                        matchit::InsertError::Conflict { with } => with,
+                        other => other.to_string(),
+                    };
+                    collisions.push(Collision {
+                        api,
+                        path,
+                        other: inserted.get(&other_path).cloned().unwrap_or_default(),
+                        other_path,
+                    });
+                }
             }
         }
-        table
+        (table, collisions)
     }
 
     /// What stands at `method` and the undecoded `path`.

@@ -76,6 +76,10 @@ pub(crate) fn answer(
     openapi: impl FnOnce() -> Bytes,
 ) -> Option<Result<Response<EdgeBody>, Error>> {
     let path = parts.uri.path();
+    if path == "*" && parts.method == Method::OPTIONS {
+        // The server as a whole (RFC 9110, 9.3.7).
+        return Some(Ok(allow(&METHODS)));
+    }
     if !reserved(path) {
         return None;
     }
@@ -85,12 +89,7 @@ pub(crate) fn answer(
     }
     match parts.method {
         Method::GET | Method::HEAD => {}
-        Method::OPTIONS => {
-            let mut response = Response::new(EdgeBody::empty());
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            response.headers_mut().insert(ALLOW, METHODS);
-            return Some(Ok(response));
-        }
+        Method::OPTIONS => return Some(Ok(allow(&METHODS))),
         _ => return Some(Err(problem::method_not_allowed(&METHODS))),
     }
     if let Some(page) = page {
@@ -114,6 +113,14 @@ pub(crate) fn answer(
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Some(Ok(response))
+}
+
+/// The answer to OPTIONS.
+pub(crate) fn allow(methods: &HeaderValue) -> Response<EdgeBody> {
+    let mut response = Response::new(EdgeBody::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(ALLOW, methods.clone());
+    response
 }
 
 pub(crate) fn json_answer(code: StatusCode, value: &serde_json::Value) -> Response<EdgeBody> {

@@ -232,6 +232,15 @@ impl Check<'_> {
 
     fn number(&mut self, schema: &Value, number: &Number) {
         let Some(value) = number.as_f64() else { return };
+        if let Some((min, max)) = integer_range(schema)
+            && !number.as_i128().is_some_and(|n| (min..=max).contains(&n))
+        {
+            self.report(
+                "int_out_of_range",
+                format!("expected an integer from {min} to {max}"),
+            );
+            return;
+        }
         let bounds = [
             (
                 "minimum",
@@ -266,18 +275,6 @@ impl Check<'_> {
                 );
                 return;
             }
-        }
-        let width = match schema["format"].as_str() {
-            Some("int32") => Some((i128::from(i32::MIN), i128::from(i32::MAX))),
-            Some("int64") => Some((i128::from(i64::MIN), i128::from(i64::MAX))),
-            _ => None,
-        };
-        let Some((min, max)) = width else { return };
-        if !number.as_i128().is_some_and(|n| (min..=max).contains(&n)) {
-            self.report(
-                "int_out_of_range",
-                format!("expected an integer from {min} to {max}"),
-            );
         }
     }
 
@@ -379,6 +376,38 @@ fn limit(schema: &Value, key: &str, otherwise: f64) -> f64 {
     schema[key].as_f64().unwrap_or(otherwise)
 }
 
+/// What the integer type behind a schema can hold; not what its author allows.
+fn integer_range(schema: &Value) -> Option<(i128, i128)> {
+    const TYPES: [(i128, i128); 6] = [
+        (i8::MIN as i128, i8::MAX as i128),
+        (0, u8::MAX as i128),
+        (i16::MIN as i128, i16::MAX as i128),
+        (0, u16::MAX as i128),
+        (i32::MIN as i128, i32::MAX as i128),
+        (0, u32::MAX as i128),
+    ];
+    if !types(schema).any(|name| name == "integer") {
+        return None;
+    }
+    let bound = |key: &str| schema[key].as_number().and_then(Number::as_i128);
+    let (min, max) = (bound("minimum"), bound("maximum"));
+    if let Some(range) = TYPES
+        .into_iter()
+        .find(|range| (min, max) == (Some(range.0), Some(range.1)))
+    {
+        return Some(range);
+    }
+    // Unsigned types have the format of the signed ones, and a minimum.
+    let unsigned = min.is_some_and(|min| min >= 0);
+    match schema["format"].as_str() {
+        Some("int32") if unsigned => Some((0, u32::MAX.into())),
+        Some("int32") => Some((i32::MIN.into(), i32::MAX.into())),
+        Some("int64") if unsigned => Some((0, u64::MAX.into())),
+        Some("int64") => Some((i64::MIN.into(), i64::MAX.into())),
+        _ => None,
+    }
+}
+
 /// Follows `$ref` into `components`.
 pub(super) fn resolve<'a>(schema: &'a Value, components: &'a Components) -> &'a Value {
     let mut schema = schema;
@@ -418,13 +447,23 @@ fn is_type(name: &str, value: &Value) -> bool {
     match name {
         "null" => value.is_null(),
         "boolean" => value.is_boolean(),
-        "integer" => value.as_number().is_some_and(|n| n.as_i128().is_some()),
+        "integer" => value
+            .as_number()
+            .is_some_and(|n| n.as_i128().is_some() || beyond_integers(n)),
         "number" => value.is_number(),
         "string" => value.is_string(),
         "array" => value.is_array(),
         "object" => value.is_object(),
         _ => true,
     }
+}
+
+/// An integer of so many digits that it was read as a float.
+fn beyond_integers(number: &Number) -> bool {
+    const MOST: f64 = u64::MAX as f64;
+    number
+        .as_f64()
+        .is_some_and(|value| value.abs() >= MOST && value.fract() == 0.0)
 }
 
 fn type_problem(name: &str) -> &'static str {
@@ -528,6 +567,14 @@ mod tests {
         assert_eq!(
             found(json!({"type": "integer"}), json!(1.5)),
             [r#"int_type ["body"]"#]
+        );
+        let byte = json!({"type": "integer", "format": "int32", "minimum": 0, "maximum": 255});
+        assert_eq!(found(byte, json!(256)), [r#"int_out_of_range ["body"]"#]);
+        let unsigned = json!({"type": "integer", "format": "int64", "minimum": 0});
+        assert!(found(unsigned.clone(), json!(u64::MAX)).is_empty());
+        assert_eq!(
+            found(unsigned, json!(1e30)),
+            [r#"int_out_of_range ["body"]"#]
         );
         assert_eq!(
             found(json!({"enum": ["a", "b"]}), json!("c")),

@@ -77,7 +77,8 @@ impl<'a> Decoder<'a> {
     /// An argument that may be left out or null.
     pub fn optional<T: DeserializeOwned + 'static>(&mut self, index: usize) -> Option<Option<T>> {
         match self.given(index) {
-            Given::Nothing | Given::Json(b"null") => Some(None),
+            Given::Nothing => Some(None),
+            Given::Json(json) if json.trim_ascii() == b"null" => Some(None),
             given => self.read(index, given).map(Some),
         }
     }

@@ -41,6 +41,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, pulse: Arc<Pul
     };
     let socket = TokioIo::new(Counted::new(socket, Arc::clone(&pulse)));
     if http2 {
+        pulse.is_http2();
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(H2_PING)
@@ -64,6 +65,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, pulse: Arc<Pul
 async fn begins_with_http2(socket: &TcpStream, patience: Duration, pulse: &Pulse) -> Option<bool> {
     let decided = async {
         let mut first = [0; H2_PREFACE.len()];
+        let mut pause = Duration::from_millis(1);
         loop {
             let count = socket.peek(&mut first).await.ok().filter(|n| *n > 0)?;
             if first[..count] != H2_PREFACE[..count] {
@@ -72,8 +74,10 @@ async fn begins_with_http2(socket: &TcpStream, patience: Duration, pulse: &Pulse
             if count == H2_PREFACE.len() {
                 return Some(true);
             }
-            // A few letters that could be either: the rest is on its way.
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            // A few letters that could be either: the rest is on its way, or it
+            // is somebody's game, which must not keep the thread busy.
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(64));
         }
     };
     let mut decided = pin!(tokio::time::timeout(patience, decided));

@@ -11,7 +11,6 @@ mod patience;
 mod threads;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use framex_core::settings::Server as Settings;
@@ -80,7 +79,7 @@ impl Server {
     ) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
-        let threads = Threads::start(Arc::new(listener), edge, options, stop.clone())?;
+        let threads = Threads::start(listener, edge, options, stop.clone())?;
         Ok(Self {
             address,
             stop: stop.drop_guard(),

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -17,13 +17,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 ///
 /// Only the connection's own thread writes, so a store is enough where
 /// otherwise an addition would be needed.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Pulse {
     received: AtomicU64,
     sent: AtomicU64,
     /// `received` when the last request was answered.
     answered_at: AtomicU64,
     running: AtomicU32,
+    /// The socket takes nothing more for now.
+    full: AtomicBool,
+    /// Many requests at once, and frames that belong to none.
+    http2: AtomicBool,
     order: AtomicU8,
     task: OnceLock<Waker>,
 }
@@ -39,7 +43,8 @@ pub(super) enum Order {
     Cut = 2,
 }
 
-/// A request that a handler works on.
+/// A request, from its head to the last byte of its answer's body.
+#[derive(Debug)]
 pub(super) struct Running(Arc<Pulse>);
 
 fn add(counter: &AtomicU64, count: usize) {
@@ -54,6 +59,11 @@ impl Pulse {
         let running = self.running.load(Ordering::Relaxed);
         self.running.store(running + 1, Ordering::Relaxed);
         Running(Arc::clone(self))
+    }
+
+    /// The connection speaks HTTP/2.
+    pub(super) fn is_http2(&self) {
+        self.http2.store(true, Ordering::Relaxed);
     }
 
     /// What the connection is told; wakes `task`, always the same one, when that changes.
@@ -160,9 +170,10 @@ impl Keeper {
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     GoOn,
-    /// Nothing has moved for the idle time: close it once it is between requests.
+    /// Nothing has moved for the idle time, between requests: end it in good order.
     Idle,
-    /// A head has been coming for too long: close it.
+    /// A head has been coming for too long, or nothing of what is ready is
+    /// taken: close it.
     Slow,
 }
 
@@ -173,6 +184,8 @@ struct Patience {
     moved: (u64, u64),
     moved_at: Instant,
     head_since: Option<Instant>,
+    /// Since when the socket takes nothing, and how much it had taken by then.
+    full_since: Option<(Instant, u64)>,
 }
 
 impl Patience {
@@ -183,22 +196,45 @@ impl Patience {
             moved: (0, 0),
             moved_at: now,
             head_since: Some(now),
+            full_since: None,
         }
     }
 
     fn look(&mut self, pulse: &Pulse, now: Instant) -> Verdict {
         let received = pulse.received.load(Ordering::Relaxed);
-        let moved = (received, pulse.sent.load(Ordering::Relaxed));
+        let sent = pulse.sent.load(Ordering::Relaxed);
+        let answered_at = pulse.answered_at.load(Ordering::Relaxed);
+        let http2 = pulse.http2.load(Ordering::Relaxed);
+        // Pings and their like keep no HTTP/2 connection open, requests do.
+        let moved = if http2 {
+            (answered_at, 0)
+        } else {
+            (received, sent)
+        };
         if moved != self.moved {
             self.moved = moved;
             self.moved_at = now;
         }
+        if pulse.full.load(Ordering::Relaxed) {
+            self.head_since = None;
+            self.moved_at = now;
+            let since = match self.full_since {
+                Some((since, taken)) if taken == sent => since,
+                _ => now,
+            };
+            self.full_since = Some((since, sent));
+            if now.duration_since(since) >= self.idle {
+                return Verdict::Slow;
+            }
+            return Verdict::GoOn;
+        }
+        self.full_since = None;
         if pulse.running.load(Ordering::Relaxed) > 0 {
             self.head_since = None;
             self.moved_at = now;
             return Verdict::GoOn;
         }
-        if received > pulse.answered_at.load(Ordering::Relaxed) {
+        if !http2 && received > answered_at {
             let since = *self.head_since.get_or_insert(now);
             if now.duration_since(since) >= self.head {
                 return Verdict::Slow;
@@ -228,6 +264,9 @@ impl<S> Counted<S> {
         if let Poll::Ready(Ok(count)) = result {
             add(&self.pulse.sent, *count);
         }
+        self.pulse
+            .full
+            .store(result.is_pending(), Ordering::Relaxed);
     }
 }
 
@@ -339,5 +378,40 @@ mod tests {
             patience.look(&pulse, start + IDLE * 4 + HEAD),
             Verdict::Slow
         );
+    }
+
+    #[test]
+    fn frames_between_requests_are_neither_heads_nor_life() {
+        let pulse = Arc::new(Pulse::default());
+        pulse.is_http2();
+        let start = Instant::now();
+        let mut patience = Patience::new(HEAD, IDLE, start);
+        receive(&pulse, 100);
+        drop(pulse.begin());
+        let mut seconds = 0;
+        let verdict = loop {
+            receive(&pulse, 17);
+            let verdict = patience.look(&pulse, start + Duration::from_secs(seconds));
+            if verdict != Verdict::GoOn {
+                break verdict;
+            }
+            seconds += 5;
+        };
+        assert_eq!((verdict, seconds), (Verdict::Idle, IDLE.as_secs()));
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_is_cut() {
+        let pulse = Arc::new(Pulse::default());
+        let start = Instant::now();
+        let mut patience = Patience::new(HEAD, IDLE, start);
+        receive(&pulse, 100);
+        let _running = pulse.begin();
+        pulse.full.store(true, Ordering::Relaxed);
+        assert_eq!(patience.look(&pulse, start), Verdict::GoOn);
+        // A little, now and then, is enough.
+        pulse.sent.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(patience.look(&pulse, start + IDLE), Verdict::GoOn);
+        assert_eq!(patience.look(&pulse, start + IDLE * 2), Verdict::Slow);
     }
 }

@@ -1,7 +1,7 @@
 //! The threads of a server.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -28,7 +28,8 @@ const GIVE_UP_AFTER: Duration = Duration::from_millis(500);
 
 /// What the threads share.
 pub(super) struct Shared {
-    listener: Arc<TcpListener>,
+    /// None once the server stops.
+    listener: Mutex<Option<TcpListener>>,
     pub(super) edge: Edge,
     pub(super) options: Options,
     pub(super) stop: CancellationToken,
@@ -46,14 +47,14 @@ pub(super) struct Threads {
 
 impl Threads {
     pub(super) fn start(
-        listener: Arc<TcpListener>,
+        listener: TcpListener,
         edge: Edge,
         options: Options,
         stop: CancellationToken,
     ) -> io::Result<Self> {
         let count = options.threads.max(1);
         let shared = Arc::new(Shared {
-            listener,
+            listener: Mutex::new(Some(listener)),
             edge,
             options,
             stop,
@@ -112,7 +113,10 @@ fn spawn(shared: &Arc<Shared>, name: String) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let listener = shared.listener.try_clone()?;
+    let listener = match &*lock(&shared.listener) {
+        Some(listener) => listener.try_clone()?,
+        None => return Err(io::Error::other("the server is stopping")),
+    };
     let load = Arc::new(AtomicUsize::new(0));
     lock(&shared.load).push(Arc::clone(&load));
     let shared = Arc::clone(shared);
@@ -171,6 +175,9 @@ async fn accept(
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
+                if shared.stop.is_cancelled() {
+                    return;
+                }
                 // The peer left, or the process has too many files open: the
                 // next one may do better, in a moment.
                 tracing::warn!(%error, "a connection could not be taken");
@@ -245,6 +252,18 @@ fn watch(shared: &Arc<Shared>, running: &Mutex<Vec<JoinHandle<()>>>) {
                 }
             }
         }
+    }
+    close(shared);
+}
+
+/// New connections are refused from now on, also where a thread that is blocked
+/// holds on to its part of the socket.
+fn close(shared: &Shared) {
+    if let Some(listener) = lock(&shared.listener).take()
+        && let Err(error) = socket2::SockRef::from(&listener).shutdown(Shutdown::Both)
+    {
+        // Not every system can; closing does it once every thread has.
+        tracing::debug!(%error, "a listening socket is closed, not shut down");
     }
 }
 

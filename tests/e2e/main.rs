@@ -1,0 +1,21 @@
+//! Whole servers over real HTTP: what clients see, whatever they send.
+//!
+//! Each test starts a server of its own on free ports. Nothing is waited for by
+//! sleeping where it can be observed: handlers are watched through [`zoo::Seen`].
+
+mod arguments;
+mod auth;
+mod bodies;
+mod connections;
+mod envelope;
+mod http2;
+mod leaving;
+mod nested;
+mod routing;
+mod services;
+mod starting;
+mod stopping;
+mod streams;
+mod threads;
+mod uploads;
+mod zoo;

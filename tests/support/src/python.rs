@@ -1,0 +1,73 @@
+//! Tools written in Python, each in an environment of its own below the target
+//! directory: installed by the first test that wants it, kept for the next run.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What to do when a tool cannot be had.
+const HINT: &str = "the test needs `python3` with `venv` and `pip`, and a package index that \
+    `pip` reaches (PIP_INDEX_URL)";
+
+/// The directory with the programs of `requirement`, e.g. `openapi-spec-validator==0.9.0`.
+///
+/// # Panics
+///
+/// If it cannot be installed, with a hint: a test that cannot check is a failure.
+#[must_use]
+pub fn python_tool(requirement: &str) -> PathBuf {
+    let home = target().join("python");
+    let at = home.join(requirement.replace(['=', '<', '>', '[', ']', ' '], "_"));
+    let done = at.join("installed");
+    std::fs::create_dir_all(&home).expect("a directory below the target directory");
+    let lock = File::create(at.with_extension("lock")).expect("a file below the target directory");
+    // Other tests may want it too, in this process and in others.
+    lock.lock().expect("a lock");
+    if !done.exists() {
+        // What an interrupted installation left would not work.
+        let _ = std::fs::remove_dir_all(&at);
+        run(Command::new("python3").args(["-m", "venv"]).arg(&at));
+        run(Command::new(at.join("bin/python"))
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+            ])
+            .arg(requirement));
+        File::create(&done).expect("a file below the target directory");
+    }
+    at.join("bin")
+}
+
+/// Runs `command` to its end.
+///
+/// # Panics
+///
+/// If it fails, with all that it said.
+pub fn run(command: &mut Command) -> String {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}; {HINT}"));
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(
+        output.status.success(),
+        "{command:?} failed ({}); {HINT}\n{said}",
+        output.status
+    );
+    said
+}
+
+/// The target directory: the test's own program lies in `<target>/<profile>/deps`.
+fn target() -> PathBuf {
+    let program = std::env::current_exe().expect("a path of this program");
+    program
+        .ancestors()
+        .find(|path| path.join("CACHEDIR.TAG").exists())
+        .map_or_else(|| std::env::temp_dir().join("framex-tests"), Path::to_owned)
+}
