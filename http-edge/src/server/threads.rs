@@ -143,7 +143,15 @@ async fn run(shared: &Arc<Shared>, listener: TcpListener, load: &Arc<AtomicUsize
         Err(error) => tracing::error!(%error, "a thread of the edge cannot listen"),
     }
     tasks.close();
-    if tokio::time::timeout(shared.options.grace, tasks.wait())
+    keeper.tell_all(Order::Close);
+    // Slow and silent clients are not waited for.
+    let finished = async {
+        tokio::select! {
+            () = tasks.wait() => {}
+            () = keeper.look() => {}
+        }
+    };
+    if tokio::time::timeout(shared.options.grace, finished)
         .await
         .is_ok()
     {
