@@ -289,10 +289,16 @@ impl LocalBus {
             Some(deadline)
         };
         let ctx = Context::new(Arc::clone(&api.scope), meta);
+        // Lent to the closures: each would move what it owns once more.
+        let mut given = Some((ctx, args));
         let handler = catch_unwind(AssertUnwindSafe(|| {
-            watch::noted(api.number, || api.handler.call(ctx, args))
+            watch::noted(api.number, || {
+                let (ctx, args) = given.take()?;
+                Some(api.handler.call(ctx, args))
+            })
         }))
-        .map_err(|panic| panicked(api, &*panic))?;
+        .map_err(|panic| panicked(api, &*panic))?
+        .ok_or_else(|| CallError::Stopping { api: id() })?;
         Ok(LocalCall {
             handler,
             limit: TimeLimit::new(started, Some(deadline), only_first_event),

@@ -42,7 +42,7 @@ pub struct CallMeta {
     /// The headers of the HTTP request at the beginning.
     pub headers: HeaderMap,
     /// The W3C trace that the call belongs to; none: as `headers` say.
-    pub trace: Option<TraceContext>,
+    pub trace: Option<Box<TraceContext>>,
     /// How many plugins the call has come through.
     pub hops: u8,
 }
@@ -277,7 +277,8 @@ impl fmt::Debug for Scope {
 pub struct Context {
     scope: Arc<Scope>,
     meta: CallMeta,
-    trace: OnceLock<TraceContext>,
+    /// Boxed: most calls never ask.
+    trace: OnceLock<Box<TraceContext>>,
 }
 
 impl Context {
@@ -363,7 +364,7 @@ impl Context {
         };
         let meta = CallMeta {
             caller: Some(Arc::clone(&self.scope.name)),
-            trace: Some(self.trace().child()),
+            trace: Some(Box::new(self.trace().child())),
             hops: self.meta.hops + 1,
             ..self.meta.clone()
         };
@@ -419,12 +420,10 @@ impl Context {
     /// The trace that the call belongs to; a new one if it came with none.
     #[must_use]
     pub fn trace(&self) -> TraceContext {
-        *self.trace.get_or_init(|| {
+        **self.trace.get_or_init(|| {
             let sent = || TraceContext::parse(self.header("traceparent")?);
-            self.meta
-                .trace
-                .or_else(sent)
-                .unwrap_or_else(TraceContext::generate)
+            let given = self.meta.trace.as_deref().copied();
+            Box::new(given.or_else(sent).unwrap_or_else(TraceContext::generate))
         })
     }
 

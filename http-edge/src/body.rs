@@ -22,7 +22,7 @@ enum Kind {
     Empty,
     Full(Bytes),
     /// The envelope around a large result: nothing is copied.
-    Around([Bytes; 3], u8),
+    Around(Box<([Bytes; 3], u8)>),
     Events(Box<EventBody>),
 }
 
@@ -43,7 +43,7 @@ impl EdgeBody {
     }
 
     pub(crate) fn around(parts: [Bytes; 3]) -> Self {
-        Self(Kind::Around(parts, 0))
+        Self(Kind::Around(Box::new((parts, 0))))
     }
 
     pub(crate) fn events(events: EventBody) -> Self {
@@ -66,7 +66,8 @@ impl Body for EdgeBody {
                 self.0 = Kind::Empty;
                 Some(bytes)
             }
-            Kind::Around(parts, sent) => {
+            Kind::Around(around) => {
+                let (parts, sent) = &mut **around;
                 let bytes = parts.get_mut(usize::from(*sent)).map(std::mem::take);
                 *sent += 1;
                 bytes
@@ -82,7 +83,7 @@ impl Body for EdgeBody {
         match &self.0 {
             Kind::Empty => true,
             Kind::Full(bytes) => bytes.is_empty(),
-            Kind::Around(_, sent) => *sent >= 3,
+            Kind::Around(around) => around.1 >= 3,
             Kind::Events(_) => false,
         }
     }
@@ -91,11 +92,49 @@ impl Body for EdgeBody {
         match &self.0 {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Around(parts, _) => {
-                SizeHint::with_exact(parts.iter().map(|p| p.len() as u64).sum())
+            Kind::Around(around) => {
+                SizeHint::with_exact(around.0.iter().map(|p| p.len() as u64).sum())
             }
             Kind::Events(_) => SizeHint::default(),
         }
+    }
+}
+
+/// A body with something that lives as long as it is being sent.
+#[derive(Debug)]
+pub(crate) struct Guarded<G> {
+    body: EdgeBody,
+    #[expect(dead_code, reason = "there for its drop")]
+    guard: G,
+}
+
+impl<G> Guarded<G> {
+    pub(crate) fn new(body: EdgeBody, guard: G) -> Self {
+        Self { body, guard }
+    }
+
+    pub(crate) fn into_body(self) -> EdgeBody {
+        self.body
+    }
+}
+
+impl<G: Unpin> Body for Guarded<G> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -1,5 +1,6 @@
 //! One request's way: route, key, arguments, call, answer.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 
 use crate::auth::{AuthError, Rules};
-use crate::body::{EdgeBody, within};
+use crate::body::{EdgeBody, Guarded, within};
 use crate::docs::Docs;
 use crate::envelope;
 use crate::events::{EventBody, Format};
@@ -221,6 +222,24 @@ impl Edge {
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
     {
+        let answer = self.answer(request, ());
+        async move {
+            let Ok(response) = answer.await;
+            response.map(Guarded::into_body)
+        }
+    }
+
+    /// As [`Edge::handle`], in the form that hyper asks for; `guard` lives until
+    /// the last byte of the answer's body.
+    pub(crate) fn answer<B, G>(
+        &self,
+        request: Request<B>,
+        guard: G,
+    ) -> impl Future<Output = Result<Response<Guarded<G>>, Infallible>> + use<B, G>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
         let (parts, body) = request.into_parts();
         let id = parts
             .headers
@@ -242,18 +261,32 @@ impl Edge {
             Found::Nothing => Begun::Done(self.service(&parts, &id)),
         };
         async move {
-            let mut response = match begun {
-                Begun::Done(response) => response,
-                Begun::Calling(call, answer) => answer.of(call.await, id).head().await,
+            let (answer, outcome) = match begun {
+                Begun::Done(mut response) => {
+                    if head {
+                        without_body(&mut response);
+                    }
+                    return Ok(response.map(|body| Guarded::new(body, guard)));
+                }
+                Begun::Calling(call, answer) => (answer, call.await),
                 Begun::Reading(call, answer) => match call.await {
-                    Ok(call) => answer.of(call.await, id).head().await,
+                    Ok(call) => (answer, call.await),
+                    Err(error) => (answer, Err(CallError::Handler(error))),
+                },
+            };
+            let mut response = match outcome {
+                Ok(Reply::Value(data)) => value(answer.entry.raw, data, &id),
+                Ok(Reply::Response(reply)) => match own(reply, &id) {
+                    Ok(response) => response,
                     Err(error) => answer.failed(&error, &id),
                 },
+                Ok(Reply::Stream(events)) => Box::pin(answer.stream(events, &id)).await,
+                Err(error) => answer.failed(&error.into_error(), &id),
             };
             if head {
                 without_body(&mut response);
             }
-            response
+            Ok(response.map(|body| Guarded::new(body, guard)))
         }
     }
 
@@ -376,21 +409,6 @@ fn request(
     }
 }
 
-/// An answer, or the wait for a stream's first event.
-enum Answering {
-    Now(Response<EdgeBody>),
-    Stream(BoxFuture<'static, Response<EdgeBody>>),
-}
-
-impl Answering {
-    async fn head(self) -> Response<EdgeBody> {
-        match self {
-            Self::Now(response) => response,
-            Self::Stream(response) => response.await,
-        }
-    }
-}
-
 /// How a route answers.
 struct Answer {
     entry: Arc<Entry>,
@@ -401,25 +419,6 @@ struct Answer {
 }
 
 impl Answer {
-    fn of(self, outcome: Result<Reply, CallError>, id: RequestId) -> Answering {
-        Answering::Now(match outcome {
-            Ok(Reply::Value(data)) => value(self.entry.raw, data, &id),
-            Ok(Reply::Response(reply)) => match own(reply, &id) {
-                Ok(response) => response,
-                Err(error) => self.failed(&error, &id),
-            },
-            Ok(Reply::Stream(events)) => {
-                return Answering::Stream(Box::pin(async move {
-                    match self.stream(events, &id).await {
-                        Ok(response) => response,
-                        Err(error) => self.failed(&error, &id),
-                    }
-                }));
-            }
-            Err(error) => self.failed(&error.into_error(), &id),
-        })
-    }
-
     fn failed(&self, error: &Error, id: &RequestId) -> Response<EdgeBody> {
         problem::log(error, self.entry.api.descriptor.id.as_str(), id);
         match self.errors {
@@ -430,17 +429,13 @@ impl Answer {
 
     /// Waits for the first event, so that a failure before it is an answer of its
     /// own; but not longer than a silent stream may be.
-    async fn stream(
-        &self,
-        mut events: EventStream,
-        id: &RequestId,
-    ) -> Result<Response<EdgeBody>, Error> {
+    async fn stream(&self, mut events: EventStream, id: &RequestId) -> Response<EdgeBody> {
         let format = self.format.unwrap_or(Format::Sse);
         let heartbeat = self.entry.heartbeat;
         let first = std::future::poll_fn(|cx| Pin::new(&mut events).poll_next(cx));
         let (first, events): (Option<Event>, EventStream) = match within(heartbeat, first).await {
             Some(Some(Ok(event))) => (Some(event), events),
-            Some(Some(Err(error))) => return Err(error),
+            Some(Some(Err(error))) => return self.failed(&error, id),
             Some(None) => (None, EventStream::new(NoEvents)),
             None => (None, events),
         };
@@ -448,7 +443,7 @@ impl Answer {
         let body = EventBody::new(first, events, format, heartbeat, id.clone(), api);
         let mut response = stream_head(format, id);
         *response.body_mut() = EdgeBody::events(body);
-        Ok(response)
+        response
     }
 }
 
@@ -526,7 +521,7 @@ where
     B::Error: Into<BoxError>,
 {
     type Response = Response<EdgeBody>;
-    type Error = std::convert::Infallible;
+    type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
     fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), Self::Error>> {

@@ -1,22 +1,20 @@
 //! One connection: HTTP/1.1 or HTTP/2, with its time limits.
 
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::Request;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use super::patience::{Counted, Order, Pulse, Running};
+use super::patience::{Counted, Order, Pulse};
 use super::threads::Shared;
-use crate::{BodyError, EdgeBody};
 
 /// Pings that an HTTP/2 client must answer, so that a dead one is noticed.
 const H2_PING: Duration = Duration::from_secs(20);
@@ -39,14 +37,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, pulse: Arc<Pul
     let service = {
         let edge = shared.edge.clone();
         let pulse = Arc::clone(&pulse);
-        service_fn(move |request: Request<Incoming>| {
-            let running = pulse.begin();
-            let answer = edge.handle(request);
-            async move {
-                let response = answer.await;
-                Ok::<_, Infallible>(response.map(|body| Answer { body, running }))
-            }
-        })
+        service_fn(move |request: Request<Incoming>| edge.answer(request, pulse.begin()))
     };
     let socket = TokioIo::new(Counted::new(socket, Arc::clone(&pulse)));
     if http2 {
@@ -123,32 +114,5 @@ where
     .await;
     if let Err(error) = outcome {
         tracing::debug!(%error, "a connection ended badly");
-    }
-}
-
-/// A request runs until its answer's body is gone: a stream takes its time.
-struct Answer {
-    body: EdgeBody,
-    #[expect(dead_code, reason = "there for its drop")]
-    running: Running,
-}
-
-impl Body for Answer {
-    type Data = bytes::Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
