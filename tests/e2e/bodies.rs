@@ -1,5 +1,7 @@
 //! JSON and raw bodies.
 
+use std::time::{Duration, Instant};
+
 use framex_test_support::{Answer, Server};
 use serde_json::json;
 
@@ -92,6 +94,30 @@ async fn wrong_types() {
         assert_eq!(kinds.len(), 1, "{body}: {kinds:?}");
         assert!(kinds[0].starts_with(kind), "{body}: {kinds:?}");
     }
+}
+
+/// A report names every problem, but not a million of them.
+#[tokio::test]
+async fn reports_are_bounded() {
+    let server = Server::of::<Zoo>().await;
+    let body = format!("{{\"id\":1,\"tags\":[0{}]}}", ",0".repeat(900_000));
+    let begun = Instant::now();
+    let answer = post(&server, "model", body).await;
+    let kinds = answer.kinds();
+    assert_eq!(kinds.len(), 101);
+    assert_eq!(kinds[99], r#"string_type ["body","tags",99]"#);
+    assert_eq!(kinds[100], r#"too_many_problems ["body"]"#);
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    let query = "xs=x&".repeat(1000);
+    let answer = server.get(&format!("/api/v1/lists?{query}")).send().await;
+    assert_eq!(answer.kinds().len(), 101);
+    let query = "%zz&".repeat(1000);
+    let answer = server.get(&format!("/api/v1/lists?{query}")).send().await;
+    assert_eq!(answer.kinds().len(), 101);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use framex_test_support::raw::Ask;
 use framex_test_support::{Connection, Server, until};
 
 use crate::zoo::{Zoo, seen};
@@ -87,6 +88,51 @@ async fn the_grace_period_bounds_it() {
     assert_eq!(end, Err(()));
     assert!(!String::from_utf8(text).unwrap().contains("finish"));
     drop(call);
+}
+
+/// A handler that blocks its thread cannot be stopped, nor may it stop the stop.
+#[tokio::test]
+async fn a_blocked_thread_is_given_up() {
+    let server = Server::builder()
+        .plugin::<Zoo>()
+        .server("shutdown_grace", "100ms")
+        .server("num_cpus", 1)
+        .start()
+        .await;
+    let address = server.address();
+    let _blocked = server
+        .get("/api/v1/block?key=stop_blocked&ms=3000")
+        .start()
+        .await;
+    until("it blocks", || seen("stop_blocked").begun == 1).await;
+    let begun = Instant::now();
+    server.stop().await;
+    let took = begun.elapsed();
+    assert!(took < Duration::from_millis(1500), "{took:?}");
+    assert!(Connection::try_open(address).await.is_err());
+}
+
+#[tokio::test]
+async fn the_dashboard_says_that_it_stops() {
+    let server = Server::of::<Zoo>().await;
+    let dashboard = server.dashboard();
+    let mut call = server
+        .get("/api/v1/wait?key=stop_ready&ms=500")
+        .start()
+        .await;
+    until("it runs", || seen("stop_ready").begun == 1).await;
+    let stop = tokio::spawn(server.stop());
+    loop {
+        let ready = Ask::new(dashboard, "GET", "/ready").send().await;
+        if ready.status == 503 {
+            assert_eq!(ready.json()["status"], "stopping");
+            break;
+        }
+    }
+    let health = Ask::new(dashboard, "GET", "/health").send().await;
+    assert_eq!((health.status, seen("stop_ready").gone), (200, 0));
+    assert_eq!(call.answer().await.status, 200);
+    stop.await.unwrap();
 }
 
 #[tokio::test]

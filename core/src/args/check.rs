@@ -5,6 +5,7 @@
 //! to name all of them. Covers the keywords that schemas of Rust types use.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Number, Value};
@@ -16,6 +17,10 @@ pub(super) type Components = BTreeMap<String, Value>;
 
 /// How deep references and nested values are followed.
 const MAX_DEPTH: usize = 64;
+/// Problems of one value that are told; a list of a million wrong items has more.
+pub(super) const MOST_PROBLEMS: usize = 100;
+/// Values that are looked at: alternatives within alternatives multiply.
+const MOST_STEPS: u32 = 1_000_000;
 
 /// `json_invalid` at the offset, in bytes, that the parser stopped at.
 pub(super) fn malformed(body: &[u8], error: &serde_json::Error) -> Problem {
@@ -123,8 +128,10 @@ pub(super) fn problems(
     value: &Value,
     loc: &[Loc],
 ) -> Vec<Problem> {
+    let steps = Cell::new(MOST_STEPS);
     let mut check = Check {
         components,
+        steps: &steps,
         loc: loc.to_vec(),
         found: Vec::new(),
     };
@@ -132,8 +139,22 @@ pub(super) fn problems(
     check.found
 }
 
+/// Says that there is more, where a report is full.
+pub(super) fn shorten(found: &mut Vec<Problem>) {
+    if found.len() >= MOST_PROBLEMS {
+        found.truncate(MOST_PROBLEMS);
+        let part = found.last().and_then(|last| last.loc.first()).cloned();
+        found.push(Problem::new(
+            "too_many_problems",
+            part.into_iter().collect(),
+            format!("only the first {MOST_PROBLEMS} problems are listed"),
+        ));
+    }
+}
+
 struct Check<'a> {
     components: &'a Components,
+    steps: &'a Cell<u32>,
     loc: Vec<Loc>,
     found: Vec<Problem>,
 }
@@ -153,6 +174,13 @@ impl Check<'_> {
         let Some(depth) = depth.checked_sub(1) else {
             return;
         };
+        let Some(steps) = self.steps.get().checked_sub(1) else {
+            return;
+        };
+        self.steps.set(steps);
+        if self.found.len() >= MOST_PROBLEMS {
+            return;
+        }
         let schema = resolve(schema, self.components);
         if let Some(allowed) = schema["enum"].as_array() {
             if !allowed.contains(value) {
@@ -203,6 +231,7 @@ impl Check<'_> {
         for branch in &branches {
             let mut check = Check {
                 components: self.components,
+                steps: self.steps,
                 loc: self.loc.clone(),
                 found: Vec::new(),
             };
@@ -588,6 +617,30 @@ mod tests {
         assert!(found(nullable, Value::Null).is_empty());
         let union = json!({"oneOf": [{"type": "string"}, {"type": "array"}]});
         assert_eq!(found(union, json!(1)), [r#"union ["body"]"#]);
+    }
+
+    #[test]
+    fn reports_are_bounded() {
+        let list = json!({"type": "array", "items": {"type": "string"}});
+        let value = Value::Array(vec![json!(1); 1_000_000]);
+        let found = problems(&list, &BTreeMap::new(), &value, &["body".into()]);
+        assert_eq!(found.len(), MOST_PROBLEMS);
+
+        // Each level could be one of two shapes: 2 to the power of 60 ways.
+        let shape = |tag: &str| {
+            json!({"type": "object", "required": ["tag"], "properties": {
+                "tag": {"const": tag}, "inner": {"$ref": "#/components/schemas/Tree"},
+            }})
+        };
+        let tree = json!({"oneOf": [shape("a"), shape("b")]});
+        let components = BTreeMap::from([("Tree".to_owned(), tree.clone())]);
+        let mut value = json!({"tag": "c"});
+        for _ in 0..60 {
+            value = json!({"tag": "a", "inner": value});
+        }
+        let begun = std::time::Instant::now();
+        problems(&tree, &components, &value, &[]);
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5));
     }
 
     #[test]

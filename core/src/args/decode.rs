@@ -159,12 +159,13 @@ impl<'a> Decoder<'a> {
     /// The report, if anything was wrong.
     #[must_use]
     pub fn finish(self) -> Option<Error> {
-        (!self.problems.is_empty()).then(|| Error::validation(self.problems))
+        (!self.problems.is_empty()).then(|| self.into_error())
     }
 
     /// The error of an argument that was `None`.
     #[must_use]
-    pub fn into_error(self) -> Error {
+    pub fn into_error(mut self) -> Error {
+        check::shorten(&mut self.problems);
         Error::validation(self.problems)
     }
 
@@ -345,6 +346,9 @@ impl<'a> Decoder<'a> {
                 };
                 let value = check::read_text(schema, components, text);
                 found.extend(check::problems(schema, components, &value, &loc));
+                if found.len() >= check::MOST_PROBLEMS {
+                    break;
+                }
             }
         }
         if found.is_empty() {

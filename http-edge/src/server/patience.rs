@@ -79,8 +79,8 @@ impl Pulse {
     }
 
     fn tell(&self, order: Order) {
-        let before = self.order.swap(order as u8, Ordering::Relaxed);
-        if before != order as u8
+        let before = self.order.fetch_max(order as u8, Ordering::Relaxed);
+        if before < order as u8
             && let Some(task) = self.task.get()
         {
             task.wake_by_ref();

@@ -144,7 +144,14 @@ async fn run(shared: &Arc<Shared>, listener: TcpListener, load: &Arc<AtomicUsize
     }
     tasks.close();
     keeper.tell_all(Order::Close);
-    if tokio::time::timeout(shared.options.grace, tasks.wait())
+    // Slow and silent clients are not waited for.
+    let finished = async {
+        tokio::select! {
+            () = tasks.wait() => {}
+            () = keeper.look() => {}
+        }
+    };
+    if tokio::time::timeout(shared.options.grace, finished)
         .await
         .is_ok()
     {
