@@ -55,6 +55,9 @@ pub(crate) enum BodyKind {
     Form,
 }
 
+/// The methods of one path.
+type Methods = Vec<(Method, Arc<Entry>)>;
+
 /// What stands at a method and a path.
 pub(crate) enum Found {
     Route(Arc<Entry>, PathValues),
@@ -71,7 +74,7 @@ impl Table {
         rules: &Rules,
         heartbeat: Duration,
     ) -> (Self, Vec<Collision>) {
-        let mut paths: BTreeMap<&str, Vec<(Method, Arc<Entry>)>> = BTreeMap::new();
+        let mut paths: BTreeMap<&str, Methods> = BTreeMap::new();
         for api in catalog.apis() {
             for route in &api.descriptor.routes {
                 let Ok(names) = parameters(&route.path) else {
@@ -85,7 +88,7 @@ impl Table {
         }
         let mut table = Self::default();
         // Templates that differ in names only are one path to the router.
-        let mut shapes: BTreeMap<String, (String, Vec<(Method, Arc<Entry>)>)> = BTreeMap::new();
+        let mut shapes: BTreeMap<String, (String, Methods)> = BTreeMap::new();
         for (path, methods) in paths {
             let shape = shape(path);
             shapes
