@@ -91,19 +91,16 @@ pub struct TestApp(App);
 
 impl TestApp {
     /// A GET request for a path with its query.
-    #[must_use]
     pub fn get(&self, path: &str) -> TestRequest<'_> {
         self.request(Method::GET, path)
     }
 
     /// A POST request.
-    #[must_use]
     pub fn post(&self, path: &str) -> TestRequest<'_> {
         self.request(Method::POST, path)
     }
 
     /// Any request.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> TestRequest<'_> {
         TestRequest {
             app: self,

@@ -34,6 +34,8 @@ pub(crate) struct Collision {
     pub(crate) other_path: String,
 }
 
+type Methods = Vec<(Method, Arc<Entry>)>;
+
 /// One route.
 pub(crate) struct Entry {
     pub(crate) api: Arc<Api>,
@@ -71,7 +73,7 @@ impl Table {
         rules: &Rules,
         heartbeat: Duration,
     ) -> (Self, Vec<Collision>) {
-        let mut paths: BTreeMap<&str, Vec<(Method, Arc<Entry>)>> = BTreeMap::new();
+        let mut paths: BTreeMap<&str, Methods> = BTreeMap::new();
         for api in catalog.apis() {
             for route in &api.descriptor.routes {
                 let Ok(names) = parameters(&route.path) else {
@@ -85,7 +87,7 @@ impl Table {
         }
         let mut table = Self::default();
         // Templates that differ in names only are one path to the router.
-        let mut shapes: BTreeMap<String, (String, Vec<(Method, Arc<Entry>)>)> = BTreeMap::new();
+        let mut shapes: BTreeMap<String, (String, Methods)> = BTreeMap::new();
         for (path, methods) in paths {
             let shape = shape(path);
             shapes

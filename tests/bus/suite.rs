@@ -510,7 +510,7 @@ pub(crate) async fn everything_travels_along(transport: &impl Transport) {
     let meta = CallMeta {
         request_id: RequestId::accept(&HeaderValue::from_static("my-id")).expect("an id"),
         principal: Some(Principal::new("somebody")),
-        trace: TraceContext::parse(trace),
+        trace: TraceContext::parse(trace).map(Box::new),
         headers,
         ..CallMeta::default()
     };

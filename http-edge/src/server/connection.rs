@@ -48,7 +48,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, pulse: Arc<Pul
             .max_concurrent_streams(H2_STREAMS)
             .max_header_list_size(u32::try_from(options.max_header_size).unwrap_or(u32::MAX))
             .serve_connection(socket, service);
-        drive(connection, |c| c.graceful_shutdown(), &pulse).await;
+        drive(connection, http2::Connection::graceful_shutdown, &pulse).await;
     } else {
         let connection = http1::Builder::new()
             .header_read_timeout(None)
@@ -56,7 +56,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, pulse: Arc<Pul
             // Head and body of an answer in one buffer: measured, 5 % less CPU.
             .writev(false)
             .serve_connection(socket, service);
-        drive(connection, |c| c.graceful_shutdown(), &pulse).await;
+        drive(connection, http1::Connection::graceful_shutdown, &pulse).await;
     }
 }
 

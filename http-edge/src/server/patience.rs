@@ -140,7 +140,7 @@ impl Keeper {
                 match kept.patience.look(&pulse, now) {
                     Verdict::GoOn => {}
                     Verdict::Idle if pulse.order.load(Ordering::Relaxed) == Order::Close as u8 => {
-                        pulse.tell(Order::Cut)
+                        pulse.tell(Order::Cut);
                     }
                     Verdict::Idle => {
                         // Once more the idle time for an answer that nobody reads.

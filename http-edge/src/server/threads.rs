@@ -256,7 +256,7 @@ fn watch(shared: &Arc<Shared>, running: &Mutex<Vec<JoinHandle<()>>>) {
             match spawn(shared, format!("edge-spare-{spare}")) {
                 Ok(thread) => lock(running).push(thread),
                 Err(error) => {
-                    tracing::error!(%error, "every thread is blocked and no spare one can be started")
+                    tracing::error!(%error, "every thread is blocked and no spare one can be started");
                 }
             }
         }

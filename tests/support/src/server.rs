@@ -143,19 +143,16 @@ impl Server {
     }
 
     /// A request on a connection of its own.
-    #[must_use]
     pub fn ask(&self, method: &str, target: &str) -> Ask {
         Ask::new(self.address, method, target)
     }
 
     /// GET on a connection of its own.
-    #[must_use]
     pub fn get(&self, target: &str) -> Ask {
         self.ask("GET", target)
     }
 
     /// POST on a connection of its own.
-    #[must_use]
     pub fn post(&self, target: &str) -> Ask {
         self.ask("POST", target)
     }
