@@ -12,6 +12,7 @@ use http::{HeaderValue, Method};
 use smallvec::SmallVec;
 
 use crate::auth::{Keys, Rules};
+use crate::service;
 
 /// Every route, as of one moment.
 #[derive(Default)]
@@ -23,6 +24,8 @@ pub(crate) struct Table {
 pub(crate) struct Path {
     methods: SmallVec<[(Method, Arc<Entry>); 2]>,
     allow: HeaderValue,
+    /// Its parameters could stand for a path of the edge's own.
+    wide: bool,
 }
 
 /// Two paths that the same request could mean.
@@ -33,6 +36,8 @@ pub(crate) struct Collision {
     pub(crate) other: String,
     pub(crate) other_path: String,
 }
+
+type Methods = Vec<(Method, Arc<Entry>)>;
 
 /// One route.
 pub(crate) struct Entry {
@@ -107,6 +112,7 @@ impl Table {
             let value = Path {
                 methods: methods.into(),
                 allow,
+                wide: wide(&path),
             };
             match table.router.insert(&path, Arc::new(value)) {
                 Ok(()) => {
@@ -134,6 +140,9 @@ impl Table {
         let Ok(found) = self.router.at(path) else {
             return Found::Nothing;
         };
+        if found.value.wide && service::reserved(path) {
+            return Found::Nothing;
+        }
         let exact = |wanted: &Method| found.value.methods.iter().find(|(m, _)| m == wanted);
         let entry = match exact(method) {
             None if method == Method::HEAD => exact(&Method::GET),
@@ -189,6 +198,24 @@ impl Entry {
             api: Arc::clone(api),
         }
     }
+}
+
+/// Whether the template `path` covers one of the edge's own.
+fn wide(path: &str) -> bool {
+    let covers = |own: &str| {
+        let mut own = own.split('/');
+        for segment in path.split('/') {
+            match (segment.strip_prefix('{'), own.next()) {
+                (Some(rest), Some(_)) if rest.starts_with('*') => return true,
+                (Some(_), Some(_)) => {}
+                (None, Some(own)) if own == segment => {}
+                _ => return false,
+            }
+        }
+        own.next().is_none()
+    };
+    let pages = ["/docs/x", "/docs/x/x/x", "/docs/x/x", "/redoc/x"];
+    service::PATHS.into_iter().chain(pages).any(covers)
 }
 
 /// A path is no longer than the headers may be, far below 4 GiB.

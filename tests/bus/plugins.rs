@@ -96,13 +96,13 @@ impl Callee {
     #[on_request(func)]
     async fn hang(&self, key: String) {
         let _guard = Guard::new(&key);
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     #[on_request(func, timeout = "50ms")]
     async fn brief(&self, key: String) {
         let _guard = Guard::new(&key);
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     #[on_request(func)]
@@ -115,7 +115,7 @@ impl Callee {
     #[on_request(func, max_ongoing_requests = 2)]
     async fn two(&self, key: String) {
         let _guard = Guard::new(&key);
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     #[on_request(func, stream)]
@@ -177,7 +177,7 @@ impl Callee {
             "request_id": ctx.request_id().as_str(),
             "header": ctx.header("x-test"),
             "trace": ctx.trace().to_string(),
-            "remaining_ms": ctx.remaining().map(|left| u64::try_from(left.as_millis()).unwrap()),
+            "remaining_ms": ctx.remaining().map(|left| u64::try_from(left.as_millis()).expect("a short time")),
         })
     }
 }
@@ -232,13 +232,13 @@ impl Narrow {
     #[on_request(func)]
     async fn a(&self, key: String) {
         let _guard = Guard::new(&key);
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     #[on_request(func)]
     async fn b(&self, key: String) {
         let _guard = Guard::new(&key);
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

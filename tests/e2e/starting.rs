@@ -29,6 +29,8 @@ plugin_with_route!(ById, "by_id", "/things/{id}/x", id);
 plugin_with_route!(ByName, "by_name", "/things/{name}/x", name);
 plugin_with_route!(Rest, "rest", "/things/{*rest}", rest);
 plugin_with_route!(OneThing, "one_thing", "/things/{id}", id);
+plugin_with_route!(Everything, "everything", "/{*rest}", rest);
+plugin_with_route!(OneLevel, "one_level", "/api/v1/{name}", name);
 plugin_with_route!(Health, "healthy", "/health");
 plugin_with_route!(Documents, "documents", "/docs/mine");
 
@@ -96,6 +98,28 @@ async fn paths_of_the_edge() {
     assert_names(&text, &["healthy.Health.at", "/health"]);
     let text = refused(Server::builder().plugin::<Documents>()).await;
     assert_names(&text, &["documents.Documents.at", "/docs/mine"]);
+}
+
+/// A template that is wide enough to cover them does not take them away.
+#[tokio::test]
+async fn paths_of_the_edge_below_a_wide_template() {
+    let server = Server::builder()
+        .plugin::<Everything>()
+        .plugin::<OneLevel>()
+        .start()
+        .await;
+    let get = async |path: &str| server.get(path).send().await;
+    assert_eq!(get("/health").await.text(), "\"ok\"");
+    assert_eq!(
+        get("/docs").await.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    assert_eq!(get("/docs/nothing").await.status, 404);
+    assert!(get("/api/v1/openapi.json").await.json()["openapi"].is_string());
+    assert_eq!(server.post("/health").send().await.status, 405);
+    assert_eq!(get("/api/v1/other").await.data(), "one_level");
+    assert_eq!(get("/healthy").await.data(), "everything");
+    assert_eq!(get("/health/x").await.data(), "everything");
 }
 
 static STOPPED: AtomicUsize = AtomicUsize::new(0);

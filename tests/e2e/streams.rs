@@ -206,6 +206,40 @@ async fn a_slow_reader_holds_its_handler_back() {
     until("it is gone", || seen("flood").gone == 1).await;
 }
 
+/// Streams that are always ready, and clients that take all, leave time for others.
+#[tokio::test]
+async fn a_flood_starves_nobody() {
+    let server = Server::builder()
+        .plugin::<Zoo>()
+        .server("num_cpus", 1)
+        .start()
+        .await;
+    let mut readers = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        let (_, mut connection) = server.get("/api/v1/flood?key=starve").open().await;
+        readers.spawn(async move { while connection.chunk().await.is_some() {} });
+    }
+    let mut second = framex_test_support::h2::Client::open(server.address()).await;
+    let flood = second.send("GET", "/api/v1/flood?key=starve", "").await;
+    readers.spawn(async move {
+        let mut body = flood.into_body();
+        while let Some(Ok(_)) = http_body_util::BodyExt::frame(&mut body).await {}
+    });
+    for _ in 0..10 {
+        let begun = Instant::now();
+        assert_eq!(server.get("/health").send().await.status, 200);
+        assert!(
+            begun.elapsed() < Duration::from_millis(500),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+    assert_eq!(seen("starve").gone, 0);
+    drop(readers);
+    drop(second);
+    until("all are gone", || seen("starve").gone == 4).await;
+}
+
 #[tokio::test]
 async fn places_are_free_when_streams_end() {
     let server = Server::of::<Zoo>().await;
