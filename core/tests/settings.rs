@@ -726,16 +726,13 @@ fn a_plugin_that_is_lenient_itself_is_not() {
     #[derive(Debug, Default, Deserialize)]
     #[serde(default)]
     struct Lenient {
-        #[expect(dead_code)]
         colour: String,
-        #[expect(dead_code)]
         inner: Deep,
     }
 
     #[derive(Debug, Default, Deserialize)]
     #[serde(default)]
     struct Deep {
-        #[expect(dead_code)]
         size: u8,
     }
 

@@ -244,17 +244,17 @@ impl<'a> Decoder<'a> {
             }
             Location::Path => request.path_value(&parameter.name).into_iter().collect(),
             Location::Query => {
-                let Source::Http { query, .. } = &mut self.source else {
+                let Source::Http { query, .. } = &self.source else {
                     return Given::Nothing;
                 };
-                std::mem::take(&mut query[index])
+                query[index].clone()
             }
         };
         let plus = parameter.location == Location::Query;
         if let [text] = texts[..] {
+            // A list takes a single text as well.
             return match decode(text, plus) {
-                Ok(text) if !check::is_list(&parameter.schema) => Given::One(text),
-                Ok(text) => Given::Many(vec![text]),
+                Ok(text) => Given::One(text),
                 Err(error) => self.undecodable(index, error),
             };
         }
@@ -277,14 +277,14 @@ impl<'a> Decoder<'a> {
     fn read<T: DeserializeOwned + 'static>(&mut self, index: usize, given: Given<'a>) -> Option<T> {
         match given {
             Given::Nothing | Given::Bad => None,
-            Given::One(text) => match T::deserialize(Text(text.clone())) {
-                Ok(value) => Some(value),
-                Err(error) => self.refuse_text(index, &[text], &error),
-            },
-            Given::Many(texts) => match T::deserialize(Texts(texts.clone())) {
-                Ok(value) => Some(value),
-                Err(error) => self.refuse_text(index, &texts, &error),
-            },
+            Given::One(text) => {
+                let read = T::deserialize(Text(text));
+                read.map_err(|error| self.refuse_text(index, &error)).ok()
+            }
+            Given::Many(texts) => {
+                let read = T::deserialize(Texts(texts));
+                read.map_err(|error| self.refuse_text(index, &error)).ok()
+            }
             Given::Json(json) => self.read_json(index, json),
         }
     }
@@ -324,12 +324,12 @@ impl<'a> Decoder<'a> {
         Some(slot)
     }
 
-    fn refuse_text<T>(
-        &mut self,
-        index: usize,
-        texts: &[Cow<'_, str>],
-        error: &TextError,
-    ) -> Option<T> {
+    fn refuse_text(&mut self, index: usize, error: &TextError) {
+        let texts = match self.given(index) {
+            Given::One(text) => vec![text],
+            Given::Many(texts) => texts,
+            Given::Nothing | Given::Json(_) | Given::Bad => Vec::new(),
+        };
         let parameter = self.parameter(index);
         let components = &self.api.components;
         let list = check::is_list(&parameter.schema);
@@ -352,14 +352,10 @@ impl<'a> Decoder<'a> {
             }
         }
         if found.is_empty() {
-            return self.note(
-                index,
-                error.kind,
-                format!("expected {}, got {}", error.expected, error.got()),
-            );
+            let msg = format!("expected {}, got {}", error.expected, error.got());
+            self.note::<()>(index, error.kind, msg);
         }
         self.problems.append(&mut found);
-        None
     }
 
     fn refuse_json<T: DeserializeOwned>(

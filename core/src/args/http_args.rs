@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{StatusCode, Uri};
-use percent_encoding::percent_decode_str;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
@@ -99,23 +98,23 @@ pub(super) fn decode(text: &str, plus: bool) -> Result<Cow<'_, str>, Undecodable
     if !text.bytes().any(|b| b == b'%' || (plus && b == b'+')) {
         return Ok(Cow::Borrowed(text));
     }
-    let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|b| *b == b'%') {
-        let digits = rest.get(at + 1..at + 3).ok_or(Undecodable::Percent)?;
-        if !digits.iter().all(u8::is_ascii_hexdigit) {
-            return Err(Undecodable::Percent);
-        }
-        rest = &rest[at + 3..];
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                let (high, low) = (digit(), digit());
+                let value = high.zip(low).map(|(high, low)| high << 4 | low);
+                let value = value.and_then(|value| u8::try_from(value).ok());
+                value.ok_or(Undecodable::Percent)?
+            }
+            b'+' if plus => b' ',
+            byte => byte,
+        });
     }
-    if plus && text.contains('+') {
-        let spaced = text.replace('+', " ");
-        let decoded = percent_decode_str(&spaced).decode_utf8();
-        return decoded
-            .map(|text| Cow::Owned(text.into_owned()))
-            .map_err(|_| Undecodable::Utf8);
-    }
-    percent_decode_str(text)
-        .decode_utf8()
+    String::from_utf8(decoded)
+        .map(Cow::Owned)
         .map_err(|_| Undecodable::Utf8)
 }
 
