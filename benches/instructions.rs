@@ -31,12 +31,51 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use clap::Parser;
+use framex::Reply;
+use framex::args::{Args, Decoder, HttpArgs, HttpBody, PathValues};
+use framex::bus::Catalog;
+use framex::descriptor::{ApiDescriptor, ApiKind, Parameter, PluginMetadata};
+use framex::edge::measured::{self, Routes};
+use framex::id::ApiId;
+use framex::route::Route;
+use http::{Method, Uri};
 
 /// Something that happens on every request.
 struct Piece {
     name: &'static str,
     /// Does it once. What it needs is made here, outside of the count.
     make: fn() -> Box<dyn FnMut()>,
+}
+
+/// An API with the argument `message`.
+fn descriptor(id: &str, path: &str) -> ApiDescriptor {
+    let mut api = ApiDescriptor::new(ApiId::parse(id).expect("an id"), ApiKind::Http);
+    api.routes.push(Route {
+        method: Method::GET,
+        path: path.to_owned(),
+    });
+    api.parameters.push(Parameter {
+        name: "message".to_owned(),
+        required: true,
+        schema: serde_json::json!({"type": "string"}),
+        ..Parameter::default()
+    });
+    api
+}
+
+/// Fifty routes, two of which are asked for.
+fn catalog() -> Catalog {
+    let others =
+        (0..48).map(|n| descriptor(&format!("many.Many.m{n}"), &format!("/api/v1/many/{n}")));
+    let asked = [
+        descriptor("echo.Echo.echo", "/api/v1/echo"),
+        descriptor("items.Items.item", "/api/v1/items/{id}"),
+    ];
+    Catalog::from_descriptors(
+        others
+            .chain(asked)
+            .map(|api| (PluginMetadata::default(), api)),
+    )
 }
 
 /// All pieces, in the table's order.
@@ -60,7 +99,50 @@ fn pieces() -> Vec<Piece> {
                 })
             },
         },
-        // FrameX's own: route match, argument decoding, envelope.
+        Piece {
+            name: "framex/route",
+            make: || {
+                let routes = Routes::new(&catalog());
+                Box::new(move || {
+                    assert!(routes.find(black_box("/api/v1/echo")));
+                })
+            },
+        },
+        Piece {
+            name: "framex/route with a parameter",
+            make: || {
+                let routes = Routes::new(&catalog());
+                Box::new(move || {
+                    assert!(routes.find(black_box("/api/v1/items/42")));
+                })
+            },
+        },
+        Piece {
+            name: "framex/arguments",
+            make: || {
+                let echo = descriptor("echo.Echo.echo", "/api/v1/echo");
+                Box::new(move || {
+                    let args = Args::from_http(HttpArgs {
+                        uri: Uri::from_static("/api/v1/echo?message=hello%20framex"),
+                        path: PathValues::default(),
+                        body: HttpBody::Empty,
+                    });
+                    let message: Option<String> = Decoder::new(&echo, &args).required(0);
+                    black_box(message).expect("it is well-formed");
+                })
+            },
+        },
+        Piece {
+            name: "framex/envelope",
+            make: || {
+                Box::new(|| {
+                    let Ok(Reply::Value(data)) = Reply::value(black_box("hello framex")) else {
+                        unreachable!("a text is a value")
+                    };
+                    black_box(measured::envelope(data));
+                })
+            },
+        },
     ]
 }
 

@@ -110,6 +110,11 @@ impl App {
     pub async fn run(self) -> Result<(), StartError> {
         let listening = self.listen_or_stop().await?;
         let mut signals = Signals::new()?;
+        tracing::info!(
+            edge = %listening.address(),
+            dashboard = %listening.dashboard_address(),
+            "listening"
+        );
         signals.next().await;
         listening.stop().await;
         Ok(())

@@ -43,3 +43,12 @@ pub mod prelude {
 pub mod __private {
     pub use framex_core::expand::*;
 }
+
+/// Compiles and runs the Rust in the documents.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/guide.md")]
+    mod guide {}
+}

@@ -192,6 +192,15 @@ impl EventStream {
             },
         }
     }
+
+    /// The next event; `None` after the last.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no event.
+    pub async fn next(&mut self) -> Option<Result<Event, Error>> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
 }
 
 /// Where a driven stream's events go.

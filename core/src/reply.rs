@@ -130,7 +130,18 @@ impl Response {
         self
     }
 
-    /// Adds a header.
+    /// Sets the media type, where it is known only at run time.
+    ///
+    /// # Errors
+    ///
+    /// A 500 if `content_type` cannot be a header (control characters, for one).
+    pub fn with_content_type(mut self, content_type: &str) -> Result<Self, Error> {
+        let value = HeaderValue::from_str(content_type).map_err(Error::internal)?;
+        self.headers.insert(CONTENT_TYPE, value);
+        Ok(self)
+    }
+
+    /// Adds a header beside those of the same name.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.append(name, value);
@@ -239,6 +250,15 @@ mod tests {
             response.headers[CONTENT_DISPOSITION],
             "attachment; filename=\"_ _b_.txt\"; filename*=UTF-8''%C3%A4%20%22b%22.txt"
         );
+    }
+
+    #[test]
+    fn there_is_one_media_type() {
+        let response = Response::text("{}").with_content_type("application/yaml");
+        let response = response.unwrap();
+        assert_eq!(response.headers.get_all(CONTENT_TYPE).iter().count(), 1);
+        assert_eq!(response.headers[CONTENT_TYPE], "application/yaml");
+        assert!(Response::text("").with_content_type("a\nb").is_err());
     }
 
     #[test]

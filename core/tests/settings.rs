@@ -720,3 +720,35 @@ fn tables_of_plugins_that_are_not_loaded_are_refused() {
     );
     check_plugin_tables(&loaded, &["echo", "ehco", "weather"]).unwrap();
 }
+
+#[test]
+fn a_plugin_that_is_lenient_itself_is_not() {
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default)]
+    struct Lenient {
+        #[expect(dead_code)]
+        colour: String,
+        #[expect(dead_code)]
+        inner: Deep,
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default)]
+    struct Deep {
+        #[expect(dead_code)]
+        size: u8,
+    }
+
+    let loaded = Case::new()
+        .config("[plugins.echo]\ncolor = 'x'\ninner = { size = 1, sise = 2 }\n")
+        .ok();
+    let error = loaded.plugin_config::<Lenient>("echo").unwrap_err();
+    let problems: Vec<String> = error.problems().iter().map(Problem::to_string).collect();
+    assert_eq!(
+        problems,
+        [
+            "config.toml:2: unknown key `plugins.echo.color`, did you mean `plugins.echo.colour`?",
+            "config.toml:3: unknown key `plugins.echo.inner.sise`",
+        ]
+    );
+}

@@ -20,6 +20,8 @@ mod edge;
 mod envelope;
 mod events;
 mod intake;
+#[doc(hidden)]
+pub mod measured;
 pub mod openapi;
 mod problem;
 mod routes;

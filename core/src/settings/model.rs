@@ -52,7 +52,7 @@ pub struct Server {
     pub dashboard_host: String,
     /// Port of the dashboard; 0 takes a free one.
     pub dashboard_port: u16,
-    /// Worker threads; `None` means one per CPU.
+    /// Threads of the edge; `None` means one less than there are CPUs.
     pub num_cpus: Option<usize>,
     /// Forward what no plugin here serves.
     pub enable_proxy: bool,

@@ -2,7 +2,7 @@
 //! for figment knows no maps with numbers for keys, and of an enum's table with
 //! two variants it takes the first.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 
@@ -42,6 +42,7 @@ pub(crate) fn config<T: DeserializeOwned>(
     loop {
         let error = match serde_path_to_error::deserialize::<_, T>(table.clone()) {
             Ok(config) => {
+                problems.extend(ignored::<T>(&table, name, origins));
                 SettingsError::from_all(problems)?;
                 return Ok(config);
             }
@@ -62,6 +63,96 @@ pub(crate) fn config<T: DeserializeOwned>(
             return Err(SettingsError { problems });
         }
     }
+}
+
+/// Keys that `T` reads over without a word, because its author did not write
+/// `deny_unknown_fields`.
+fn ignored<T: DeserializeOwned>(
+    table: &Value,
+    name: &str,
+    origins: Option<&Origins>,
+) -> Vec<Problem> {
+    let mut paths: Vec<Vec<Step>> = Vec::new();
+    // It was read once already, so only the keys that were left over matter.
+    let _ = serde_ignored::deserialize::<_, _, T>(table, |path| paths.push(steps(&path)));
+    let fields = fields_of::<T>();
+    paths
+        .into_iter()
+        .map(|path| {
+            let candidates = match &path[..] {
+                [Step::Key(key)] => nearest(key, fields.iter().copied()),
+                _ => None,
+            };
+            let near = candidates.map(|field| Step::Key(field.to_owned()));
+            let mut refusal = Refusal {
+                name,
+                origins,
+                table,
+                path,
+            };
+            let place = refusal.place();
+            let key = refusal.key();
+            let nearest = near.map(|field| {
+                refusal.path = vec![field];
+                refusal.key()
+            });
+            Problem::UnknownKey {
+                place,
+                key,
+                nearest,
+            }
+        })
+        .collect()
+}
+
+fn steps(path: &serde_ignored::Path<'_>) -> Vec<Step> {
+    use serde_ignored::Path;
+
+    let (parent, step) = match path {
+        Path::Root => return Vec::new(),
+        Path::Seq { parent, index } => (parent, Some(Step::Index(*index))),
+        Path::Map { parent, key } => (parent, Some(Step::Key(key.clone()))),
+        Path::Some { parent }
+        | Path::NewtypeStruct { parent }
+        | Path::NewtypeVariant { parent } => (parent, None),
+    };
+    let mut steps = steps(parent);
+    steps.extend(step);
+    steps
+}
+
+/// The names of `T`'s fields, if it is a struct.
+fn fields_of<T: DeserializeOwned>() -> &'static [&'static str] {
+    struct Ask<'a>(&'a mut &'static [&'static str]);
+
+    impl<'de> Deserializer<'de> for Ask<'_> {
+        type Error = serde::de::value::Error;
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+            Err(serde::de::Error::custom("only its fields are asked for"))
+        }
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            visitor: V,
+        ) -> Result<V::Value, Self::Error> {
+            *self.0 = fields;
+            self.deserialize_any(visitor)
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string
+            bytes byte_buf option unit unit_struct newtype_struct seq tuple
+            tuple_struct map enum identifier ignored_any
+        }
+    }
+
+    let mut fields: &'static [&'static str] = &[];
+    // An error is what it always ends with.
+    let _ = T::deserialize(Ask(&mut fields));
+    fields
 }
 
 #[derive(Clone, PartialEq)]

@@ -21,7 +21,7 @@ const H2_PING: Duration = Duration::from_secs(20);
 /// Streams of one HTTP/2 connection at once.
 const H2_STREAMS: u32 = 256;
 /// What an HTTP/2 client with prior knowledge says first.
-const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, pulse: Arc<Pulse>) {
     // Answers are written whole: waiting for more would only delay them.

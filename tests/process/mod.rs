@@ -1,0 +1,155 @@
+//! Processes of this package, started for one test and gone with it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+/// How long anything may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A process that serves. Killed when it is dropped.
+pub(crate) struct Serving {
+    child: Child,
+    /// What it logs, shown if the test fails.
+    log: Arc<Mutex<String>>,
+    /// What it printed while it started.
+    pub(crate) output: String,
+}
+
+impl Serving {
+    /// Starts `command` in `dir` on free ports and waits until it serves.
+    pub(crate) fn start(command: &mut Command, dir: &Path) -> Self {
+        let mut child = command
+            .current_dir(dir)
+            .env("SERVER__PORT", "0")
+            .env("SERVER__DASHBOARD_PORT", "0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let stdout = child.stdout.take().expect("a pipe");
+        let stderr = child.stderr.take().expect("a pipe");
+        let log = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut log = kept.lock().expect("nothing panics with it");
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let (send, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                // Read to the end even if nobody listens, so that the pipe never fills.
+                let _ = send.send(line);
+            }
+        });
+        let mut serving = Self {
+            child,
+            log,
+            output: String::new(),
+        };
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let Ok(line) = lines.recv_timeout(left) else {
+                panic!("it does not serve; it printed:\n{}", serving.output);
+            };
+            serving.output.push_str(&line);
+            serving.output.push('\n');
+            // The last line of a FrameX start; our axum example prints the address only.
+            let alone = line.starts_with("  edge") && serving.output.lines().count() == 1;
+            if line.starts_with("started in") || alone {
+                return serving;
+            }
+        }
+    }
+
+    /// Where it said that its edge listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.said("  edge ")
+            .expect("the output names the edge's address")
+    }
+
+    /// Where it said that its dashboard listens, if it has one.
+    #[allow(dead_code)] // Not every test that has this module asks.
+    pub(crate) fn dashboard(&self) -> Option<SocketAddr> {
+        self.said("  dashboard ")
+    }
+
+    fn said(&self, what: &str) -> Option<SocketAddr> {
+        let line = self.output.lines().find(|line| line.starts_with(what))?;
+        let address = line.split("http://").nth(1)?;
+        let end = address.find(['/', ' ']).unwrap_or(address.len());
+        address[..end].parse().ok()
+    }
+
+    #[allow(dead_code)] // As above.
+    /// Asks it to stop, and waits until it has: gives its exit code.
+    pub(crate) fn stop(mut self) -> Option<i32> {
+        let kill = format!("kill -TERM {}", self.child.id());
+        let asked = Command::new("sh").arg("-c").arg(kill).status();
+        assert!(asked.expect("a shell").success());
+        wait(&mut self.child, PATIENCE)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Ok(log) = self.log.lock()
+        {
+            eprintln!("{}{log}", self.output);
+        }
+        // It may be gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs `command` in `dir` to its end, or for `patience`: exit code, standard output, standard error.
+pub(crate) fn run(
+    command: &mut Command,
+    dir: &Path,
+    patience: Duration,
+) -> (Option<i32>, String, String) {
+    let mut child = command
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let read = |mut pipe: Box<dyn Read + Send>| {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let _ = pipe.read_to_end(&mut bytes);
+            String::from_utf8_lossy(&bytes).into_owned()
+        })
+    };
+    let stdout = read(Box::new(child.stdout.take().expect("a pipe")));
+    let stderr = read(Box::new(child.stderr.take().expect("a pipe")));
+    let code = wait(&mut child, patience);
+    let text = |thread: std::thread::JoinHandle<String>| thread.join().expect("it reads");
+    (code, text(stdout), text(stderr))
+}
+
+fn wait(child: &mut Child, patience: Duration) -> Option<i32> {
+    let end = Instant::now() + patience;
+    loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            return status.code();
+        }
+        if Instant::now() > end {
+            // Told apart from every exit code.
+            let _ = child.kill();
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
