@@ -184,6 +184,8 @@ pub(crate) struct EventBody {
     id: RequestId,
     api: framex_core::id::ApiId,
     piece: usize,
+    /// The last piece was full, and there may be more at once.
+    more: bool,
 }
 
 impl EventBody {
@@ -206,6 +208,7 @@ impl EventBody {
             id,
             api,
             piece: 256,
+            more: false,
         }
     }
 
@@ -213,6 +216,12 @@ impl EventBody {
         let Some(events) = &mut self.events else {
             return Poll::Ready(None);
         };
+        if std::mem::take(&mut self.more) {
+            // Others on this thread first: a stream that is always ready and a
+            // client that takes it all would keep everybody waiting.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let mut out = Vec::with_capacity(self.piece);
         if let Some(event) = self.first.take() {
             self.finished = event.name() == FINISH;
@@ -247,6 +256,7 @@ impl EventBody {
         }
         if !out.is_empty() {
             self.timer = None;
+            self.more = !waiting && self.events.is_some();
             self.piece = out.len().next_power_of_two().min(2 * PIECE);
             return Poll::Ready(Some(out.into()));
         }
