@@ -13,6 +13,8 @@ use crate::event::EventStream;
 
 /// A larger result goes out in the memory it was written to.
 const KEEP_SCRATCH: usize = 16 * 1024;
+/// Never more than this is reserved on a guess, in bytes.
+const MOST_RESERVED: usize = 1024 * 1024;
 
 /// The outcome of one call.
 #[derive(Debug)]
@@ -35,15 +37,26 @@ impl Reply {
         thread_local! {
             /// Where results are written before their length is known.
             static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+            /// The last large result: the next may well be of its size.
+            static LARGE: Cell<usize> = const { Cell::new(0) };
         }
         let mut out = SCRATCH.take();
         out.clear();
+        out.reserve(LARGE.get());
         serde_json::to_writer(&mut out, value).map_err(Error::internal)?;
-        if out.capacity() > KEEP_SCRATCH {
+        let large = out.len() > KEEP_SCRATCH;
+        LARGE.set(if large {
+            out.len().min(MOST_RESERVED)
+        } else {
+            0
+        });
+        if large {
             return Ok(Self::Value(out.into()));
         }
         let result = Bytes::copy_from_slice(&out);
-        SCRATCH.set(out);
+        if out.capacity() <= KEEP_SCRATCH {
+            SCRATCH.set(out);
+        }
         Ok(Self::Value(result))
     }
 }

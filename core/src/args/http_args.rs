@@ -77,12 +77,29 @@ impl HttpArgs {
 
     /// The undecoded pairs of the query string.
     pub(super) fn query(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.uri
-            .query()
-            .unwrap_or_default()
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        let mut rest = self.uri.query().unwrap_or_default();
+        std::iter::from_fn(move || {
+            let pair = loop {
+                if rest.is_empty() {
+                    return None;
+                }
+                let (pair, others) = cut(rest, b'&');
+                rest = others;
+                if !pair.is_empty() {
+                    break pair;
+                }
+            };
+            Some(cut(pair, b'='))
+        })
+    }
+}
+
+/// What is before and behind the first `mark`, an ASCII character; a search by
+/// `char` takes longer than such short texts deserve.
+fn cut(text: &str, mark: u8) -> (&str, &str) {
+    match text.bytes().position(|byte| byte == mark) {
+        Some(at) => (&text[..at], &text[at + 1..]),
+        None => (text, ""),
     }
 }
 
