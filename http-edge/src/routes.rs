@@ -37,8 +37,6 @@ pub(crate) struct Collision {
     pub(crate) other_path: String,
 }
 
-type Methods = Vec<(Method, Arc<Entry>)>;
-
 /// One route.
 pub(crate) struct Entry {
     pub(crate) api: Arc<Api>,
