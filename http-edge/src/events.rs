@@ -19,6 +19,9 @@ use crate::problem::{self, EventFailure};
 
 /// Events that are ready together leave in one piece of about this many bytes.
 const PIECE: usize = 32 * 1024;
+/// After so many full pieces without a pause the thread's other connections have
+/// their turn.
+const PIECES_IN_A_TURN: u8 = 4;
 
 /// How a stream is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +187,7 @@ pub(crate) struct EventBody {
     id: RequestId,
     api: framex_core::id::ApiId,
     piece: usize,
+    full_pieces: u8,
 }
 
 impl EventBody {
@@ -206,6 +210,7 @@ impl EventBody {
             id,
             api,
             piece: 256,
+            full_pieces: 0,
         }
     }
 
@@ -213,6 +218,11 @@ impl EventBody {
         let Some(events) = &mut self.events else {
             return Poll::Ready(None);
         };
+        if self.full_pieces == PIECES_IN_A_TURN {
+            self.full_pieces = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let mut out = Vec::with_capacity(self.piece);
         if let Some(event) = self.first.take() {
             self.finished = event.name() == FINISH;
@@ -247,6 +257,7 @@ impl EventBody {
         }
         if !out.is_empty() {
             self.timer = None;
+            self.full_pieces = if waiting { 0 } else { self.full_pieces + 1 };
             self.piece = out.len().next_power_of_two().min(2 * PIECE);
             return Poll::Ready(Some(out.into()));
         }
