@@ -5,7 +5,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use framex::prelude::*;
-use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 /// What happened to the handlers with one key.
