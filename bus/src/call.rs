@@ -13,6 +13,7 @@ use framex_core::reply::Reply;
 use framex_core::watch;
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::Sleep;
 
 use crate::Outcome;
@@ -179,6 +180,10 @@ impl TimeLimit {
         let Some(deadline) = self.deadline else {
             return Poll::Pending;
         };
+        if !has_budget_remaining() && self.passed() {
+            // Whoever used its whole turn has left none for the timer.
+            return Poll::Ready(());
+        }
         self.timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())))
             .as_mut()

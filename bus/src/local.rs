@@ -12,6 +12,7 @@ use framex_core::descriptor::ApiDescriptor;
 use framex_core::error::CallError;
 use framex_core::plugin::{Handler, PluginInstance};
 use framex_core::reply::Reply;
+use framex_core::route::shape;
 use framex_core::watch::{self, ApiNumber};
 use futures_core::future::BoxFuture;
 use tokio::sync::{Notify, watch as channel};
@@ -374,16 +375,7 @@ fn claim(
         });
     }
     for route in &descriptor.routes {
-        let shape: Vec<&str> = route
-            .path
-            .split('/')
-            .map(|segment| match segment.strip_prefix('{') {
-                Some(rest) if rest.starts_with('*') => "{*}",
-                Some(_) => "{}",
-                None => segment,
-            })
-            .collect();
-        let key = format!("{} {}", route.method, shape.join("/"));
+        let key = format!("{} {}", route.method, shape(&route.path));
         if let Some(first) = routes.insert(key, id.clone()) {
             return Err(ServeError::SameRoute {
                 route: route.to_string(),

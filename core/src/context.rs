@@ -1,19 +1,23 @@
 //! The context of a call: who asks, until when, and the way to other plugins.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock, Weak};
+use std::task::{self, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_core::Stream;
 use futures_core::future::BoxFuture;
 use http::{HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
+use tokio::task::coop::{cooperative, poll_proceed};
 
 use crate::args::Args;
 use crate::descriptor::{ApiDescriptor, PluginMetadata};
 use crate::error::{CallError, Error, Result};
-use crate::event::EventStream;
+use crate::event::{Event, EventStream};
 use crate::reply::Reply;
 
 /// How many plugins deep calls may nest before they are taken for a circle.
@@ -345,7 +349,7 @@ impl Context {
     /// Dropping the stream stops the callee.
     pub async fn stream(&self, target: &str, args: Args) -> Result<EventStream> {
         match self.call(target, args).await? {
-            Reply::Stream(events) => Ok(events),
+            Reply::Stream(events) => Ok(EventStream::new(InTurn(events))),
             Reply::Value(_) | Reply::Response(_) => Err(unexpected(
                 target,
                 "one value, ask for it with `ctx.call_plugin_api`",
@@ -370,7 +374,8 @@ impl Context {
         };
         let call = bus.call_from(&self.scope, target, Request { args, meta });
         drop(bus);
-        Ok(call.await?)
+        // A loop over calls that are answered at once lets others have a turn.
+        Ok(cooperative(call).await?)
     }
 
     /// Names the request in logs and answers.
@@ -440,6 +445,21 @@ fn unexpected(target: &str, what: &str) -> Error {
         format!("`{target}` answered with {what}"),
     )
     .with_code("unexpected_reply")
+}
+
+/// Events that are always ready: whoever reads them all still lets others have a
+/// turn, so that its deadline and its client's leaving are noticed.
+struct InTurn(EventStream);
+
+impl Stream for InTurn {
+    type Item = Result<Event>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
+        let turn = ready!(poll_proceed(cx));
+        let item = ready!(Pin::new(&mut self.0).poll_next(cx));
+        turn.made_progress();
+        Poll::Ready(item)
+    }
 }
 
 #[cfg(test)]

@@ -145,6 +145,20 @@ fn read_method<'de, D: Deserializer<'de>>(input: D) -> Result<Method, D::Error> 
     text.parse().map_err(serde::de::Error::custom)
 }
 
+/// The template `path` without the names of its parameters: two templates of one
+/// shape mean the same requests.
+#[must_use]
+pub fn shape(path: &str) -> String {
+    path.split('/')
+        .map(|segment| match segment.strip_prefix('{') {
+            Some(rest) if rest.starts_with('*') => "{*}",
+            Some(_) => "{}",
+            None => segment,
+        })
+        .collect::<Vec<_>>()
+        .join("/")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,5 +190,11 @@ mod tests {
         ] {
             assert!(full_path(path, true).is_err(), "{path}");
         }
+    }
+
+    #[test]
+    fn a_shape_has_no_names() {
+        assert_eq!(shape("/a/{b}/{*c}"), "/a/{}/{*}");
+        assert_eq!(shape("/a/{x}/b"), shape("/a/{y}/b"));
     }
 }

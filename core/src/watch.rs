@@ -100,7 +100,6 @@ pub struct Watch {
 
 struct Seen {
     note: Arc<Note>,
-    api: u32,
     polls: u32,
     first: Instant,
     reported: bool,
@@ -143,7 +142,6 @@ impl Watch {
             }
             seen.push(Seen {
                 note,
-                api,
                 polls,
                 first,
                 reported,
@@ -151,14 +149,6 @@ impl Watch {
         }
         self.seen = seen;
         blocked
-    }
-
-    /// Whether the thread called `thread` was in a handler at the last look.
-    #[must_use]
-    pub fn busy(&self, thread: &str) -> bool {
-        self.seen
-            .iter()
-            .any(|s| s.note.thread == thread && s.api != 0)
     }
 }
 

@@ -20,6 +20,8 @@ pub struct EdgeBody(Kind);
 enum Kind {
     #[default]
     Empty,
+    /// No bytes in place of nobody knows how many: HEAD on a stream.
+    Unsent,
     Full(Bytes),
     /// The envelope around a large result: nothing is copied.
     Around(Box<([Bytes; 3], u8)>),
@@ -34,6 +36,11 @@ impl EdgeBody {
     #[must_use]
     pub fn empty() -> Self {
         Self::default()
+    }
+
+    /// No bytes, and no word about how many there would be.
+    pub(crate) fn unsent() -> Self {
+        Self(Kind::Unsent)
     }
 
     /// All bytes at once.
@@ -60,7 +67,7 @@ impl Body for EdgeBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let bytes = match &mut self.0 {
-            Kind::Empty => None,
+            Kind::Empty | Kind::Unsent => None,
             Kind::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
                 self.0 = Kind::Empty;
@@ -84,7 +91,7 @@ impl Body for EdgeBody {
             Kind::Empty => true,
             Kind::Full(bytes) => bytes.is_empty(),
             Kind::Around(around) => around.1 >= 3,
-            Kind::Events(_) => false,
+            Kind::Unsent | Kind::Events(_) => false,
         }
     }
 
@@ -95,7 +102,7 @@ impl Body for EdgeBody {
             Kind::Around(around) => {
                 SizeHint::with_exact(around.0.iter().map(|p| p.len() as u64).sum())
             }
-            Kind::Events(_) => SizeHint::default(),
+            Kind::Unsent | Kind::Events(_) => SizeHint::default(),
         }
     }
 }

@@ -6,6 +6,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use framex_bus::Catalog;
+use framex_core::context::RequestId;
+use framex_core::error::Error;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -16,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Edge;
 use crate::body::EdgeBody;
+use crate::problem;
 use crate::service::json_answer;
 
 /// Operators at once; more wait.
@@ -110,15 +113,8 @@ async fn serve(listener: TcpListener, edge: Edge) {
 
 fn answer(edge: &Edge, method: &Method, path: &str) -> Response<EdgeBody> {
     if !matches!(*method, Method::GET | Method::HEAD) {
-        let mut response = json_answer(
-            StatusCode::METHOD_NOT_ALLOWED,
-            &json!({"status": 405, "message": "Method Not Allowed"}),
-        );
-        response.headers_mut().insert(
-            http::header::ALLOW,
-            http::HeaderValue::from_static("GET, HEAD"),
-        );
-        return response;
+        let allow = http::HeaderValue::from_static("GET, HEAD");
+        return failed(&problem::method_not_allowed(&allow));
     }
     match path {
         "/" => json_answer(
@@ -132,11 +128,12 @@ fn answer(edge: &Edge, method: &Method, path: &str) -> Response<EdgeBody> {
             json_answer(code, &json!(readiness))
         }
         "/catalog" => json_answer(StatusCode::OK, &catalog(&edge.bus().catalog())),
-        _ => json_answer(
-            StatusCode::NOT_FOUND,
-            &json!({"status": 404, "message": "Not Found"}),
-        ),
+        _ => failed(&problem::not_found(false)),
     }
+}
+
+fn failed(error: &Error) -> Response<EdgeBody> {
+    problem::answer(error, &RequestId::generate())
 }
 
 /// The catalog as JSON: plugins, and every API with its descriptor.

@@ -327,7 +327,9 @@ impl Edge {
         };
         if let (true, Some(format)) = (head, format) {
             // A stream is not started to be thrown away.
-            return Begun::Done(stream_head(format, id));
+            let mut response = stream_head(format, id);
+            *response.body_mut() = EdgeBody::unsent();
+            return Begun::Done(response);
         }
         let reads = entry.body;
         let answer = Answer {
@@ -504,10 +506,13 @@ fn stream_head(format: Format, id: &RequestId) -> Response<EdgeBody> {
     response
 }
 
-/// HEAD: the same answer, its length, and nothing of its body.
+/// HEAD: the same answer, its length if it has one, and nothing of its body.
 fn without_body(response: &mut Response<EdgeBody>) {
-    if let Some(length) = response.body().size_hint().exact()
-        && !response.headers().contains_key(CONTENT_LENGTH)
+    let Some(length) = response.body().size_hint().exact() else {
+        *response.body_mut() = EdgeBody::unsent();
+        return;
+    };
+    if !response.headers().contains_key(CONTENT_LENGTH)
         && response.status() != StatusCode::NO_CONTENT
     {
         response.headers_mut().insert(CONTENT_LENGTH, length.into());

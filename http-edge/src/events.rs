@@ -19,6 +19,9 @@ use crate::problem::{self, EventFailure};
 
 /// Events that are ready together leave in one piece of about this many bytes.
 const PIECE: usize = 32 * 1024;
+/// After so many full pieces without a pause the thread's other connections have
+/// their turn.
+const PIECES_IN_A_TURN: u8 = 4;
 
 /// How a stream is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,8 +187,7 @@ pub(crate) struct EventBody {
     id: RequestId,
     api: framex_core::id::ApiId,
     piece: usize,
-    /// The last piece was full, and there may be more at once.
-    more: bool,
+    full_pieces: u8,
 }
 
 impl EventBody {
@@ -208,7 +210,7 @@ impl EventBody {
             id,
             api,
             piece: 256,
-            more: false,
+            full_pieces: 0,
         }
     }
 
@@ -216,9 +218,10 @@ impl EventBody {
         let Some(events) = &mut self.events else {
             return Poll::Ready(None);
         };
-        if std::mem::take(&mut self.more) {
+        if self.full_pieces == PIECES_IN_A_TURN {
             // Others on this thread first: a stream that is always ready and a
             // client that takes it all would keep everybody waiting.
+            self.full_pieces = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -256,7 +259,7 @@ impl EventBody {
         }
         if !out.is_empty() {
             self.timer = None;
-            self.more = !waiting && self.events.is_some();
+            self.full_pieces = if waiting { 0 } else { self.full_pieces + 1 };
             self.piece = out.len().next_power_of_two().min(2 * PIECE);
             return Poll::Ready(Some(out.into()));
         }

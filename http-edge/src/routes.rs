@@ -7,7 +7,7 @@ use std::time::Duration;
 use framex_bus::{Api, Catalog};
 use framex_core::args::PathValues;
 use framex_core::descriptor::Location;
-use framex_core::route::parameters;
+use framex_core::route::{parameters, shape};
 use http::{HeaderValue, Method};
 use smallvec::SmallVec;
 
@@ -36,8 +36,6 @@ pub(crate) struct Collision {
     pub(crate) other: String,
     pub(crate) other_path: String,
 }
-
-type Methods = Vec<(Method, Arc<Entry>)>;
 
 /// One route.
 pub(crate) struct Entry {
@@ -218,17 +216,6 @@ fn wide(path: &str) -> bool {
 /// A path is no longer than the headers may be, far below 4 GiB.
 fn narrow(offset: usize) -> u32 {
     u32::try_from(offset).unwrap_or(u32::MAX)
-}
-
-fn shape(path: &str) -> String {
-    path.split('/')
-        .map(|segment| match segment.strip_prefix('{') {
-            Some(rest) if rest.starts_with('*') => "{*}",
-            Some(_) => "{}",
-            None => segment,
-        })
-        .collect::<Vec<_>>()
-        .join("/")
 }
 
 fn allow(methods: &[(Method, Arc<Entry>)]) -> HeaderValue {

@@ -21,5 +21,6 @@ mod starting;
 mod stopping;
 mod streams;
 mod threads;
+mod turns;
 mod uploads;
 mod zoo;

@@ -62,6 +62,8 @@ async fn head() {
     // A stream is not started to be thrown away.
     let answer = head("/api/v1/ticks?key=head&ms=1").await;
     assert_eq!(answer.status, 200);
+    // Nobody knows its length, so nothing says 0.
+    assert_eq!(answer.header("content-length"), None);
     assert_eq!(
         answer.header("content-type"),
         Some("text/event-stream; charset=utf-8")

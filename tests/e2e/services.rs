@@ -50,7 +50,10 @@ async fn the_dashboard() {
         (&hidden["kind"], &hidden["instances"], &hidden["version"]),
         (&json!("func"), &json!(1), &json!("1.2.3"))
     );
-    assert_eq!(get("/nowhere").await.status, 404);
+    let nowhere = get("/nowhere").await;
+    assert_eq!(nowhere.status, 404);
+    assert_eq!(nowhere.json()["code"], "not_found");
+    assert!(nowhere.json()["timestamp"].is_string());
     assert_eq!(get("/api/v1/unit").await.status, 404);
     let answer = Ask::new(server.dashboard(), "POST", "/health").send().await;
     assert_eq!(answer.status, 405);

@@ -26,6 +26,7 @@ mod plugin_options;
 mod read;
 mod remote;
 mod result;
+mod root;
 mod template;
 mod types;
 
@@ -49,7 +50,7 @@ use proc_macro::TokenStream;
 /// | `tags = [".."]` | OpenAPI tags of APIs that name none |
 /// | `max_ongoing_requests = 64` | how many calls it runs at once |
 /// | `config = Type` | what `[plugins.<name>]` holds; the type of `new`'s argument, if not given |
-/// | `crate = ::fx` | where FrameX is, if it has another name |
+/// | `crate = ::fx` | where FrameX is, if the manifest does not say it: a re-export |
 ///
 /// These methods are called by their names:
 ///

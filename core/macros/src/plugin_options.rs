@@ -1,7 +1,7 @@
 //! `#[on_register(..)]`
 
 use proc_macro2::{Span, TokenStream};
-use syn::{Error, Expr, LitStr, Path, Type, parse_quote};
+use syn::{Error, Expr, LitStr, Path, Type};
 
 use crate::errors::Errors;
 use crate::keys::{self, Entry, Key};
@@ -41,7 +41,7 @@ impl PluginOptions {
     /// Reads the attribute and notes what is wrong with it.
     pub(crate) fn read(tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut options = Self {
-            krate: parse_quote!(::framex),
+            krate: crate::root::root(),
             name: None,
             version: None,
             description: None,

@@ -51,7 +51,7 @@ enum Receiver {
 /// The whole of `#[remote]`, outside of `#[on_register]`.
 pub(crate) fn expand(options: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
-    let options = Options::read(options, parse_quote!(::framex), &mut errors);
+    let options = Options::read(options, crate::root::root(), &mut errors);
     let mut function = match syn::parse2::<ImplItemFn>(item.clone()) {
         Ok(function) => function,
         Err(_) => {

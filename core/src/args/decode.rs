@@ -365,12 +365,9 @@ impl<'a> Decoder<'a> {
         error: &serde_json::Error,
     ) {
         let parameter = self.parameter(index);
-        if !error.is_data() {
-            self.problems.push(check::malformed(json, error));
-            return;
-        }
         let loc = self.loc(index);
-        // A syntax error behind the first wrong type matters more.
+        // A syntax error behind the first wrong type matters more. What reads as
+        // one may be none: an enum is told `1` to be no value it expected.
         let value: Value = match serde_json::from_slice(json) {
             Ok(value) => value,
             Err(error) => {

@@ -298,12 +298,22 @@ impl Writer<'_> {
         let parameter = self.api.body()?;
         let body = match parameter.location {
             Location::Raw => RequestBodyBuilder::new().content(BYTES, content(json!({}))),
-            _ => RequestBodyBuilder::new().content(JSON, content(self.schema(parameter))),
+            _ => RequestBodyBuilder::new().content(JSON, content(self.body(parameter))),
         };
         let body = body
             .description(present(parameter.description.clone()))
             .required(Some(required(parameter.required)));
         Some(body.build())
+    }
+
+    /// The schema of a body: one that may be left out may be `null` as well.
+    fn body(&self, parameter: &Parameter) -> Value {
+        let schema = self.schema(parameter);
+        let optional = matches!(parameter.default, None | Some(Value::Null));
+        if parameter.required || !optional || self.scope.allows(&parameter.schema, "null") {
+            return schema;
+        }
+        json!({ "oneOf": [schema, { "type": "null" }] })
     }
 
     fn multipart(&self) -> RequestBody {

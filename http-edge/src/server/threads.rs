@@ -239,11 +239,12 @@ impl Drop for Counted {
 /// Names handlers that block, and starts a spare thread where none is left.
 fn watch(shared: &Arc<Shared>, running: &Mutex<Vec<JoinHandle<()>>>) {
     let mut looks = Watch::default();
+    let mut reports = Watch::default();
     let mut spare = 0;
     while !shared.stop.is_cancelled() {
         std::thread::sleep(LOOK_EVERY);
         let stuck = looks.look(SPARE_AFTER);
-        for blocked in stuck.iter().filter(|b| b.since >= BLOCKED_AFTER) {
+        for blocked in reports.look(BLOCKED_AFTER).iter().filter(|b| !b.reported) {
             report(blocked);
         }
         let mine = stuck
@@ -275,13 +276,10 @@ fn close(shared: &Shared) {
     }
 }
 
-/// Once per blocked poll, as soon as it is long enough.
 fn report(blocked: &framex_core::watch::Blocked) {
-    if blocked.since < BLOCKED_AFTER + LOOK_EVERY * 2 {
-        tracing::warn!(
-            api = %blocked.api,
-            thread = blocked.thread,
-            "a handler blocks its thread for more than {BLOCKED_AFTER:?}: move the blocking part into a `#[remote]` function"
-        );
-    }
+    tracing::warn!(
+        api = %blocked.api,
+        thread = blocked.thread,
+        "a handler blocks its thread for more than {BLOCKED_AFTER:?}: move the blocking part into a `#[remote]` function"
+    );
 }

@@ -1,6 +1,6 @@
 //! A plugin in a crate where the framework has another name, where there is no
 //! prelude, and where any warning is an error: the macros' code stands on
-//! nothing but the path that `crate = ..` gives.
+//! nothing but the name that the manifest gives the framework.
 
 #![no_implicit_prelude]
 #![deny(
@@ -24,7 +24,7 @@ pub struct Renamed {
 }
 
 /// Greets.
-#[::fx::on_register(plugin = "renamed", crate = ::fx)]
+#[::fx::on_register(plugin = "renamed")]
 impl Renamed {
     /// Makes it.
     #[must_use]
@@ -83,7 +83,7 @@ impl ::core::default::Default for Renamed {
 }
 
 /// Doubles on another thread.
-#[::fx::remote(crate = ::fx)]
+#[::fx::remote]
 #[must_use]
 pub const fn double(x: u64) -> u64 {
     x * 2
