@@ -252,62 +252,30 @@ impl Serving {
         let status = Arc::new(Status::new(env!("CARGO_PKG_VERSION")));
         let bus = LocalBus::new(server.request_timeout);
         let mut plugins = Vec::new();
-        for definition in chosen {
-            let instance = match definition.build(settings) {
-                Ok(instance) => instance,
-                Err(error) if settings.settings.allow_failed_plugins => {
-                    tracing::error!("{error}");
-                    status.degraded(error.to_string());
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
-            };
-            for (descriptor, _) in instance.apis() {
-                framex_core::expand::check(descriptor).map_err(|reason| {
-                    StartError::Descriptor {
-                        plugin: instance.metadata().name.clone(),
-                        reason,
-                    }
-                })?;
+        let allow_failed = settings.settings.allow_failed_plugins;
+        let go_on = |error: StartError| {
+            if !allow_failed {
+                return Err(error);
             }
-            let scope = bus.serve(&instance)?;
-            plugins.push((instance, scope));
+            tracing::error!("{error}");
+            status.degraded(error.to_string());
+            Ok(())
+        };
+        for definition in chosen {
+            match admit(definition, settings, &bus) {
+                Ok(plugin) => plugins.push(plugin),
+                Err(error) => go_on(error)?,
+            }
         }
         plugins.sort_by_key(|(plugin, _)| std::cmp::Reverse(plugin.metadata().priority));
-        let serving = Self {
+        if let Err(error) = check_dependencies(&bus, &plugins) {
+            go_on(error)?;
+        }
+        Ok(Self {
             bus,
             status,
             plugins,
-        };
-        serving.check_dependencies()?;
-        Ok(serving)
-    }
-
-    fn check_dependencies(&self) -> Result<(), StartError> {
-        let catalog = self.bus.catalog();
-        let mut missing = Vec::new();
-        for (plugin, _) in &self.plugins {
-            let metadata = plugin.metadata();
-            for target in metadata.required_remote_apis.iter().filter(|t| *t != "*") {
-                if let Err(framex_core::error::CallError::Unknown { .. }) = catalog.resolve(target)
-                {
-                    let paths = catalog.apis().flat_map(|api| {
-                        let routes = api.descriptor.routes.iter().map(|r| r.path.as_str());
-                        routes.chain([api.descriptor.id.as_str()])
-                    });
-                    missing.push(MissingApi {
-                        plugin: metadata.name.clone(),
-                        target: target.clone(),
-                        nearest: nearest(target, paths).map(str::to_owned),
-                    });
-                }
-            }
-        }
-        if missing.is_empty() {
-            Ok(())
-        } else {
-            Err(StartError::Missing(missing))
-        }
+        })
     }
 
     /// Runs `on_start` of each plugin, by priority. If one fails, those that
@@ -369,5 +337,52 @@ impl Serving {
                 }
             }
         }
+    }
+}
+
+/// Makes a plugin and puts it on `bus`.
+fn admit(
+    definition: PluginDefinition,
+    settings: &Loaded,
+    bus: &LocalBus,
+) -> Result<(PluginInstance, Arc<Scope>), StartError> {
+    let instance = definition.build(settings)?;
+    for (descriptor, _) in instance.apis() {
+        framex_core::expand::check(descriptor).map_err(|reason| StartError::Descriptor {
+            plugin: instance.metadata().name.clone(),
+            reason,
+        })?;
+    }
+    let scope = bus.serve(&instance)?;
+    Ok((instance, scope))
+}
+
+/// Every declared dependency is to be found on `bus`.
+fn check_dependencies(
+    bus: &LocalBus,
+    plugins: &[(PluginInstance, Arc<Scope>)],
+) -> Result<(), StartError> {
+    let catalog = bus.catalog();
+    let mut missing = Vec::new();
+    for (plugin, _) in plugins {
+        let metadata = plugin.metadata();
+        for target in metadata.required_remote_apis.iter().filter(|t| *t != "*") {
+            if let Err(framex_core::error::CallError::Unknown { .. }) = catalog.resolve(target) {
+                let paths = catalog.apis().flat_map(|api| {
+                    let routes = api.descriptor.routes.iter().map(|r| r.path.as_str());
+                    routes.chain([api.descriptor.id.as_str()])
+                });
+                missing.push(MissingApi {
+                    plugin: metadata.name.clone(),
+                    target: target.clone(),
+                    nearest: nearest(target, paths).map(str::to_owned),
+                });
+            }
+        }
+    }
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(StartError::Missing(missing))
     }
 }

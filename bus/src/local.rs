@@ -129,7 +129,7 @@ impl Permit {
             api.limit.leave();
             return None;
         }
-        api.load.ongoing.fetch_add(1, Ordering::AcqRel);
+        api.load.ongoing.fetch_add(1, Ordering::SeqCst);
         Some(Self(Arc::clone(api)))
     }
 
@@ -145,8 +145,8 @@ impl Drop for Permit {
         if let Some(plugin) = &api.plugin_limit {
             plugin.leave();
         }
-        let was = api.load.ongoing.fetch_sub(1, Ordering::AcqRel);
-        if was == 1 && api.load.stopping.load(Ordering::Acquire) {
+        let was = api.load.ongoing.fetch_sub(1, Ordering::SeqCst);
+        if was == 1 && api.load.stopping.load(Ordering::SeqCst) {
             api.load.idle.notify_waiters();
         }
     }
@@ -231,7 +231,7 @@ impl LocalBus {
     ///
     /// Gives the number of calls that still run.
     pub async fn drain(&self, grace: Duration) -> usize {
-        self.load.stopping.store(true, Ordering::Release);
+        self.load.stopping.store(true, Ordering::SeqCst);
         let idle = async {
             loop {
                 let notified = self.load.idle.notified();
@@ -249,7 +249,7 @@ impl LocalBus {
     /// How many calls run now.
     #[must_use]
     pub fn ongoing(&self) -> usize {
-        self.load.ongoing.load(Ordering::Acquire)
+        self.load.ongoing.load(Ordering::SeqCst)
     }
 
     fn publish(&self, catalog: Catalog) {
@@ -266,13 +266,14 @@ impl LocalBus {
                 hops: meta.hops,
             });
         }
-        // Calls from a handler that is finishing its work are part of that work.
-        if meta.caller.is_none() && self.load.stopping.load(Ordering::Acquire) {
-            return Err(CallError::Stopping { api: id() });
-        }
         let Some(permit) = Permit::take(api) else {
             return Err(CallError::Overloaded { api: id() });
         };
+        // After the permit is taken: a drain sees the call, or the call sees the drain.
+        // Calls from a handler that is finishing its work are part of that work.
+        if meta.caller.is_none() && self.load.stopping.load(Ordering::SeqCst) {
+            return Err(CallError::Stopping { api: id() });
+        }
         let started = Instant::now();
         let own = api.descriptor.timeout.map(|timeout| started + timeout);
         let asked = earlier(meta.deadline, own);

@@ -58,6 +58,9 @@ pub(crate) enum BodyKind {
     Form,
 }
 
+/// The methods of one path.
+type Methods = Vec<(Method, Arc<Entry>)>;
+
 /// What stands at a method and a path.
 pub(crate) enum Found {
     Route(Arc<Entry>, PathValues),
