@@ -179,6 +179,20 @@ async fn a_plugin_that_fails_to_start() {
     );
 }
 
+#[tokio::test]
+async fn who_needs_what_is_missing_may_start_too() {
+    let server = Server::builder()
+        .plugin::<Dependent>()
+        .plugin::<Fine>()
+        .set("allow_failed_plugins", true)
+        .start()
+        .await;
+    assert_eq!(server.get("/api/v1/fine").send().await.data(), 1);
+    let ready = server.get("/ready").send().await.json();
+    assert_eq!(ready["status"], "degraded");
+    assert_names(&ready["reasons"].to_string(), &["required by plugin"]);
+}
+
 #[derive(Default)]
 struct Panicking;
 
