@@ -116,7 +116,12 @@ impl Stream for LocalStream {
             return Poll::Ready(None);
         };
         let api = permit.api();
-        let error = match guarded(api, || Pin::new(events).poll_next(cx)) {
+        // Events that lie there already are handed on without entering the handler.
+        let polled = match events.take_ready() {
+            Some(event) => Ok(Poll::Ready(Some(Ok(event)))),
+            None => guarded(api, || Pin::new(events).poll_next(cx)),
+        };
+        let error = match polled {
             Ok(Poll::Ready(Some(Ok(event)))) => {
                 if this.first {
                     this.first = false;

@@ -203,6 +203,19 @@ impl EventStream {
     }
 }
 
+impl EventStream {
+    /// The next event, if the handler has made it already.
+    pub fn take_ready(&mut self) -> Option<Event> {
+        match self.ready.pop_front()? {
+            Ok(event) => Some(event),
+            Err(error) => {
+                self.ready.push_front(Err(error));
+                None
+            }
+        }
+    }
+}
+
 /// Where a driven stream's events go.
 #[derive(Clone)]
 pub struct Sink(Arc<Handover>);
