@@ -48,7 +48,6 @@ fn default_name() -> String {
     crate = crate::framex,
     plugin = "echo",
     author = "the FrameX authors",
-    url = "https://github.com/framex-rs/framex",
     required_remote_apis = ["*"]
 )]
 impl EchoPlugin {

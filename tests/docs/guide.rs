@@ -76,7 +76,7 @@ impl Reader {
             return;
         }
         let here = format!("--path {}", root().display());
-        let command = command.replace("--git https://github.com/framex-rs/framex", &here);
+        let command = command.replace("--path ../framex", &here);
         let arguments = command.strip_prefix("cargo ").expect("cargo's");
         if arguments == "run -- run" {
             let binary = self.target().join("debug/greeter");
