@@ -24,6 +24,14 @@ pub struct Api {
     pub(crate) local: Option<Arc<LocalApi>>,
 }
 
+impl Api {
+    /// How many processes serve it.
+    #[must_use]
+    pub fn instances(&self) -> usize {
+        self.instances
+    }
+}
+
 impl fmt::Debug for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Api({})", self.descriptor.id)

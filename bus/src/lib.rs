@@ -19,6 +19,7 @@
 mod call;
 mod catalog;
 mod local;
+pub mod nats;
 
 use std::sync::Arc;
 
@@ -37,6 +38,12 @@ pub trait Bus: Caller + Send + Sync + 'static {
 
     /// Counts the catalog's changes; wakes whoever waits for the next one.
     fn changes(&self) -> watch::Receiver<u64>;
+
+    /// What a thread with a runtime of its own that will make calls runs beside
+    /// its work; `None` where nothing is needed.
+    fn attend(&self) -> Option<futures_core::future::BoxFuture<'static, ()>> {
+        None
+    }
 
     /// Starts a call to `api`, an entry of this bus' catalog.
     ///
