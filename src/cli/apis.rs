@@ -64,7 +64,7 @@ fn row(api: &Api) -> [String; 6] {
         },
         api.plugin.name.clone(),
         api.plugin.version.clone(),
-        api.instances.to_string(),
+        api.instances().to_string(),
     ]
 }
 
@@ -77,6 +77,6 @@ fn entry(api: &Api) -> Value {
         "summary": api.descriptor.summary,
         "plugin": api.plugin.name,
         "version": api.plugin.version,
-        "instances": api.instances,
+        "instances": api.instances(),
     })
 }

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use framex_core::watch::Watch;
+use futures_core::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -129,6 +130,8 @@ fn spawn(shared: &Arc<Shared>, name: String) -> io::Result<JoinHandle<()>> {
 
 /// One thread: takes connections until the stop, then lets them finish.
 async fn run(shared: &Arc<Shared>, listener: TcpListener, load: &Arc<AtomicUsize>) {
+    // The thread's own part of the bus outlives its calls.
+    let _attending = shared.edge.bus().attend().map(Attending::start);
     let tasks = TaskTracker::new();
     let keeper = Keeper::new(shared.options.header_timeout, shared.options.idle_timeout);
     match tokio::net::TcpListener::from_std(listener) {
@@ -162,6 +165,21 @@ async fn run(shared: &Arc<Shared>, listener: TcpListener, load: &Arc<AtomicUsize
     tracing::warn!(connections = cut, grace = ?shared.options.grace, "grace period over, cutting connections");
     keeper.tell_all(Order::Cut);
     tasks.wait().await;
+}
+
+/// What the bus does on this thread. Dropping it ends it.
+struct Attending(tokio::task::JoinHandle<()>);
+
+impl Attending {
+    fn start(work: BoxFuture<'static, ()>) -> Self {
+        Self(tokio::spawn(work))
+    }
+}
+
+impl Drop for Attending {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 async fn accept(
