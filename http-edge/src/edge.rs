@@ -185,7 +185,11 @@ impl Edge {
             ..
         } = &*self.0;
         // Held all the while, so that of two updates the later catalog stays.
-        let mut known = self.0.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self
+            .0
+            .left_out
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let catalog = bus.catalog();
         let (table, left_out) = Table::new(&catalog, &options.rules, options.sse_heartbeat);
         let now = left_out.iter().map(ToString::to_string).collect();

@@ -88,8 +88,7 @@ impl Table {
                     });
                     continue;
                 };
-                let (first_path, methods) =
-                    shapes.entry(shape(path)).or_insert((path, Vec::new()));
+                let (first_path, methods) = shapes.entry(shape(path)).or_insert((path, Vec::new()));
                 if let Some((_, first)) = methods.iter().find(|(m, _)| m == method) {
                     left_out.push(EdgeError::Collision {
                         first: first.api.descriptor.id.to_string(),

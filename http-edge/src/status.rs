@@ -81,6 +81,12 @@ impl Status {
         self.reasons().passing.insert(who, conditions);
     }
 
+    /// What is missing for good.
+    #[must_use]
+    pub fn failures(&self) -> Vec<String> {
+        self.reasons().lasting.clone()
+    }
+
     /// The version of what runs.
     #[must_use]
     pub fn version(&self) -> &str {

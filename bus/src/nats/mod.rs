@@ -27,7 +27,10 @@ pub struct NatsBus {
 impl NatsBus {
     /// Starts.
     pub fn start(options: Options, local: Arc<LocalBus>) -> Result<Arc<Self>, NatsError> {
-        for (key, path) in [("nats.creds", &options.auth.creds), ("nats.tls.ca", &options.tls.ca)] {
+        for (key, path) in [
+            ("nats.creds", &options.auth.creds),
+            ("nats.tls.ca", &options.tls.ca),
+        ] {
             if let Some(path) = path {
                 std::fs::read(path).map_err(|error| NatsError::File {
                     key,
@@ -40,7 +43,11 @@ impl NatsBus {
             trouble: Some("connection refused".into()),
             ..State::default()
         };
-        let urls: Vec<_> = options.urls.iter().map(|u| options::without_password(u)).collect();
+        let urls: Vec<_> = options
+            .urls
+            .iter()
+            .map(|u| options::without_password(u))
+            .collect();
         Ok(Arc::new(Self {
             local,
             state: watch::Sender::new(state),
@@ -60,7 +67,10 @@ impl NatsBus {
     /// Ready.
     pub async fn ready(&self, limit: Duration) -> Result<(), NatsError> {
         tokio::time::sleep(limit).await;
-        Err(NatsError::NotReady(format!("not connected to NATS ({}): connection refused", self.shown)))
+        Err(NatsError::NotReady(format!(
+            "not connected to NATS ({}): connection refused",
+            self.shown
+        )))
     }
     /// State.
     pub fn state(&self) -> watch::Receiver<State> {

@@ -115,4 +115,3 @@ pub(super) fn without_password(url: &str) -> String {
         _ => url.to_owned(),
     }
 }
-

@@ -303,7 +303,9 @@ impl fmt::Display for Text {
             Self::UrlPath => "a path that begins with `/`",
             Self::BrokerUrl => "a URL like \"nats://host:4222\" (or tls, ws, wss)",
             Self::Token => "a string of letters, digits, `-` and `_`",
-            Self::Subject => "letters, digits, `-` and `_`, with dots between, like \"_INBOX.edge\"",
+            Self::Subject => {
+                "letters, digits, `-` and `_`, with dots between, like \"_INBOX.edge\""
+            }
             Self::PluginName => "a plugin name without spaces or commas",
         })
     }

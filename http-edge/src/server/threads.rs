@@ -12,12 +12,11 @@ use futures_core::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::blocked::Reports;
 use super::patience::{Keeper, Order};
 use super::{Options, connection};
 use crate::Edge;
 
-/// A poll of this length blocks its thread.
-const BLOCKED_AFTER: Duration = Duration::from_millis(100);
 /// Without a free thread, a spare one comes after this.
 const SPARE_AFTER: Duration = Duration::from_millis(20);
 /// How often the threads are looked at.
@@ -257,14 +256,12 @@ impl Drop for Counted {
 /// Names handlers that block, and starts a spare thread where none is left.
 fn watch(shared: &Arc<Shared>, running: &Mutex<Vec<JoinHandle<()>>>) {
     let mut looks = Watch::default();
-    let mut reports = Watch::default();
+    let mut reports = Reports::default();
     let mut spare = 0;
     while !shared.stop.is_cancelled() {
         std::thread::sleep(LOOK_EVERY);
         let stuck = looks.look(SPARE_AFTER);
-        for blocked in reports.look(BLOCKED_AFTER).iter().filter(|b| !b.reported) {
-            report(blocked);
-        }
+        reports.look();
         let mine = stuck
             .iter()
             .filter(|b| b.thread.starts_with("edge-"))
@@ -292,12 +289,4 @@ fn close(shared: &Shared) {
         // Not every system can; closing does it once every thread has.
         tracing::debug!(%error, "a listening socket is closed, not shut down");
     }
-}
-
-fn report(blocked: &framex_core::watch::Blocked) {
-    tracing::warn!(
-        api = %blocked.api,
-        thread = blocked.thread,
-        "a handler blocks its thread for more than {BLOCKED_AFTER:?}: move the blocking part into a `#[remote]` function"
-    );
 }
