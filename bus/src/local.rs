@@ -83,6 +83,13 @@ pub(crate) struct LocalApi {
     load: Arc<Load>,
 }
 
+impl LocalApi {
+    /// Whether a call that starts now would be refused.
+    pub(crate) fn is_full(&self) -> bool {
+        self.limit.is_full() || self.plugin_limit.as_ref().is_some_and(|l| l.is_full())
+    }
+}
+
 /// How many calls may run at once, and how many do.
 struct Limit {
     most: usize,
@@ -106,6 +113,10 @@ impl Limit {
             self.running.fetch_sub(1, Ordering::Relaxed);
         }
         entered
+    }
+
+    fn is_full(&self) -> bool {
+        self.most != usize::MAX && self.running.load(Ordering::Relaxed) >= self.most
     }
 
     fn leave(&self) {

@@ -446,6 +446,11 @@ impl Waiter {
         self.link.waiting.set_deadline(self.index, deadline);
     }
 
+    /// Whether the other side has said that it works.
+    pub(crate) fn is_beating(&self) -> bool {
+        self.link.waiting.is_beating(self.index)
+    }
+
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.link
     }

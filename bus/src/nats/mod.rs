@@ -12,6 +12,7 @@ mod options;
 mod peers;
 mod serve;
 mod state;
+mod stream;
 mod waiting;
 mod wire;
 
@@ -57,8 +58,16 @@ pub(crate) struct Shared {
     pub(crate) state: watch::Sender<State>,
     /// What this process serves on the broker.
     pub(crate) offers: serve::Offers,
+    /// Takes the calls that nobody answers.
+    fallback: OnceLock<Arc<dyn Fallback>>,
     /// Ends every task of the bus.
     pub(crate) stop: CancellationToken,
+}
+
+/// Where calls go that nobody on the bus answers: the bridge.
+pub trait Fallback: Send + Sync {
+    /// Calls `target`, an API id or a path.
+    fn call(&self, target: &str, request: Request) -> Call;
 }
 
 thread_local! {
@@ -134,6 +143,7 @@ impl NatsBus {
                 data: OnceLock::new(),
                 state: watch::Sender::new(State::default()),
                 offers: serve::Offers::default(),
+                fallback: OnceLock::new(),
                 stop: CancellationToken::new(),
             }),
         });
@@ -202,6 +212,12 @@ impl NatsBus {
         left
     }
 
+    /// Gives the calls that nobody answers to `fallback`: unknown targets, and
+    /// APIs without an instance. The first one stays.
+    pub fn set_fallback(&self, fallback: Arc<dyn Fallback>) {
+        let _ = self.shared.fallback.set(fallback);
+    }
+
     /// How this process stands with its broker.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<State> {
@@ -241,6 +257,15 @@ impl NatsBus {
         serve::withdraw_all(&self.shared).await;
         serve::flush(&self.shared).await;
         self.shared.stop.cancel();
+    }
+}
+
+impl NatsBus {
+    fn unresolved(&self, target: &str, request: Request, error: CallError) -> Call {
+        match (&error, self.shared.fallback.get()) {
+            (CallError::Unknown { .. }, Some(fallback)) => fallback.call(target, request),
+            _ => Call::failed(error),
+        }
     }
 }
 
@@ -287,12 +312,21 @@ impl Bus for NatsBus {
         let prefer_local = self.shared.options.prefer_local;
         match (&api.local, &api.remote) {
             (Some(_), None) => self.shared.local.call(api, request),
-            (Some(_), Some(_)) if prefer_local => self.shared.local.call(api, request),
+            (Some(local), Some(_)) if prefer_local && !local.is_full() => {
+                self.shared.local.call(api, request)
+            }
             _ => Call::remote(Box::pin(call::call(
                 Arc::clone(&self.shared),
                 Arc::clone(api),
                 request,
             ))),
+        }
+    }
+
+    fn call_target(&self, target: &str, request: Request) -> Call {
+        match self.catalog().resolve(target) {
+            Ok(api) => self.call(&api, request),
+            Err(error) => self.unresolved(target, request, error),
         }
     }
 
@@ -319,7 +353,7 @@ impl Caller for NatsBus {
     ) -> BoxFuture<'static, Result<Reply, CallError>> {
         Box::pin(match self.catalog().resolve_for(scope, target) {
             Ok(api) => self.call(&api, request),
-            Err(error) => Call::failed(error),
+            Err(error) => self.unresolved(target, request, error),
         })
     }
 }

@@ -136,9 +136,7 @@ impl Waiting {
             slot.sign = now;
             if wire::is_beat(&message) {
                 slot.beating = true;
-                return;
-            }
-            if slot.messages.len() >= MOST_QUEUED {
+            } else if slot.messages.len() >= MOST_QUEUED {
                 slot.failed.get_or_insert(Lost::Flooded);
             } else {
                 slot.messages.push_back(message);
@@ -166,6 +164,10 @@ impl Waiting {
             none => *none = Some(cx.waker().clone()),
         }
         Poll::Pending
+    }
+
+    pub(crate) fn is_beating(&self, index: u32) -> bool {
+        self.lock().all[index as usize].beating
     }
 
     pub(crate) fn set_deadline(&self, index: u32, deadline: Option<Instant>) {
