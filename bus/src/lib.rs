@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use framex_core::context::{Caller, Request};
 use framex_core::error::CallError;
-use futures_core::future::BoxFuture;
+use futures_core::future::LocalBoxFuture;
 use tokio::sync::watch;
 
 pub use call::Call;
@@ -61,7 +61,7 @@ pub trait Bus: Caller + Send + Sync + 'static {
     /// What a thread with a runtime of its own, that will make many calls, runs
     /// beside its work: a transport may give it a connection of its own. None
     /// where there is nothing to do.
-    fn attend(&self) -> Option<BoxFuture<'static, ()>> {
+    fn attend(&self) -> Option<LocalBoxFuture<'static, ()>> {
         None
     }
 

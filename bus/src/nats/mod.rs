@@ -24,7 +24,7 @@ use framex_core::context::{Caller, Request, Scope};
 use framex_core::error::CallError;
 use framex_core::plugin::PluginInstance;
 use framex_core::reply::Reply;
-use futures_core::future::BoxFuture;
+use futures_core::future::{BoxFuture, LocalBoxFuture};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -330,7 +330,7 @@ impl Bus for NatsBus {
         }
     }
 
-    fn attend(&self) -> Option<BoxFuture<'static, ()>> {
+    fn attend(&self) -> Option<LocalBoxFuture<'static, ()>> {
         let shared = Arc::clone(&self.shared);
         Some(Box::pin(async move {
             let link = Link::new(&shared, "edge");

@@ -379,7 +379,7 @@ pub(crate) fn error(error: &Error, started: bool) -> Outgoing {
 /// The `number`th event of a stream; the first has the number 1.
 pub(crate) fn chunk(number: u64, event: &Event) -> Outgoing {
     let mut headers = HeaderMap::new();
-    headers.insert(CHUNK, number);
+    headers.insert(CHUNK, number.to_string());
     if event.name() != framex_core::event::MESSAGE_CHUNK {
         headers.insert(EVENT, event.name());
     }
@@ -396,7 +396,7 @@ pub(crate) fn chunk(number: u64, event: &Event) -> Outgoing {
 /// The end of a stream of `count` chunks.
 pub(crate) fn end(count: u64) -> Outgoing {
     let mut headers = HeaderMap::new();
-    headers.insert(END, count);
+    headers.insert(END, count.to_string());
     Outgoing {
         headers: Some(headers),
         payload: Bytes::new(),
