@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use framex_core::context::{Caller, Request};
 use framex_core::error::CallError;
-use futures_core::future::LocalBoxFuture;
+use futures_core::future::BoxFuture;
 use tokio::sync::watch;
 
 pub use call::Call;
@@ -58,10 +58,10 @@ pub trait Bus: Caller + Send + Sync + 'static {
     /// Dropping the future, or the stream it gave, stops the handler.
     fn call(&self, api: &Arc<Api>, request: Request) -> Call;
 
-    /// What a thread with a runtime of its own, that will make many calls, runs
-    /// beside its work: a transport may give it a connection of its own. None
-    /// where there is nothing to do.
-    fn attend(&self) -> Option<LocalBoxFuture<'static, ()>> {
+    /// What a thread with a single-threaded runtime of its own, that will make
+    /// many calls, runs beside its work: a transport may give it a connection of
+    /// its own. None where there is nothing to do.
+    fn attend(&self) -> Option<BoxFuture<'static, ()>> {
         None
     }
 
