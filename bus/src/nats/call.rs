@@ -202,25 +202,27 @@ impl Journey {
         if left.is_zero() {
             return Err(Attempt::Over(self.timed_out()));
         }
-        let timeout = (!self.only_first_event).then_some(left);
-        let headers = wire::request_headers(&self.meta, api, &self.payload, timeout);
+        let usual = self.shared.options.default_timeout;
+        let left = wire::tells_time(self.meta.deadline, api, usual).then_some(left);
+        let headers = wire::request_headers(&self.meta, api, &self.payload, left);
         let body = match &self.payload {
             Payload::Json(bytes) | Payload::MessagePack(bytes) => bytes.clone(),
         };
         let size = body.len();
-        let waiter = link.expect(Expect {
+        let expect = Expect {
             deadline: Some(self.deadline),
             instance: instance.cloned(),
             subject: subject.clone(),
             since: ms_of(now),
-        });
+        };
+        let waiter = link.expect(expect, &self.meta.request_id);
         let reply = waiter.reply.clone();
         let mut pending = Pending {
             waiter,
             control: self.control(instance),
             over: false,
         };
-        if let Err(lost) = publish(client, subject, Some(reply), Some(headers), body).await {
+        if let Err(lost) = publish(client, subject, Some(reply), headers, body).await {
             pending.over = true;
             return Err(match lost {
                 Lost::TooLarge => Attempt::Over(CallError::TooLarge {

@@ -13,6 +13,7 @@ use framex_core::context::{CallMeta, Principal, RequestId, TraceContext};
 use framex_core::descriptor::ApiDescriptor;
 use framex_core::error::{CallError, Error};
 use framex_core::event::{Data, Event};
+use framex_core::id::is_token;
 use framex_core::reply::Response;
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,6 @@ use serde_json::{Map, Value};
 pub(crate) const WINDOW: u32 = 64;
 
 const CALL: HeaderName = HeaderName::from_static("Framex-Call");
-const CALLER: HeaderName = HeaderName::from_static("Framex-Caller");
 const PRINCIPAL: HeaderName = HeaderName::from_static("Framex-Principal");
 const TRACE: HeaderName = HeaderName::from_static("traceparent");
 const HEADERS: HeaderName = HeaderName::from_static("Framex-Headers");
@@ -58,38 +58,27 @@ const STAY: [&str; 14] = [
     "x-request-id",
 ];
 
-/// A request as it goes out.
+/// What a call may take where nobody says anything: then nothing needs to be said.
+const USUAL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A request's headers; none where all is as usual. Headers are the dearest part of
+/// a small message, for everybody on its way.
+///
+/// `left` is what is left of the call's time, if it is bounded from outside.
 pub(crate) fn request_headers(
     meta: &CallMeta,
     api: &ApiDescriptor,
     payload: &Payload,
-    timeout: Option<Duration>,
-) -> HeaderMap {
-    use std::fmt::Write as _;
-
+    left: Option<Duration>,
+) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
-    let mut call = String::with_capacity(64);
-    // Writing to a String cannot fail.
-    if let Some(timeout) = timeout {
-        let _ = write!(call, "timeout={}, ", timeout.as_millis());
+    let call = call_header(meta, api, left);
+    if !call.is_empty() {
+        headers.insert(CALL, call);
     }
-    call.push_str("id=\"");
-    call.extend(meta.request_id.as_str().chars().filter(|c| !matches!(c, '"' | '\\')));
-    call.push('"');
-    if meta.hops > 0 {
-        let _ = write!(call, ", hops={}", meta.hops);
-    }
-    call.push_str(", beats");
-    if api.streams() {
-        let _ = write!(call, ", window={WINDOW}");
-    }
-    headers.insert(CALL, call);
     if let Payload::MessagePack(_) = payload {
         headers.insert(CONTENT_TYPE, MESSAGE_PACK);
         headers.insert(ACCEPT, JSON);
-    }
-    if let Some(caller) = &meta.caller {
-        headers.insert(CALLER, &**caller);
     }
     if let Some(principal) = &meta.principal {
         headers.insert(PRINCIPAL, one_line(principal.name()));
@@ -108,7 +97,66 @@ pub(crate) fn request_headers(
     {
         headers.insert(HEADERS, json);
     }
-    headers
+    (!headers.is_empty()).then_some(headers)
+}
+
+/// Whether the time of a call of `api` has to be told.
+pub(crate) fn tells_time(asked: Option<Instant>, api: &ApiDescriptor, usual: Duration) -> bool {
+    asked.is_some() || (api.timeout.is_none() && !api.streams() && usual != USUAL_TIMEOUT)
+}
+
+fn call_header(meta: &CallMeta, api: &ApiDescriptor, left: Option<Duration>) -> String {
+    use std::fmt::Write as _;
+
+    let mut call = String::new();
+    let mut member = |text: std::fmt::Arguments<'_>| {
+        let comma = if call.is_empty() { "" } else { ", " };
+        // Writing to a String cannot fail.
+        let _ = write!(call, "{comma}{text}");
+    };
+    if let Some(left) = left {
+        // Rounded up: the caller's own clock is the one that counts.
+        member(format_args!("timeout={}", left.as_micros().div_ceil(1000)));
+    }
+    if let Some(caller) = &meta.caller {
+        member(format_args!("caller=\"{caller}\""));
+    }
+    if meta.hops > 0 {
+        member(format_args!("hops={}", meta.hops));
+    }
+    if api.streams() {
+        member(format_args!("window={WINDOW}"));
+    }
+    let id = meta.request_id.as_str();
+    if !is_token(id) {
+        let id: String = id.chars().filter(|c| !matches!(c, '"' | '\\')).collect();
+        member(format_args!("id=\"{id}\""));
+    }
+    call
+}
+
+/// Writes the last token of a FrameX caller's reply subject: its slot, and the
+/// request's id where that can be part of a subject.
+pub(crate) fn push_reply_token(text: &mut String, slot: &str, id: &RequestId) {
+    text.push_str(slot);
+    text.push('-');
+    if is_token(id.as_str()) {
+        text.push_str(id.as_str());
+    }
+}
+
+/// The slot in the last token of a reply subject.
+pub(crate) fn slot_of(token: &str) -> &str {
+    token.split_once('-').map_or(token, |(slot, _)| slot)
+}
+
+/// The request's id in a reply subject: `Some` if it is a FrameX caller's, who
+/// understands beats; empty if the id did not fit there.
+fn id_in(reply: &str) -> Option<&str> {
+    let token = &reply[reply.rfind('.')? + 1..];
+    let (slot, id) = token.split_once('-')?;
+    let hex = slot.len() == 16 && slot.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    hex.then_some(id)
 }
 
 /// A header's value has no line breaks.
@@ -165,6 +213,7 @@ fn read_header_object(text: &str) -> http::HeaderMap {
 struct CallHeader<'a> {
     timeout: Option<Duration>,
     id: Option<&'a str>,
+    caller: Option<&'a str>,
     hops: u8,
     beats: bool,
     window: Option<u32>,
@@ -178,7 +227,8 @@ impl<'a> CallHeader<'a> {
             let (key, value) = member.split_once('=').unwrap_or((member, "?1"));
             match key {
                 "timeout" => header.timeout = value.parse().ok().map(Duration::from_millis),
-                "id" => header.id = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')),
+                "id" => header.id = quoted(value),
+                "caller" => header.caller = quoted(value),
                 "hops" => header.hops = value.parse().unwrap_or(u8::MAX),
                 "beats" => header.beats = value == "?1",
                 "window" => header.window = value.parse().ok(),
@@ -187,6 +237,10 @@ impl<'a> CallHeader<'a> {
         }
         header
     }
+}
+
+fn quoted(value: &str) -> Option<&str> {
+    value.strip_prefix('"')?.strip_suffix('"')
 }
 
 /// A request as it comes in.
@@ -211,30 +265,34 @@ pub(crate) struct Asked {
 pub(crate) fn read_request(
     payload: Bytes,
     headers: Option<&HeaderMap>,
+    reply: &str,
     arrived: Instant,
 ) -> Result<Incoming, Error> {
+    let id_in_reply = id_in(reply);
+    let accept = |id: &str| RequestId::accept(&HeaderValue::from_str(id).ok()?);
     let Some(headers) = headers else {
         return Ok(Incoming {
             args: arguments(payload, false)?,
-            meta: CallMeta::default(),
-            asked: Asked::default(),
+            meta: CallMeta {
+                request_id: id_in_reply.and_then(accept).unwrap_or_default(),
+                ..CallMeta::default()
+            },
+            asked: Asked {
+                beats: id_in_reply.is_some(),
+                ..Asked::default()
+            },
         });
     };
     let text = |name| headers.get(name).map(|value: &async_nats::HeaderValue| value.as_str());
     let packed = is_message_pack(text(CONTENT_TYPE), "Content-Type", false)?;
     let asked_packed = is_message_pack(text(ACCEPT), "Accept", packed)?;
     let call = text(CALL).map(CallHeader::read).unwrap_or_default();
-    let principal = text(PRINCIPAL).map(Principal::new);
-    let request_id = call
-        .id
-        .and_then(|id| HeaderValue::from_str(id).ok())
-        .and_then(|id| RequestId::accept(&id))
-        .unwrap_or_default();
+    let request_id = call.id.and_then(accept).or_else(|| id_in_reply.and_then(accept));
     let meta = CallMeta {
-        request_id,
+        request_id: request_id.unwrap_or_default(),
         deadline: call.timeout.and_then(|timeout| arrived.checked_add(timeout)),
-        caller: text(CALLER).map(Arc::from),
-        principal,
+        caller: call.caller.map(Arc::from),
+        principal: text(PRINCIPAL).map(Principal::new),
         headers: text(HEADERS).map(read_header_object).unwrap_or_default(),
         trace: text(TRACE).and_then(TraceContext::parse).map(Box::new),
         hops: call.hops,
@@ -243,7 +301,7 @@ pub(crate) fn read_request(
         args: arguments(payload, packed)?,
         meta,
         asked: Asked {
-            beats: call.beats,
+            beats: call.beats || id_in_reply.is_some(),
             window: call.window,
             message_pack: asked_packed,
         },
@@ -599,10 +657,11 @@ mod tests {
 
     #[test]
     fn what_a_call_header_says_is_read_and_the_rest_ignored() {
-        let read = CallHeader::read("timeout=1500, id=\"ab-1\", new=(1 2), hops=2, beats, window=64");
+        let read = CallHeader::read("timeout=1500, id=\"ab-1\", new=(1 2), caller=\"echo\", hops=2, beats, window=64");
         let expected = CallHeader {
             timeout: Some(Duration::from_millis(1500)),
             id: Some("ab-1"),
+            caller: Some("echo"),
             hops: 2,
             beats: true,
             window: Some(64),
@@ -610,6 +669,25 @@ mod tests {
         assert_eq!(read, expected);
         assert_eq!(CallHeader::read(",,=,timeout=x,beats=?0"), CallHeader::default());
         assert_eq!(CallHeader::read("hops=900").hops, u8::MAX);
+    }
+
+    #[test]
+    fn a_plain_call_needs_no_header() {
+        let api = ApiDescriptor::new(framex_core::id::ApiId::parse("a.B.c").unwrap(), framex_core::descriptor::ApiKind::Func);
+        let meta = CallMeta::default();
+        let payload = Payload::Json(Bytes::new());
+        assert_eq!(request_headers(&meta, &api, &payload, None), None);
+        let mut reply = String::from("_INBOX.x.");
+        push_reply_token(&mut reply, "00000000deadbeef", &meta.request_id);
+        assert_eq!(slot_of(reply.rsplit('.').next().unwrap()), "00000000deadbeef");
+        let read = read_request(Bytes::new(), None, &reply, Instant::now()).unwrap_or_else(|_| panic!());
+        assert_eq!(read.meta.request_id, meta.request_id);
+        assert!(read.asked.beats);
+        // Anybody's else is any text.
+        for foreign in ["_INBOX.abc", "_INBOX.a-b", "x", ""] {
+            let read = read_request(Bytes::new(), None, foreign, Instant::now()).ok().unwrap();
+            assert!(!read.asked.beats, "{foreign}");
+        }
     }
 
     #[test]
