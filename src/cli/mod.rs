@@ -317,9 +317,9 @@ mod tests {
 
     #[test]
     fn an_edge_of_its_own_has_the_options_of_the_command() {
-        let mut edge = edge_command(Binary::new(Some("framex-edge"), None));
+        let edge = edge_command(Binary::new(Some("framex-edge"), None));
         edge.clone().debug_assert();
-        let help = edge.render_long_help().to_string();
+        let help = edge.clone().render_long_help().to_string();
         assert!(help.contains("\n  framex-edge --host"), "{help}");
         assert!(!help.contains("framex edge"), "{help}");
         let options = |command: &clap::Command| {
