@@ -22,6 +22,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::peers::ms_of;
 use super::waiting::{Expect, Lost, Waiting};
+use super::wire::Origin;
 use super::{Options, Shared, wire};
 
 /// How often overdue calls are looked for.
@@ -326,7 +327,12 @@ impl Link {
     }
 
     /// A place for replies. Publish with [`Waiter::reply`] as the reply subject.
-    pub(crate) fn expect(self: &Arc<Self>, expect: Expect, id: &RequestId) -> Waiter {
+    pub(crate) fn expect(
+        self: &Arc<Self>,
+        expect: Expect,
+        origin: Origin,
+        id: &RequestId,
+    ) -> Waiter {
         let (index, stamp) = self.waiting.insert(expect);
         if self.asleep.load(Ordering::Relaxed) {
             self.asleep.store(false, Ordering::Relaxed);
@@ -335,7 +341,7 @@ impl Link {
         Waiter {
             link: Arc::clone(self),
             index,
-            reply: reply_subject(&self.inbox, index, stamp, id),
+            reply: reply_subject(&self.inbox, (index, stamp), origin, id),
         }
     }
 
@@ -355,12 +361,13 @@ impl Link {
         let now = Instant::now();
         let deadline = now + limit;
         let client = self.soon_up(Some(deadline)).await?;
-        let mut waiter = self.expect(Expect {
+        let expect = Expect {
             deadline: Some(deadline),
             instance: None,
             subject: subject.clone(),
             since: ms_of(now),
-        }, &RequestId::default());
+        };
+        let mut waiter = self.expect(expect, Origin::Bus, &RequestId::default());
         publish(client, subject, Some(waiter.reply.clone()), None, payload).await?;
         waiter.next().await
     }
@@ -465,9 +472,9 @@ async fn next(subscriber: &mut Subscriber) -> Option<Message> {
     poll_fn(|cx| Pin::new(&mut *subscriber).poll_next(cx)).await
 }
 
-fn reply_subject(inbox: &str, index: u32, stamp: u32, id: &RequestId) -> Subject {
+fn reply_subject(inbox: &str, slot: (u32, u32), origin: Origin, id: &RequestId) -> Subject {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    let mut number = u64::from(stamp) << 32 | u64::from(index);
+    let mut number = u64::from(slot.1) << 32 | u64::from(slot.0);
     let mut slot = [b'0'; 16];
     for digit in slot.iter_mut().rev() {
         *digit = HEX[usize::try_from(number & 15).unwrap_or(0)];
@@ -477,7 +484,7 @@ fn reply_subject(inbox: &str, index: u32, stamp: u32, id: &RequestId) -> Subject
     let mut text = String::with_capacity(inbox.len() + 2 + slot.len() + id.as_str().len());
     text.push_str(inbox);
     text.push('.');
-    wire::push_reply_token(&mut text, slot, id);
+    wire::push_reply_token(&mut text, slot, origin, id);
     text.into()
 }
 
@@ -526,7 +533,7 @@ mod tests {
 
     #[test]
     fn slots_are_found_again() {
-        let subject = reply_subject("_INBOX.x", 7, 0xdead_beef, &RequestId::generate());
+        let subject = reply_subject("_INBOX.x", (7, 0xdead_beef), Origin::Bus, &RequestId::generate());
         let token = subject.as_str().rsplit('.').next().unwrap();
         assert_eq!(read_slot(wire::slot_of(token)), Some((7, 0xdead_beef)));
         assert_eq!(read_slot("not hex"), None);

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use async_nats::header::HeaderName;
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
-use framex_core::args::{Args, Payload};
+use framex_core::args::Args;
 use framex_core::context::{CallMeta, Principal, RequestId, TraceContext};
 use framex_core::descriptor::ApiDescriptor;
 use framex_core::error::{CallError, Error};
 use framex_core::event::{Data, Event};
 use framex_core::id::is_token;
+use framex_core::payload::{self, JSON, MESSAGE_PACK, Payload};
 use framex_core::reply::Response;
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -35,9 +36,6 @@ const ERROR: HeaderName = HeaderName::from_static("Nats-Service-Error");
 const ERROR_CODE: HeaderName = HeaderName::from_static("Nats-Service-Error-Code");
 const CONTENT_TYPE: HeaderName = HeaderName::from_static("Content-Type");
 const ACCEPT: HeaderName = HeaderName::from_static("Accept");
-
-const JSON: &str = "application/json";
-const MESSAGE_PACK: &str = "application/msgpack";
 
 /// Headers of an HTTP request that are about its connection or its body, and
 /// those that travel on their own.
@@ -135,28 +133,44 @@ fn call_header(meta: &CallMeta, api: &ApiDescriptor, left: Option<Duration>) -> 
     call
 }
 
-/// Writes the last token of a FrameX caller's reply subject: its slot, and the
-/// request's id where that can be part of a subject.
-pub(crate) fn push_reply_token(text: &mut String, slot: &str, id: &RequestId) {
+/// Writes the last token of a FrameX caller's reply subject: its slot, whether the
+/// arguments were an HTTP request's, and the request's id where that can be part
+/// of a subject.
+pub(crate) fn push_reply_token(text: &mut String, slot: &str, origin: Origin, id: &RequestId) {
     text.push_str(slot);
-    text.push('-');
+    text.push(match origin {
+        Origin::Bus => '-',
+        Origin::Http => '_',
+    });
     if is_token(id.as_str()) {
         text.push_str(id.as_str());
     }
 }
 
-/// The slot in the last token of a reply subject.
-pub(crate) fn slot_of(token: &str) -> &str {
-    token.split_once('-').map_or(token, |(slot, _)| slot)
+/// Where a call's arguments come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Bus,
+    Http,
 }
 
-/// The request's id in a reply subject: `Some` if it is a FrameX caller's, who
-/// understands beats; empty if the id did not fit there.
-fn id_in(reply: &str) -> Option<&str> {
+/// The slot in the last token of a reply subject.
+pub(crate) fn slot_of(token: &str) -> &str {
+    token.split(['-', '_']).next().unwrap_or_default()
+}
+
+/// The origin and the request's id in a reply subject: `Some` if it is a FrameX
+/// caller's, who understands beats; the id is empty if it did not fit there.
+fn told_by(reply: &str) -> Option<(Origin, &str)> {
     let token = &reply[reply.rfind('.')? + 1..];
-    let (slot, id) = token.split_once('-')?;
-    let hex = slot.len() == 16 && slot.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    hex.then_some(id)
+    let (slot, rest) = token.split_at_checked(16)?;
+    let hex = slot.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let origin = match rest.as_bytes().first()? {
+        b'-' => Origin::Bus,
+        b'_' => Origin::Http,
+        _ => return None,
+    };
+    hex.then_some((origin, &rest[1..]))
 }
 
 /// A header's value has no line breaks.
@@ -268,17 +282,19 @@ pub(crate) fn read_request(
     reply: &str,
     arrived: Instant,
 ) -> Result<Incoming, Error> {
-    let id_in_reply = id_in(reply);
+    let told = told_by(reply);
+    let from_http = matches!(told, Some((Origin::Http, _)));
+    let id_in_reply = told.map(|(_, id)| id);
     let accept = |id: &str| RequestId::accept(&HeaderValue::from_str(id).ok()?);
     let Some(headers) = headers else {
         return Ok(Incoming {
-            args: arguments(payload, false)?,
+            args: arguments(Payload::Json(payload)).made_of_http(from_http),
             meta: CallMeta {
                 request_id: id_in_reply.and_then(accept).unwrap_or_default(),
                 ..CallMeta::default()
             },
             asked: Asked {
-                beats: id_in_reply.is_some(),
+                beats: told.is_some(),
                 ..Asked::default()
             },
         });
@@ -297,25 +313,27 @@ pub(crate) fn read_request(
         trace: text(TRACE).and_then(TraceContext::parse).map(Box::new),
         hops: call.hops,
     };
+    let payload = match packed {
+        true => Payload::MessagePack(payload),
+        false => Payload::Json(payload),
+    };
     Ok(Incoming {
-        args: arguments(payload, packed)?,
+        args: arguments(payload).made_of_http(from_http),
         meta,
         asked: Asked {
-            beats: call.beats || id_in_reply.is_some(),
+            beats: call.beats || told.is_some(),
             window: call.window,
             message_pack: asked_packed,
         },
     })
 }
 
-fn arguments(payload: Bytes, packed: bool) -> Result<Args, Error> {
-    if payload.is_empty() {
-        return Ok(Args::default());
+/// An empty payload is an empty map.
+fn arguments(payload: Payload) -> Args {
+    match payload.bytes().is_empty() {
+        true => Args::default(),
+        false => Args::from_payload(payload),
     }
-    Args::from_payload(match packed {
-        true => Payload::MessagePack(payload),
-        false => Payload::Json(payload),
-    })
 }
 
 /// Whether a media type is MessagePack's; `none` where there is none.
@@ -352,12 +370,12 @@ pub(crate) fn value(json: Bytes, asked: Asked) -> Outgoing {
             payload: json,
         };
     }
-    match framex_core::args::to_message_pack(&json) {
+    match payload::to_message_pack(&json) {
         Ok(payload) => Outgoing {
             headers: Some(HeaderMap::from_iter([(CONTENT_TYPE, MESSAGE_PACK.into())])),
             payload,
         },
-        Err(unwritable) => error(&unwritable, true),
+        Err(unwritable) => error(&Error::internal(unwritable), true),
     }
 }
 
@@ -526,9 +544,9 @@ pub(crate) fn read_answer(message: Message) -> Result<Answer, String> {
     }
     match is_message_pack(text(CONTENT_TYPE), "Content-Type", false) {
         Ok(false) => json_value(message.payload),
-        Ok(true) => framex_core::args::to_json(&message.payload)
+        Ok(true) => payload::to_json(&message.payload)
             .map(Answer::Value)
-            .map_err(|error| error.message().to_owned()),
+            .map_err(|error| error.to_string()),
         Err(error) => Err(error.message().to_owned()),
     }
 }
@@ -678,13 +696,13 @@ mod tests {
         let payload = Payload::Json(Bytes::new());
         assert_eq!(request_headers(&meta, &api, &payload, None), None);
         let mut reply = String::from("_INBOX.x.");
-        push_reply_token(&mut reply, "00000000deadbeef", &meta.request_id);
+        push_reply_token(&mut reply, "00000000deadbeef", Origin::Http, &meta.request_id);
         assert_eq!(slot_of(reply.rsplit('.').next().unwrap()), "00000000deadbeef");
         let read = read_request(Bytes::new(), None, &reply, Instant::now()).unwrap_or_else(|_| panic!());
         assert_eq!(read.meta.request_id, meta.request_id);
-        assert!(read.asked.beats);
+        assert!(read.asked.beats && read.args.by_http());
         // Anybody's else is any text.
-        for foreign in ["_INBOX.abc", "_INBOX.a-b", "x", ""] {
+        for foreign in ["_INBOX.abc", "_INBOX.a-b", "x", "", "a.00000000deadbeeä-x"] {
             let read = read_request(Bytes::new(), None, foreign, Instant::now()).ok().unwrap();
             assert!(!read.asked.beats, "{foreign}");
         }
