@@ -14,7 +14,7 @@ use crate::common::load::Sample;
 use crate::common::process;
 use crate::framex;
 use crate::spec::{Kind, Spec};
-use crate::system::{Serving, says_ready};
+use crate::system::{Serving, runtime, says_ready};
 
 /// What is sent to and fro.
 pub(crate) const MESSAGE: &str = "hello framex";
@@ -53,18 +53,14 @@ pub(crate) fn measure(spec: &Spec, concurrency: usize, length: Duration) -> Resu
     let serving = Serving::start(spec)?;
     let url = serving.broker.url();
     let caller = says_ready(match spec.kind {
-        Kind::Baseline => baseline::command(spec, "caller", url),
-        Kind::Framex => framex::worker(spec, "caller", url),
+        Kind::Baseline => baseline::command(spec, "caller", &url),
+        Kind::Framex => framex::worker(spec, "caller", &url),
     })?;
     let pids = serving.pids(caller.pid());
 
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
+    runtime().block_on(async {
         let options = ConnectOptions::new().request_timeout(Some(length + WARM_UP * 20));
-        let client = options.connect(url).await.map_err(|e| e.to_string())?;
+        let client = options.connect(&url).await.map_err(|e| e.to_string())?;
         let millis = |time: Duration| u64::try_from(time.as_millis()).expect("seconds");
         let begin = now() + millis(WARM_UP);
         let end = begin + millis(length);

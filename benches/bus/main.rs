@@ -7,8 +7,8 @@
 //! cargo bench --bench bus -- --compare "baseline" "baseline headers=2" --only echo
 //! ```
 //!
-//! The table goes to stdout as Markdown, progress to stderr. A nats-server is needed; where it is
-//! looked for, `broker` tells.
+//! The table goes to stdout as Markdown, progress to stderr. The nats-server is the one that the tests
+//! use: `$FRAMEX_NATS_SERVER`, the `PATH`'s, or one that is fetched.
 //!
 //! # How it measures
 //!
@@ -24,7 +24,6 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod baseline;
-mod broker;
 mod calls;
 // Each bench of whole servers uses its part of these.
 #[allow(dead_code)]
@@ -126,7 +125,7 @@ fn bench(mut options: Options) -> ExitCode {
         length: Duration::from_secs_f64(options.seconds),
     };
 
-    println!("{}; {}\n", figures::heading(), broker::version());
+    println!("{}; {}\n", figures::heading(), system::broker_version());
     println!("Ratios are medians over {} rounds.\n", turn.rounds);
     println!("{}", report::COLUMNS);
     let mut missed = 0;

@@ -6,7 +6,9 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::broker::Broker;
+use framex_test_support::nats::{NatsServer, nats_server};
+use tokio::runtime::{Builder, Runtime};
+
 use crate::common::child::{Process, Server};
 use crate::common::workload::Workload;
 use crate::spec::{Kind, Spec};
@@ -18,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A broker and a worker.
 pub(crate) struct Serving {
     worker: Process,
-    pub(crate) broker: Broker,
+    pub(crate) broker: NatsServer,
 }
 
 impl Serving {
@@ -28,18 +30,37 @@ impl Serving {
     ///
     /// What the process said that ended before.
     pub(crate) fn start(spec: &Spec) -> Result<Self, String> {
-        let broker = Broker::start()?;
+        let broker = broker();
+        let url = broker.url();
         let worker = says_ready(match spec.kind {
-            Kind::Baseline => baseline::command(spec, "worker", broker.url()),
-            Kind::Framex => framex::worker(spec, "bench", broker.url()),
+            Kind::Baseline => baseline::command(spec, "worker", &url),
+            Kind::Framex => framex::worker(spec, "bench", &url),
         })?;
         Ok(Self { worker, broker })
     }
 
     /// Those of `first`, the broker and the worker.
     pub(crate) fn pids(&self, first: u32) -> [u32; 3] {
-        [first, self.broker.pid(), self.worker.pid()]
+        [first, self.broker.id(), self.worker.pid()]
     }
+}
+
+/// A broker as it comes.
+pub(crate) fn broker() -> NatsServer {
+    runtime().block_on(NatsServer::builder().without_jetstream().start())
+}
+
+/// What the broker calls itself.
+pub(crate) fn broker_version() -> String {
+    let output = Command::new(nats_server()).arg("--version").output();
+    let output = output.expect("it ran before");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// For the bench's own part in the conversation.
+pub(crate) fn runtime() -> Runtime {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime")
 }
 
 /// Starts `command`, and waits until it prints a line with `ready` in it.
@@ -66,9 +87,10 @@ impl System {
     /// What the process said that ended before, or the last answer that was no success.
     pub(crate) fn start(spec: &Spec, workload: Workload) -> Result<Self, String> {
         let serving = Serving::start(spec)?;
+        let url = serving.broker.url();
         let edge = Server::spawn(match spec.kind {
-            Kind::Baseline => baseline::command(spec, "gateway", serving.broker.url()),
-            Kind::Framex => framex::edge(spec, serving.broker.url()),
+            Kind::Baseline => baseline::command(spec, "gateway", &url),
+            Kind::Framex => framex::edge(spec, &url),
         })?;
         let begun = Instant::now();
         while let Err(why) = ask(&edge, workload) {
