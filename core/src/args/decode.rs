@@ -9,7 +9,7 @@ use serde_json::Value;
 use smallvec::SmallVec;
 
 use super::check;
-use super::http_args::{Told, Upload, decode};
+use super::http_args::{FILE_FOR_TEXT, TEXT_FOR_FILE, Told, Upload, decode};
 use super::source::{self, Sent, Source};
 use super::text::{Text, TextError, Texts};
 use super::{Args, Repr};
@@ -128,12 +128,13 @@ impl<'a> Decoder<'a> {
         match &self.source {
             Source::Http { request, .. } => match request.body.files(&self.parameter(index).name) {
                 Ok(files) => Some(files.into_iter().cloned().collect()),
-                Err(error) => self.tell(index, error),
+                Err(_) => self.tell(index, TEXT_FOR_FILE),
             },
             Source::Sent { payload, values } => match values.get(index).copied().flatten() {
                 None => Some(Vec::new()),
                 Some(sent) => match sent.files(payload) {
                     Ok(files) => Some(files),
+                    Err(_) if self.by_http => self.tell(index, TEXT_FOR_FILE),
                     Err(_) => self.note(
                         index,
                         "file_type",
@@ -208,7 +209,7 @@ impl<'a> Decoder<'a> {
             Location::Form => {
                 return match request.body.texts(&parameter.name) {
                     Ok(texts) => many_or_last(parameter, texts),
-                    Err(error) => self.bad(index, error),
+                    Err(_) => self.bad(index, FILE_FOR_TEXT),
                 };
             }
             Location::Path => request.path_value(&parameter.name).into_iter().collect(),
@@ -238,6 +239,9 @@ impl<'a> Decoder<'a> {
     }
 
     fn sent(&mut self, index: usize, sent: Sent<'a>) -> Given<'a> {
+        if self.by_http && self.parameter(index).location == Location::Form && sent.is_file() {
+            return self.bad(index, FILE_FOR_TEXT);
+        }
         let json = match sent {
             Sent::Json(raw) => Cow::Borrowed(raw.get()),
             Sent::Packed(value) => match payload::to_json_text(value) {
