@@ -291,7 +291,7 @@ impl<'a> Decoder<'a> {
                 let read = T::deserialize(Texts(texts));
                 read.map_err(|error| self.refuse_text(index, &error)).ok()
             }
-            Given::Json(json) => self.read_sent(index, &json),
+            Given::Json(json) => self.read_sent(index, json),
             Given::Body(body) => self.read_body(index, body),
         }
     }
@@ -299,10 +299,10 @@ impl<'a> Decoder<'a> {
     fn read_sent<T: DeserializeOwned + 'static>(
         &mut self,
         index: usize,
-        json: &Cow<'a, str>,
+        json: Cow<'a, str>,
     ) -> Option<T> {
         // What is only passed on was checked with all the rest.
-        let raw = raw_json::<T>(|| match (json, &self.source) {
+        let raw = raw_json::<T>(|| match (&json, &self.source) {
             (Cow::Borrowed(json), Source::Sent { payload, .. }) => {
                 Some(RawJson::checked(payload.slice_ref(json.as_bytes())))
             }
@@ -311,7 +311,7 @@ impl<'a> Decoder<'a> {
         if let Some(raw) = raw {
             return raw;
         }
-        match serde_json::from_str(json) {
+        match serde_json::from_str(&json) {
             Ok(value) => Some(value),
             Err(error) => {
                 self.refuse_json::<T>(index, json.as_bytes(), &error);
@@ -407,7 +407,8 @@ impl<'a> Decoder<'a> {
 /// What `find` finds, if `T` is JSON that is only passed on.
 fn raw_json<T: 'static>(find: impl FnOnce() -> Option<RawJson>) -> Option<Option<T>> {
     let mut slot: Option<T> = None;
-    *(&mut slot as &mut dyn Any).downcast_mut::<Option<RawJson>>()? = find();
+    let target = (&mut slot as &mut dyn Any).downcast_mut::<Option<RawJson>>()?;
+    *target = find();
     Some(slot)
 }
 

@@ -164,6 +164,10 @@ impl Object {
 fn scalar(out: &mut Vec<u8>, schema: &Value, components: &Components, text: &str) {
     match check::read_text(schema, components, text) {
         Value::String(text) => json::text(out, &text),
+        // Rust reads `-0` as some integers and not as others.
+        Value::Number(zero) if zero.as_u64() == Some(0) && text.starts_with('-') => {
+            json::text(out, text);
+        }
         // As many digits as were sent.
         Value::Number(number)
             if number.is_f64() && serde_json::from_str::<IgnoredAny>(text).is_ok() =>
