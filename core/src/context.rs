@@ -43,7 +43,8 @@ pub struct CallMeta {
     pub caller: Option<Arc<str>>,
     /// Who is asking, where the edge knows.
     pub principal: Option<Principal>,
-    /// The headers of the HTTP request at the beginning.
+    /// The headers of the HTTP request at the beginning. Between processes only
+    /// APIs that say so ([`ApiDescriptor::headers`]) are sent them.
     pub headers: HeaderMap,
     /// The W3C trace that the call belongs to; none: as `headers` say.
     pub trace: Option<Box<TraceContext>>,
