@@ -58,9 +58,9 @@ pub trait Bus: Caller + Send + Sync + 'static {
     /// Dropping the future, or the stream it gave, stops the handler.
     fn call(&self, api: &Arc<Api>, request: Request) -> Call;
 
-    /// What a thread with a runtime of its own, that will make many calls, runs
-    /// beside its work: a transport may give it a connection of its own. None
-    /// where there is nothing to do.
+    /// What a thread with a single-threaded runtime of its own, that will make
+    /// many calls, runs beside its work: a transport may give it a connection of
+    /// its own. None where there is nothing to do.
     fn attend(&self) -> Option<BoxFuture<'static, ()>> {
         None
     }

@@ -11,10 +11,11 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use async_nats::Subject;
-use framex_core::args::{Args, Payload};
+use framex_core::args::Args;
 use framex_core::context::{CallMeta, MAX_HOPS, Request};
-use framex_core::error::{CallError, Error};
+use framex_core::error::{CallError, Error, Part};
 use framex_core::event::EventStream;
+use framex_core::payload::Payload;
 use framex_core::reply::{RawJson, Reply};
 use smallvec::SmallVec;
 
@@ -23,7 +24,7 @@ use super::link::{Waiter, publish};
 use super::peers::{Endpoint, Instance, Remote, ms_of};
 use super::stream::RemoteStream;
 use super::waiting::{Expect, Lost};
-use super::wire::{self, Answer, Control};
+use super::wire::{self, Answer, Control, Origin};
 use crate::call::to_the_millisecond;
 use crate::local::deadline;
 use crate::{Api, Outcome};
@@ -47,6 +48,7 @@ struct Journey {
     shared: Arc<Shared>,
     api: Arc<Api>,
     payload: Payload,
+    origin: Origin,
     meta: CallMeta,
     started: Instant,
     deadline: Instant,
@@ -86,10 +88,15 @@ pub(super) async fn call(shared: Arc<Shared>, api: Arc<Api>, request: Request) -
         shared.options.default_timeout,
     );
     let payload = args.to_payload(&api.descriptor).map_err(CallError::Handler)?;
+    let origin = match args.by_http() {
+        true => Origin::Http,
+        false => Origin::Bus,
+    };
     let journey = Journey {
         shared,
         api,
         payload,
+        origin,
         meta,
         started,
         deadline,
@@ -174,7 +181,7 @@ impl Journey {
             return Err(CallError::NoResponders { api: id });
         };
         let request = Request {
-            args: Args::from_payload(self.payload).map_err(CallError::Handler)?,
+            args: Args::from_payload(self.payload).made_of_http(self.origin == Origin::Http),
             meta: self.meta,
         };
         fallback.call(id.as_str(), request).await
@@ -202,30 +209,30 @@ impl Journey {
         if left.is_zero() {
             return Err(Attempt::Over(self.timed_out()));
         }
-        let timeout = (!self.only_first_event).then_some(left);
-        let headers = wire::request_headers(&self.meta, api, &self.payload, timeout);
-        let body = match &self.payload {
-            Payload::Json(bytes) | Payload::MessagePack(bytes) => bytes.clone(),
-        };
+        let usual = self.shared.options.default_timeout;
+        let left = wire::tells_time(self.meta.deadline, api, usual).then_some(left);
+        let headers = wire::request_headers(&self.meta, api, &self.payload, left);
+        let body = self.payload.bytes().clone();
         let size = body.len();
-        let waiter = link.expect(Expect {
+        let expect = Expect {
             deadline: Some(self.deadline),
             instance: instance.cloned(),
             subject: subject.clone(),
             since: ms_of(now),
-        });
+        };
+        let waiter = link.expect(expect, self.origin, &self.meta.request_id);
         let reply = waiter.reply.clone();
         let mut pending = Pending {
             waiter,
             control: self.control(instance),
             over: false,
         };
-        if let Err(lost) = publish(client, subject, Some(reply), Some(headers), body).await {
+        if let Err(lost) = publish(client, subject, Some(reply), headers, body).await {
             pending.over = true;
             return Err(match lost {
                 Lost::TooLarge => Attempt::Over(CallError::TooLarge {
                     api: api.id.clone(),
-                    what: "the arguments of",
+                    part: Part::Arguments,
                     size,
                     most: client.max_payload(),
                 }),

@@ -16,12 +16,14 @@ use std::time::{Duration, Instant};
 use async_nats::client::PublishErrorKind;
 use async_nats::{Client, Event, HeaderMap, Message, ServerError, Subject, Subscriber};
 use bytes::Bytes;
+use framex_core::context::RequestId;
 use futures_core::Stream;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::peers::ms_of;
 use super::waiting::{Expect, Lost, Waiting};
-use super::{Options, Shared};
+use super::wire::Origin;
+use super::{Options, Shared, wire};
 
 /// How often overdue calls are looked for.
 const SWEEP_EVERY: Duration = Duration::from_millis(10);
@@ -325,7 +327,12 @@ impl Link {
     }
 
     /// A place for replies. Publish with [`Waiter::reply`] as the reply subject.
-    pub(crate) fn expect(self: &Arc<Self>, expect: Expect) -> Waiter {
+    pub(crate) fn expect(
+        self: &Arc<Self>,
+        expect: Expect,
+        origin: Origin,
+        id: &RequestId,
+    ) -> Waiter {
         let (index, stamp) = self.waiting.insert(expect);
         if self.asleep.load(Ordering::Relaxed) {
             self.asleep.store(false, Ordering::Relaxed);
@@ -334,8 +341,7 @@ impl Link {
         Waiter {
             link: Arc::clone(self),
             index,
-            stamp,
-            reply: slot_subject(&self.inbox, index, stamp),
+            reply: reply_subject(&self.inbox, (index, stamp), origin, id),
         }
     }
 
@@ -355,12 +361,13 @@ impl Link {
         let now = Instant::now();
         let deadline = now + limit;
         let client = self.soon_up(Some(deadline)).await?;
-        let mut waiter = self.expect(Expect {
+        let expect = Expect {
             deadline: Some(deadline),
             instance: None,
             subject: subject.clone(),
             since: ms_of(now),
-        });
+        };
+        let mut waiter = self.expect(expect, Origin::Bus, &RequestId::default());
         publish(client, subject, Some(waiter.reply.clone()), None, payload).await?;
         waiter.next().await
     }
@@ -376,8 +383,8 @@ impl Link {
     }
 
     fn dispatch(&self, message: Message) {
-        let slot = message.subject.as_str().get(self.inbox.len() + 1..);
-        if let Some((index, stamp)) = slot.and_then(read_slot) {
+        let token = message.subject.as_str().get(self.inbox.len() + 1..);
+        if let Some((index, stamp)) = token.and_then(|token| read_slot(wire::slot_of(token))) {
             self.waiting.deliver(index, stamp, message);
         }
     }
@@ -428,7 +435,6 @@ pub(crate) async fn publish(
 pub(crate) struct Waiter {
     link: Arc<Link>,
     index: u32,
-    stamp: u32,
     /// Where replies go.
     pub(crate) reply: Subject,
 }
@@ -458,7 +464,6 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        debug_assert_ne!(self.stamp, 0);
         self.link.waiting.remove(self.index);
     }
 }
@@ -467,17 +472,19 @@ async fn next(subscriber: &mut Subscriber) -> Option<Message> {
     poll_fn(|cx| Pin::new(&mut *subscriber).poll_next(cx)).await
 }
 
-fn slot_subject(inbox: &str, index: u32, stamp: u32) -> Subject {
+fn reply_subject(inbox: &str, slot: (u32, u32), origin: Origin, id: &RequestId) -> Subject {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(inbox.len() + 17);
+    let mut number = u64::from(slot.1) << 32 | u64::from(slot.0);
+    let mut slot = [b'0'; 16];
+    for digit in slot.iter_mut().rev() {
+        *digit = HEX[usize::try_from(number & 15).unwrap_or(0)];
+        number >>= 4;
+    }
+    let slot = std::str::from_utf8(&slot).unwrap_or_default();
+    let mut text = String::with_capacity(inbox.len() + 2 + slot.len() + id.as_str().len());
     text.push_str(inbox);
     text.push('.');
-    let mut number = u64::from(stamp) << 32 | u64::from(index);
-    for _ in 0..16 {
-        let digit = usize::try_from(number >> 60).unwrap_or(0);
-        text.push(char::from(HEX[digit]));
-        number <<= 4;
-    }
+    wire::push_reply_token(&mut text, slot, origin, id);
     text.into()
 }
 
@@ -526,9 +533,9 @@ mod tests {
 
     #[test]
     fn slots_are_found_again() {
-        let subject = slot_subject("_INBOX.x", 7, 0xdead_beef);
+        let subject = reply_subject("_INBOX.x", (7, 0xdead_beef), Origin::Bus, &RequestId::generate());
         let token = subject.as_str().rsplit('.').next().unwrap();
-        assert_eq!(read_slot(token), Some((7, 0xdead_beef)));
+        assert_eq!(read_slot(wire::slot_of(token)), Some((7, 0xdead_beef)));
         assert_eq!(read_slot("not hex"), None);
     }
 

@@ -72,14 +72,19 @@ pub trait Fallback: Send + Sync {
 
 thread_local! {
     /// The links that run in this thread, by the bus they belong to.
-    static HOME: RefCell<Vec<(*const Shared, Arc<Link>)>> = const { RefCell::new(Vec::new()) };
+    static HOME: RefCell<Vec<(usize, Arc<Link>)>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Shared {
+    /// This bus among those of the process.
+    fn key(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     /// The connection to use from this thread: its own, else the plugins'.
     fn link(&self) -> Option<Arc<Link>> {
         let own = HOME.with_borrow(|home| {
-            let mut mine = home.iter().filter(|(bus, _)| std::ptr::eq(*bus, self));
+            let mut mine = home.iter().filter(|(bus, _)| *bus == self.key());
             mine.next().map(|(_, link)| Arc::clone(link))
         });
         match own {
@@ -99,11 +104,11 @@ impl Shared {
 }
 
 /// A link that runs in this thread, for as long as this lives.
-struct AtHome(*const Shared);
+struct AtHome(usize);
 
 impl AtHome {
-    fn new(shared: &Arc<Shared>, link: Arc<Link>) -> Self {
-        let key = Arc::as_ptr(shared);
+    fn new(shared: &Shared, link: Arc<Link>) -> Self {
+        let key = shared.key();
         HOME.with_borrow_mut(|home| home.push((key, link)));
         Self(key)
     }

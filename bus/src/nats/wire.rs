@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use async_nats::header::HeaderName;
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
-use framex_core::args::{Args, Payload};
+use framex_core::args::Args;
 use framex_core::context::{CallMeta, Principal, RequestId, TraceContext};
 use framex_core::descriptor::ApiDescriptor;
 use framex_core::error::{CallError, Error};
 use framex_core::event::{Data, Event};
+use framex_core::id::is_token;
+use framex_core::payload::{self, JSON, MESSAGE_PACK, Payload};
 use framex_core::reply::Response;
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -22,7 +24,6 @@ use serde_json::{Map, Value};
 pub(crate) const WINDOW: u32 = 64;
 
 const CALL: HeaderName = HeaderName::from_static("Framex-Call");
-const CALLER: HeaderName = HeaderName::from_static("Framex-Caller");
 const PRINCIPAL: HeaderName = HeaderName::from_static("Framex-Principal");
 const TRACE: HeaderName = HeaderName::from_static("traceparent");
 const HEADERS: HeaderName = HeaderName::from_static("Framex-Headers");
@@ -35,9 +36,6 @@ const ERROR: HeaderName = HeaderName::from_static("Nats-Service-Error");
 const ERROR_CODE: HeaderName = HeaderName::from_static("Nats-Service-Error-Code");
 const CONTENT_TYPE: HeaderName = HeaderName::from_static("Content-Type");
 const ACCEPT: HeaderName = HeaderName::from_static("Accept");
-
-const JSON: &str = "application/json";
-const MESSAGE_PACK: &str = "application/msgpack";
 
 /// Headers of an HTTP request that are about its connection or its body, and
 /// those that travel on their own.
@@ -58,38 +56,27 @@ const STAY: [&str; 14] = [
     "x-request-id",
 ];
 
-/// A request as it goes out.
+/// What a call may take where nobody says anything: then nothing needs to be said.
+const USUAL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A request's headers; none where all is as usual. Headers are the dearest part of
+/// a small message, for everybody on its way.
+///
+/// `left` is what is left of the call's time, if it is bounded from outside.
 pub(crate) fn request_headers(
     meta: &CallMeta,
     api: &ApiDescriptor,
     payload: &Payload,
-    timeout: Option<Duration>,
-) -> HeaderMap {
-    use std::fmt::Write as _;
-
+    left: Option<Duration>,
+) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
-    let mut call = String::with_capacity(64);
-    // Writing to a String cannot fail.
-    if let Some(timeout) = timeout {
-        let _ = write!(call, "timeout={}, ", timeout.as_millis());
+    let call = call_header(meta, api, left);
+    if !call.is_empty() {
+        headers.insert(CALL, call);
     }
-    call.push_str("id=\"");
-    call.extend(meta.request_id.as_str().chars().filter(|c| !matches!(c, '"' | '\\')));
-    call.push('"');
-    if meta.hops > 0 {
-        let _ = write!(call, ", hops={}", meta.hops);
-    }
-    call.push_str(", beats");
-    if api.streams() {
-        let _ = write!(call, ", window={WINDOW}");
-    }
-    headers.insert(CALL, call);
     if let Payload::MessagePack(_) = payload {
         headers.insert(CONTENT_TYPE, MESSAGE_PACK);
         headers.insert(ACCEPT, JSON);
-    }
-    if let Some(caller) = &meta.caller {
-        headers.insert(CALLER, &**caller);
     }
     if let Some(principal) = &meta.principal {
         headers.insert(PRINCIPAL, one_line(principal.name()));
@@ -108,7 +95,82 @@ pub(crate) fn request_headers(
     {
         headers.insert(HEADERS, json);
     }
-    headers
+    (!headers.is_empty()).then_some(headers)
+}
+
+/// Whether the time of a call of `api` has to be told.
+pub(crate) fn tells_time(asked: Option<Instant>, api: &ApiDescriptor, usual: Duration) -> bool {
+    asked.is_some() || (api.timeout.is_none() && !api.streams() && usual != USUAL_TIMEOUT)
+}
+
+fn call_header(meta: &CallMeta, api: &ApiDescriptor, left: Option<Duration>) -> String {
+    use std::fmt::Write as _;
+
+    let mut call = String::new();
+    let mut member = |text: std::fmt::Arguments<'_>| {
+        let comma = if call.is_empty() { "" } else { ", " };
+        // Writing to a String cannot fail.
+        let _ = write!(call, "{comma}{text}");
+    };
+    if let Some(left) = left {
+        // Rounded up: the caller's own clock is the one that counts.
+        member(format_args!("timeout={}", left.as_micros().div_ceil(1000)));
+    }
+    if let Some(caller) = &meta.caller {
+        member(format_args!("caller=\"{caller}\""));
+    }
+    if meta.hops > 0 {
+        member(format_args!("hops={}", meta.hops));
+    }
+    if api.streams() {
+        member(format_args!("window={WINDOW}"));
+    }
+    let id = meta.request_id.as_str();
+    if !is_token(id) {
+        let id: String = id.chars().filter(|c| !matches!(c, '"' | '\\')).collect();
+        member(format_args!("id=\"{id}\""));
+    }
+    call
+}
+
+/// Writes the last token of a FrameX caller's reply subject: its slot, whether the
+/// arguments were an HTTP request's, and the request's id where that can be part
+/// of a subject.
+pub(crate) fn push_reply_token(text: &mut String, slot: &str, origin: Origin, id: &RequestId) {
+    text.push_str(slot);
+    text.push(match origin {
+        Origin::Bus => '-',
+        Origin::Http => '_',
+    });
+    if is_token(id.as_str()) {
+        text.push_str(id.as_str());
+    }
+}
+
+/// Where a call's arguments come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Bus,
+    Http,
+}
+
+/// The slot in the last token of a reply subject.
+pub(crate) fn slot_of(token: &str) -> &str {
+    token.split(['-', '_']).next().unwrap_or_default()
+}
+
+/// The origin and the request's id in a reply subject: `Some` if it is a FrameX
+/// caller's, who understands beats; the id is empty if it did not fit there.
+fn told_by(reply: &str) -> Option<(Origin, &str)> {
+    let token = &reply[reply.rfind('.')? + 1..];
+    let (slot, rest) = token.split_at_checked(16)?;
+    let hex = slot.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let origin = match rest.as_bytes().first()? {
+        b'-' => Origin::Bus,
+        b'_' => Origin::Http,
+        _ => return None,
+    };
+    hex.then_some((origin, &rest[1..]))
 }
 
 /// A header's value has no line breaks.
@@ -165,6 +227,7 @@ fn read_header_object(text: &str) -> http::HeaderMap {
 struct CallHeader<'a> {
     timeout: Option<Duration>,
     id: Option<&'a str>,
+    caller: Option<&'a str>,
     hops: u8,
     beats: bool,
     window: Option<u32>,
@@ -178,7 +241,8 @@ impl<'a> CallHeader<'a> {
             let (key, value) = member.split_once('=').unwrap_or((member, "?1"));
             match key {
                 "timeout" => header.timeout = value.parse().ok().map(Duration::from_millis),
-                "id" => header.id = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')),
+                "id" => header.id = quoted(value),
+                "caller" => header.caller = quoted(value),
                 "hops" => header.hops = value.parse().unwrap_or(u8::MAX),
                 "beats" => header.beats = value == "?1",
                 "window" => header.window = value.parse().ok(),
@@ -187,6 +251,10 @@ impl<'a> CallHeader<'a> {
         }
         header
     }
+}
+
+fn quoted(value: &str) -> Option<&str> {
+    value.strip_prefix('"')?.strip_suffix('"')
 }
 
 /// A request as it comes in.
@@ -211,53 +279,61 @@ pub(crate) struct Asked {
 pub(crate) fn read_request(
     payload: Bytes,
     headers: Option<&HeaderMap>,
+    reply: &str,
     arrived: Instant,
 ) -> Result<Incoming, Error> {
+    let told = told_by(reply);
+    let from_http = matches!(told, Some((Origin::Http, _)));
+    let id_in_reply = told.map(|(_, id)| id);
+    let accept = |id: &str| RequestId::accept(&HeaderValue::from_str(id).ok()?);
     let Some(headers) = headers else {
         return Ok(Incoming {
-            args: arguments(payload, false)?,
-            meta: CallMeta::default(),
-            asked: Asked::default(),
+            args: arguments(Payload::Json(payload)).made_of_http(from_http),
+            meta: CallMeta {
+                request_id: id_in_reply.and_then(accept).unwrap_or_default(),
+                ..CallMeta::default()
+            },
+            asked: Asked {
+                beats: told.is_some(),
+                ..Asked::default()
+            },
         });
     };
     let text = |name| headers.get(name).map(|value: &async_nats::HeaderValue| value.as_str());
     let packed = is_message_pack(text(CONTENT_TYPE), "Content-Type", false)?;
     let asked_packed = is_message_pack(text(ACCEPT), "Accept", packed)?;
     let call = text(CALL).map(CallHeader::read).unwrap_or_default();
-    let principal = text(PRINCIPAL).map(Principal::new);
-    let request_id = call
-        .id
-        .and_then(|id| HeaderValue::from_str(id).ok())
-        .and_then(|id| RequestId::accept(&id))
-        .unwrap_or_default();
+    let request_id = call.id.and_then(accept).or_else(|| id_in_reply.and_then(accept));
     let meta = CallMeta {
-        request_id,
+        request_id: request_id.unwrap_or_default(),
         deadline: call.timeout.and_then(|timeout| arrived.checked_add(timeout)),
-        caller: text(CALLER).map(Arc::from),
-        principal,
+        caller: call.caller.map(Arc::from),
+        principal: text(PRINCIPAL).map(Principal::new),
         headers: text(HEADERS).map(read_header_object).unwrap_or_default(),
         trace: text(TRACE).and_then(TraceContext::parse).map(Box::new),
         hops: call.hops,
     };
+    let payload = match packed {
+        true => Payload::MessagePack(payload),
+        false => Payload::Json(payload),
+    };
     Ok(Incoming {
-        args: arguments(payload, packed)?,
+        args: arguments(payload).made_of_http(from_http),
         meta,
         asked: Asked {
-            beats: call.beats,
+            beats: call.beats || told.is_some(),
             window: call.window,
             message_pack: asked_packed,
         },
     })
 }
 
-fn arguments(payload: Bytes, packed: bool) -> Result<Args, Error> {
-    if payload.is_empty() {
-        return Ok(Args::default());
+/// An empty payload is an empty map.
+fn arguments(payload: Payload) -> Args {
+    match payload.bytes().is_empty() {
+        true => Args::default(),
+        false => Args::from_payload(payload),
     }
-    Args::from_payload(match packed {
-        true => Payload::MessagePack(payload),
-        false => Payload::Json(payload),
-    })
 }
 
 /// Whether a media type is MessagePack's; `none` where there is none.
@@ -294,12 +370,12 @@ pub(crate) fn value(json: Bytes, asked: Asked) -> Outgoing {
             payload: json,
         };
     }
-    match framex_core::args::to_message_pack(&json) {
+    match payload::to_message_pack(&json) {
         Ok(payload) => Outgoing {
             headers: Some(HeaderMap::from_iter([(CONTENT_TYPE, MESSAGE_PACK.into())])),
             payload,
         },
-        Err(unwritable) => error(&unwritable, true),
+        Err(unwritable) => error(&Error::internal(unwritable), true),
     }
 }
 
@@ -389,7 +465,7 @@ pub(crate) fn error(error: &Error, started: bool) -> Outgoing {
 /// The `number`th event of a stream; the first has the number 1.
 pub(crate) fn chunk(number: u64, event: &Event) -> Outgoing {
     let mut headers = HeaderMap::new();
-    headers.insert(CHUNK, number);
+    headers.insert(CHUNK, number.to_string());
     if event.name() != framex_core::event::MESSAGE_CHUNK {
         headers.insert(EVENT, event.name());
     }
@@ -406,7 +482,7 @@ pub(crate) fn chunk(number: u64, event: &Event) -> Outgoing {
 /// The end of a stream of `count` chunks.
 pub(crate) fn end(count: u64) -> Outgoing {
     let mut headers = HeaderMap::new();
-    headers.insert(END, count);
+    headers.insert(END, count.to_string());
     Outgoing {
         headers: Some(headers),
         payload: Bytes::new(),
@@ -478,9 +554,9 @@ pub(crate) fn read_answer(message: Message) -> Result<Answer, String> {
     }
     match is_message_pack(text(CONTENT_TYPE), "Content-Type", false) {
         Ok(false) => json_value(message.payload),
-        Ok(true) => framex_core::args::to_json(&message.payload)
+        Ok(true) => payload::to_json(&message.payload)
             .map(Answer::Value)
-            .map_err(|error| error.message().to_owned()),
+            .map_err(|error| error.to_string()),
         Err(error) => Err(error.message().to_owned()),
     }
 }
@@ -609,10 +685,11 @@ mod tests {
 
     #[test]
     fn what_a_call_header_says_is_read_and_the_rest_ignored() {
-        let read = CallHeader::read("timeout=1500, id=\"ab-1\", new=(1 2), hops=2, beats, window=64");
+        let read = CallHeader::read("timeout=1500, id=\"ab-1\", new=(1 2), caller=\"echo\", hops=2, beats, window=64");
         let expected = CallHeader {
             timeout: Some(Duration::from_millis(1500)),
             id: Some("ab-1"),
+            caller: Some("echo"),
             hops: 2,
             beats: true,
             window: Some(64),
@@ -620,6 +697,25 @@ mod tests {
         assert_eq!(read, expected);
         assert_eq!(CallHeader::read(",,=,timeout=x,beats=?0"), CallHeader::default());
         assert_eq!(CallHeader::read("hops=900").hops, u8::MAX);
+    }
+
+    #[test]
+    fn a_plain_call_needs_no_header() {
+        let api = ApiDescriptor::new(framex_core::id::ApiId::parse("a.B.c").unwrap(), framex_core::descriptor::ApiKind::Func);
+        let meta = CallMeta::default();
+        let payload = Payload::Json(Bytes::new());
+        assert_eq!(request_headers(&meta, &api, &payload, None), None);
+        let mut reply = String::from("_INBOX.x.");
+        push_reply_token(&mut reply, "00000000deadbeef", Origin::Http, &meta.request_id);
+        assert_eq!(slot_of(reply.rsplit('.').next().unwrap()), "00000000deadbeef");
+        let read = read_request(Bytes::new(), None, &reply, Instant::now()).unwrap_or_else(|_| panic!());
+        assert_eq!(read.meta.request_id, meta.request_id);
+        assert!(read.asked.beats && read.args.by_http());
+        // Anybody's else is any text.
+        for foreign in ["_INBOX.abc", "_INBOX.a-b", "x", "", "a.00000000deadbeeä-x"] {
+            let read = read_request(Bytes::new(), None, foreign, Instant::now()).ok().unwrap();
+            assert!(!read.asked.beats, "{foreign}");
+        }
     }
 
     #[test]
