@@ -600,14 +600,15 @@ impl Registry {
         }
     }
 
-    /// Everything that is served, by those who are there and those who are missed.
+    /// Everything that is served, by those who take calls and those who do not now.
+    /// What has stopped in good order is nobody's.
     pub(super) fn parts(&self) -> impl Iterator<Item = Part<'_>> {
         self.peers.values().filter_map(|peer| {
             let service = peer.service.as_deref()?;
             let live = match peer.life {
                 Life::Live => true,
-                Life::Doubted | Life::Quiet | Life::Gone => false,
-                Life::Draining | Life::Stopped => return None,
+                Life::Draining | Life::Doubted | Life::Quiet | Life::Gone => false,
+                Life::Stopped => return None,
             };
             Some(Part {
                 instance: &peer.instance,
