@@ -1,12 +1,13 @@
 //! Descriptors: what a plugin and each of its APIs say about themselves.
 //!
-//! They are plain data, made once by the macros and sent over a bus as JSON.
+//! They are plain data, made once by the macros and sent over a bus as JSON. What
+//! authors in other languages write by hand may leave out whatever has a default.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
 use crate::id::ApiId;
 use crate::route::Route;
@@ -93,7 +94,7 @@ impl Location {
 }
 
 /// One named argument.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Parameter {
     /// The name on the wire.
@@ -112,8 +113,21 @@ pub struct Parameter {
     pub description: String,
 }
 
+impl Default for Parameter {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            location: Location::default(),
+            required: false,
+            default: None,
+            schema: anything(),
+            description: String::new(),
+        }
+    }
+}
+
 /// What an API answers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ReplyShape {
     /// One JSON value of this schema.
@@ -129,6 +143,44 @@ pub enum ReplyShape {
         /// JSON Schema of each event's data.
         schema: Value,
     },
+}
+
+/// A type that is left out is a value's, a schema that is left out allows anything.
+impl<'de> Deserialize<'de> for ReplyShape {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        #[derive(Default, Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        enum Type {
+            #[default]
+            Value,
+            Response,
+            Stream,
+        }
+
+        #[derive(Deserialize)]
+        struct Shape {
+            #[serde(default, rename = "type")]
+            kind: Type,
+            #[serde(default = "anything")]
+            schema: Value,
+        }
+
+        let Shape { kind, schema } = Shape::deserialize(input)?;
+        Ok(match kind {
+            Type::Value => Self::Value { schema },
+            Type::Response => Self::Response,
+            Type::Stream => Self::Stream { schema },
+        })
+    }
+}
+
+/// The schema of any value.
+fn anything() -> Value {
+    Value::Object(Map::new())
+}
+
+fn any_value() -> ReplyShape {
+    ReplyShape::Value { schema: anything() }
 }
 
 /// One API: everything that callers, the edge and the documents need to know.
@@ -160,7 +212,8 @@ pub struct ApiDescriptor {
     /// Its arguments.
     #[serde(default)]
     pub parameters: Vec<Parameter>,
-    /// Its answer.
+    /// Its answer; a value of any shape where a foreign service does not say.
+    #[serde(default = "any_value")]
     pub reply: ReplyShape,
     /// The schemas that `parameters` and `reply` refer to, by name.
     #[serde(default)]
@@ -168,7 +221,8 @@ pub struct ApiDescriptor {
     /// Whether the answer goes out without the envelope.
     #[serde(default)]
     pub raw: bool,
-    /// How long a call may take, in milliseconds; the edge's default if none.
+    /// How long a call may take, as milliseconds or as a text like `30s`; the
+    /// edge's default if none.
     #[serde(default, rename = "timeout_ms", with = "millis")]
     pub timeout: Option<Duration>,
     /// Whether running it twice does no harm, so that it may be retried.
@@ -177,9 +231,41 @@ pub struct ApiDescriptor {
     /// How many calls of it one process runs at once.
     #[serde(default)]
     pub max_ongoing_requests: Option<usize>,
+    /// Whether its handler reads the headers of the HTTP request.
+    #[serde(default)]
+    pub headers: bool,
 }
 
 impl ApiDescriptor {
+    /// Reads what a service says of its API `id`.
+    ///
+    /// `null` anywhere but in schemas means that nothing is said, and so may the
+    /// id itself be left out.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and a description of another API than `id`.
+    pub fn read(id: &ApiId, json: &[u8]) -> Result<Self, serde_json::Error> {
+        let mut said: Map<String, Value> = serde_json::from_slice(json)?;
+        let parameters = said.get_mut("parameters").and_then(Value::as_array_mut);
+        for parameter in parameters.into_iter().flatten() {
+            if let Value::Object(parameter) = parameter {
+                parameter.retain(|_, value| !value.is_null());
+            }
+        }
+        said.retain(|_, value| !value.is_null());
+        let own = said
+            .entry("id")
+            .or_insert_with(|| Value::from(id.as_str()))
+            .clone();
+        if own != id.as_str() {
+            return Err(serde::de::Error::custom(format_args!(
+                "`{id}` describes itself as {own}"
+            )));
+        }
+        serde_json::from_value(Value::Object(said))
+    }
+
     /// A descriptor of `kind` with nothing but its id.
     #[must_use]
     pub fn new(id: ApiId, kind: ApiKind) -> Self {
@@ -193,14 +279,13 @@ impl ApiDescriptor {
             deprecated: false,
             include_in_schema: true,
             parameters: Vec::new(),
-            reply: ReplyShape::Value {
-                schema: Value::Object(serde_json::Map::new()),
-            },
+            reply: any_value(),
             components: BTreeMap::new(),
             raw: false,
             timeout: None,
             idempotent: false,
             max_ongoing_requests: None,
+            headers: false,
         }
     }
 
@@ -234,6 +319,7 @@ fn yes() -> bool {
 mod millis {
     use std::time::Duration;
 
+    use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     pub(super) fn serialize<S: Serializer>(
@@ -248,6 +334,117 @@ mod millis {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         input: D,
     ) -> Result<Option<Duration>, D::Error> {
-        Ok(Option::<u64>::deserialize(input)?.map(Duration::from_millis))
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "expected milliseconds, or a text like `30s`")]
+        enum Written {
+            Millis(u64),
+            /// How some languages write whole numbers.
+            Fraction(f64),
+            Text(String),
+        }
+
+        let Some(written) = Option::<Written>::deserialize(input)? else {
+            return Ok(None);
+        };
+        match written {
+            Written::Millis(millis) => Ok(Duration::from_millis(millis)),
+            Written::Fraction(millis) => {
+                Duration::try_from_secs_f64(millis / 1000.0).map_err(Error::custom)
+            }
+            Written::Text(text) => humantime::parse_duration(&text).map_err(Error::custom),
+        }
+        .map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(description: &Value) -> Result<ApiDescriptor, String> {
+        let id = ApiId::parse("a.B.c").unwrap();
+        ApiDescriptor::read(&id, description.to_string().as_bytes()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_description_comes_back_as_it_was() {
+        let mut api = ApiDescriptor::new(ApiId::parse("a.B.c").unwrap(), ApiKind::All);
+        api.routes = vec![Route {
+            method: http::Method::GET,
+            path: "/api/v1/c".into(),
+        }];
+        api.parameters = vec![Parameter {
+            name: "x".into(),
+            default: Some(json!(1)),
+            ..Parameter::default()
+        }];
+        api.timeout = Some(Duration::from_secs(3));
+        api.headers = true;
+        for reply in [
+            any_value(),
+            ReplyShape::Response,
+            ReplyShape::Stream {
+                schema: json!({"type": "string"}),
+            },
+        ] {
+            api.reply = reply;
+            let sent = serde_json::to_vec(&api).unwrap();
+            assert_eq!(ApiDescriptor::read(&api.id, &sent).unwrap(), api);
+            assert_eq!(serde_json::from_slice::<ApiDescriptor>(&sent).unwrap(), api);
+        }
+    }
+
+    #[test]
+    fn a_description_by_hand_may_leave_out_most() {
+        let bare = read(&json!({})).unwrap();
+        assert_eq!(
+            bare,
+            ApiDescriptor::new(ApiId::parse("a.B.c").unwrap(), ApiKind::Http)
+        );
+        let some = read(&json!({
+            "routes": ["GET /api/v1/c", {"method": "POST", "path": "/api/v1/c"}],
+            "summary": null,
+            "parameters": [{"name": "x", "schema": null, "description": null}],
+            "reply": {"schema": {"type": "string"}},
+            "timeout_ms": "1m 30s",
+            "of the future": {"a": 1},
+        }))
+        .unwrap();
+        assert_eq!(some.routes[0].to_string(), "GET /api/v1/c");
+        assert_eq!(some.routes[1].to_string(), "POST /api/v1/c");
+        assert_eq!(some.parameters[0].schema, json!({}));
+        assert_eq!(some.timeout, Some(Duration::from_secs(90)));
+        assert_eq!(
+            some.reply,
+            ReplyShape::Value {
+                schema: json!({"type": "string"})
+            }
+        );
+        for (written, timeout) in [(json!(1500), 1500), (json!(1500.0), 1500)] {
+            let api = read(&json!({"timeout_ms": written})).unwrap();
+            assert_eq!(api.timeout, Some(Duration::from_millis(timeout)));
+        }
+        let stream = read(&json!({"reply": {"type": "stream"}})).unwrap();
+        assert!(stream.streams());
+    }
+
+    #[test]
+    fn a_description_that_cannot_be_is_refused_by_name() {
+        for (description, why) in [
+            (json!([]), "invalid type"),
+            (json!({"id": "a.B.d"}), "`a.B.c` describes itself as"),
+            (json!({"routes": ["/api/v1/c"]}), "GET /api/v1/echo"),
+            (json!({"routes": ["G T /x"]}), "GET /api/v1/echo"),
+            (json!({"reply": {"type": "strem"}}), "strem"),
+            (json!({"timeout_ms": -1}), "negative"),
+            (json!({"timeout_ms": 1e300}), "too big"),
+            (json!({"timeout_ms": "soon"}), "number"),
+            (json!({"timeout_ms": []}), "like `30s`"),
+        ] {
+            let error = read(&description).unwrap_err();
+            assert!(error.contains(why), "{description}: {error}");
+        }
     }
 }

@@ -303,9 +303,69 @@ pub enum CallError {
         /// Its id.
         api: ApiId,
     },
+    /// There is no connection to the broker; no handler ran.
+    #[error("`{api}` cannot be reached: the connection to the broker is down")]
+    Disconnected {
+        /// Its id.
+        api: ApiId,
+    },
+    /// The call was sent and its answer will not come; the handler may have run.
+    #[error("`{api}` was lost on the way: {why}")]
+    Lost {
+        /// Its id.
+        api: ApiId,
+        /// What became of it.
+        why: &'static str,
+    },
+    /// The broker's permissions forbid it; no handler ran.
+    #[error("the broker does not let this process call `{api}`")]
+    Refused {
+        /// Its id.
+        api: ApiId,
+        /// What may not be published to, for the log.
+        subject: String,
+    },
+    /// More bytes than the broker takes in one message.
+    #[error("{part} `{api}` would take {size} bytes in one message, the broker allows {most}")]
+    TooLarge {
+        /// Its id.
+        api: ApiId,
+        /// Which side sent them.
+        part: Part,
+        /// How many bytes.
+        size: usize,
+        /// How many would be taken.
+        most: usize,
+    },
+    /// What came back is no answer.
+    #[error("`{api}` gave an answer that cannot be read: {reason}")]
+    BadReply {
+        /// Its id.
+        api: ApiId,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The handler's own answer is an error.
     #[error("{0}")]
     Handler(Error),
+}
+
+/// A half of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// What it was sent.
+    Arguments,
+    /// What it answered; its handler ran.
+    Answer,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Arguments => "the arguments of",
+            Self::Answer => "the answer of",
+        })
+    }
 }
 
 impl CallError {
@@ -338,6 +398,14 @@ impl CallError {
             Self::Panicked { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             Self::Loop { .. } => (StatusCode::LOOP_DETECTED, "loop_detected"),
             Self::Stopping { .. } => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            Self::Disconnected { .. } => (StatusCode::SERVICE_UNAVAILABLE, "disconnected"),
+            Self::Lost { .. } => (StatusCode::BAD_GATEWAY, "call_lost"),
+            Self::Refused { .. } => (StatusCode::BAD_GATEWAY, "not_permitted"),
+            Self::TooLarge { part, .. } => match part {
+                Part::Arguments => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
+                Part::Answer => (StatusCode::BAD_GATEWAY, "answer_too_large"),
+            },
+            Self::BadReply { .. } => (StatusCode::BAD_GATEWAY, "bad_reply"),
         };
         let text = match &self {
             Self::Panicked { .. } => INTERNAL_MESSAGE.to_owned(),
@@ -345,7 +413,10 @@ impl CallError {
         };
         let error = Error::new(status, text).with_code(code);
         let error = match &self {
-            Self::Overloaded { .. } | Self::NoResponders { .. } | Self::Stopping { .. } => {
+            Self::Overloaded { .. }
+            | Self::NoResponders { .. }
+            | Self::Stopping { .. }
+            | Self::Disconnected { .. } => {
                 error.with_header(http::header::RETRY_AFTER, HeaderValue::from_static("1"))
             }
             _ => error,
@@ -353,6 +424,9 @@ impl CallError {
         match self {
             Self::Panicked { api, message } => {
                 error.with_source(format!("`{api}` panicked: {message}"))
+            }
+            Self::Refused { subject, .. } => {
+                error.with_source(format!("no permission to publish to `{subject}`"))
             }
             _ => error,
         }
@@ -377,6 +451,49 @@ mod tests {
         let error = Error::from(CallError::Overloaded { api });
         assert_eq!((error.status().as_u16(), error.code()), (503, "overloaded"));
         assert_eq!(error.headers()["retry-after"], "1");
+    }
+
+    #[test]
+    fn errors_of_the_way_are_gateway_errors() {
+        let api = || ApiId::parse("a.B.c").unwrap();
+        let large = |part| CallError::TooLarge {
+            api: api(),
+            part,
+            size: 9,
+            most: 8,
+        };
+        let refused = CallError::Refused {
+            api: api(),
+            subject: "team.a.B.c".into(),
+        };
+        for (error, status, code) in [
+            (CallError::Disconnected { api: api() }, 503, "disconnected"),
+            (
+                CallError::Lost {
+                    api: api(),
+                    why: "its worker is gone",
+                },
+                502,
+                "call_lost",
+            ),
+            (refused, 502, "not_permitted"),
+            (large(Part::Arguments), 413, "payload_too_large"),
+            (large(Part::Answer), 502, "answer_too_large"),
+        ] {
+            let error = error.into_error();
+            assert_eq!((error.status().as_u16(), error.code()), (status, code));
+            assert!(error.message().contains("`a.B.c`"), "{error}");
+            assert!(!error.message().contains("team"), "{error}");
+        }
+    }
+
+    #[test]
+    fn headers_of_one_name_are_all_kept() {
+        let name = http::header::WWW_AUTHENTICATE;
+        let error = Error::unauthorized("x")
+            .with_header(name.clone(), HeaderValue::from_static("a"))
+            .with_header(name.clone(), HeaderValue::from_static("b"));
+        assert_eq!(error.headers().get_all(name).iter().count(), 2);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! - names: [`id`], [`route`];
 //! - descriptions: [`descriptor`];
-//! - a call's way: [`args`] in, [`reply`] or [`event`]s out, [`error`]s;
+//! - a call's way: [`args`] in, [`reply`] or [`event`]s out, [`error`]s, all as a
+//!   [`payload`] where it leaves the process;
 //! - a plugin's view: [`plugin`], [`context`];
 //! - [`settings`].
 //!
@@ -18,6 +19,7 @@ pub mod event;
 #[doc(hidden)]
 pub mod expand;
 pub mod id;
+pub mod payload;
 pub mod plugin;
 pub mod problem;
 pub mod remote;

@@ -214,6 +214,11 @@ impl RawJson {
         Ok(Self(bytes))
     }
 
+    /// Part of a JSON text that was checked as a whole.
+    pub(crate) fn checked(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
     /// The JSON text.
     #[must_use]
     pub fn as_bytes(&self) -> &Bytes {

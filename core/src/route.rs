@@ -1,16 +1,16 @@
 //! Routes: where an API stands on the HTTP edge.
 
 use http::Method;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Every route of a plugin starts with this, unless it says `api_prefix = false`.
 pub const API_PREFIX: &str = "/api/v1";
 
 /// A method and a path template, e.g. `GET /api/v1/items/{id}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Route {
     /// The HTTP method.
-    #[serde(serialize_with = "write_method", deserialize_with = "read_method")]
+    #[serde(serialize_with = "write_method")]
     pub method: Method,
     /// The whole path with its prefix. `{name}` stands for one segment,
     /// `{*name}` for the rest of the path.
@@ -140,9 +140,37 @@ fn write_method<S: Serializer>(method: &Method, out: S) -> Result<S::Ok, S::Erro
     out.serialize_str(method.as_str())
 }
 
-fn read_method<'de, D: Deserializer<'de>>(input: D) -> Result<Method, D::Error> {
-    let text = String::deserialize(input)?;
-    text.parse().map_err(serde::de::Error::custom)
+/// From `{"method": "GET", "path": "/x"}`, or `GET /x` as one text.
+impl<'de> Deserialize<'de> for Route {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(
+            untagged,
+            expecting = "expected a route: `GET /api/v1/echo`, or an object with `method` and `path`"
+        )]
+        enum Written {
+            Text(String),
+            Parts { method: String, path: String },
+        }
+
+        let (method, path) = match Written::deserialize(input)? {
+            Written::Parts { method, path } => (method, path),
+            Written::Text(text) => match text.split_once(' ') {
+                Some((method, path)) if path.starts_with('/') => {
+                    (method.to_owned(), path.to_owned())
+                }
+                _ => {
+                    return Err(de::Error::custom(format_args!(
+                        "`{text}` is no route; write e.g. `GET /api/v1/echo`"
+                    )));
+                }
+            },
+        };
+        let method = method
+            .parse()
+            .map_err(|_| de::Error::custom(format_args!("`{method}` is no HTTP method")))?;
+        Ok(Self { method, path })
+    }
 }
 
 /// The template `path` without the names of its parameters: two templates of one

@@ -6,6 +6,7 @@
 mod call;
 mod config;
 mod inspect;
+mod nats;
 mod own;
 mod run;
 mod support;

@@ -121,8 +121,12 @@ impl Place {
 
     /// Starts `run` on free ports and waits for its report.
     pub(crate) fn serve(&self, args: &[&str]) -> Server {
-        let all = [&["run", "--port", "0", "--dashboard-port", "0"], args].concat();
-        let mut process = self.start(&all);
+        self.report(&[&["run", "--port", "0", "--dashboard-port", "0"], args].concat())
+    }
+
+    /// Starts a command that serves and waits for its report.
+    pub(crate) fn report(&self, args: &[&str]) -> Server {
+        let mut process = self.start(args);
         let mut report = String::new();
         while !report.contains("started in ") {
             let Some(line) = process.line() else {

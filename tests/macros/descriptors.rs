@@ -246,6 +246,33 @@ fn an_api_says_how_it_is_reached_and_limited() {
     assert!(descriptor("types").routes.is_empty());
 }
 
+#[derive(Default)]
+struct Curious;
+
+#[on_register(plugin = "curious")]
+impl Curious {
+    #[on_request(get, "/agent")]
+    async fn agent(&self, ctx: &Context) -> Option<String> {
+        ctx.header("user-agent").map(str::to_owned)
+    }
+
+    #[on_request(get, "/agents", stream)]
+    fn agents(&self, count: u8, ctx: &Context) -> impl Stream<Item = String> {
+        let agent = ctx.header("user-agent").unwrap_or_default().to_owned();
+        futures_util::stream::iter(vec![agent; count.into()])
+    }
+}
+
+#[test]
+fn who_takes_the_context_reads_headers() {
+    for method in ["agent", "agents"] {
+        assert!(api::<Curious>(method).descriptor.headers, "{method}");
+    }
+    for method in ["find", "events", "either"] {
+        assert!(!descriptor(method).headers, "{method}");
+    }
+}
+
 #[test]
 fn arguments_are_described() {
     let find = descriptor("find");

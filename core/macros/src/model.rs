@@ -122,6 +122,13 @@ impl Handler {
         })
     }
 
+    /// Whether it sees the context, and with it the headers of the HTTP request.
+    pub(crate) fn takes_context(&self) -> bool {
+        self.arguments
+            .iter()
+            .any(|argument| matches!(argument, Argument::Context))
+    }
+
     /// Whether it has no route.
     pub(crate) fn is_func(&self) -> bool {
         self.options.kind == Kind::Func

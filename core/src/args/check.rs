@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Number, Value};
 
 use super::text::read_bool;
+use crate::payload::Malformed;
 use crate::problem::{Loc, Problem};
 
 pub(super) type Components = BTreeMap<String, Value>;
@@ -24,26 +25,20 @@ const MOST_STEPS: u32 = 1_000_000;
 
 /// `json_invalid` at the offset, in bytes, that the parser stopped at.
 pub(super) fn malformed(body: &[u8], error: &serde_json::Error) -> Problem {
-    let line_start: usize = body
-        .split_inclusive(|b| *b == b'\n')
-        .take(error.line().saturating_sub(1))
-        .map(<[u8]>::len)
-        .sum();
-    let offset = (line_start + error.column().saturating_sub(1)).min(body.len());
-    let what = if error.is_eof() {
-        "it ends too early"
-    } else if std::str::from_utf8(body).is_err() {
-        "it is not UTF-8"
-    } else if error.to_string().starts_with("recursion limit") {
-        "it is nested too deeply"
-    } else {
-        "syntax error"
-    };
+    let Malformed { what, at, .. } = Malformed::json(body, error);
     Problem::new(
         "json_invalid",
-        vec!["body".into(), offset.into()],
-        format!("the body is not valid JSON: {what} at byte {offset}"),
+        vec!["body".into(), at.into()],
+        format!("the body is not valid JSON: {what} at byte {at}"),
     )
+}
+
+/// The same where the parser that gave `error` has looked only for the end.
+pub(super) fn not_json(body: &[u8], error: &serde_json::Error) -> Problem {
+    match serde_json::from_slice::<Value>(body) {
+        Err(error) => malformed(body, &error),
+        Ok(_) => malformed(body, error),
+    }
 }
 
 /// Whether a schema describes a list.
@@ -63,9 +58,10 @@ pub(super) fn read_text(schema: &Value, components: &Components, text: &str) -> 
     for name in types(schema) {
         let read = match name {
             "integer" => text
-                .parse::<i128>()
+                .parse::<i64>()
+                .map(Number::from)
+                .or_else(|_| text.parse::<u64>().map(Number::from))
                 .ok()
-                .and_then(Number::from_i128)
                 .map(Value::Number),
             "number" => text
                 .parse::<f64>()

@@ -4,17 +4,18 @@ use std::any::Any;
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde::de::{DeserializeOwned, Deserializer as _, MapAccess, Visitor};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use super::check;
-use super::http_args::{FormField, HttpArgs, HttpBody, Undecodable, Upload, decode};
+use super::http_args::{Told, Upload, decode};
+use super::source::{self, Sent, Source};
 use super::text::{Text, TextError, Texts};
 use super::{Args, Repr};
 use crate::descriptor::{ApiDescriptor, Location, Parameter};
 use crate::error::Error;
+use crate::payload;
 use crate::problem::{Loc, Problem};
 use crate::reply::RawJson;
 
@@ -25,16 +26,9 @@ use crate::reply::RawJson;
 pub struct Decoder<'a> {
     api: &'a ApiDescriptor,
     source: Source<'a>,
+    /// Whether the arguments were an HTTP request's at first.
+    by_http: bool,
     problems: Vec<Problem>,
-}
-
-/// What was given for each parameter, undecoded, in the order of the parameters.
-enum Source<'a> {
-    Http {
-        request: &'a HttpArgs,
-        query: SmallVec<[SmallVec<[&'a str; 1]>; 4]>,
-    },
-    Map(SmallVec<[Option<&'a RawValue>; 8]>),
 }
 
 /// What was found for one parameter.
@@ -42,7 +36,9 @@ enum Given<'a> {
     Nothing,
     One(Cow<'a, str>),
     Many(Vec<Cow<'a, str>>),
-    Json(&'a [u8]),
+    Json(Cow<'a, str>),
+    /// The body of a request, not yet checked.
+    Body(&'a Bytes),
     /// Unreadable, and noted.
     Bad,
 }
@@ -52,16 +48,20 @@ impl<'a> Decoder<'a> {
     #[must_use]
     pub fn new(api: &'a ApiDescriptor, args: &'a Args) -> Self {
         let mut problems = Vec::new();
-        let source = match &args.0 {
+        let source = match &args.repr {
             Repr::Http(request) => Source::Http {
                 request,
-                query: query_values(api, request, &mut problems),
+                query: source::query_values(api, request, &mut problems),
             },
-            Repr::Map(object) => Source::Map(map_values(api, object, &mut problems)),
+            Repr::Payload(payload) => Source::Sent {
+                payload: payload.bytes(),
+                values: source::sent_values(api, payload, &mut problems),
+            },
         };
         Self {
             api,
             source,
+            by_http: args.by_http,
             problems,
         }
     }
@@ -78,7 +78,8 @@ impl<'a> Decoder<'a> {
     pub fn optional<T: DeserializeOwned + 'static>(&mut self, index: usize) -> Option<Option<T>> {
         match self.given(index) {
             Given::Nothing => Some(None),
-            Given::Json(json) if json.trim_ascii() == b"null" => Some(None),
+            Given::Json(json) if json == "null" => Some(None),
+            Given::Body(json) if json.trim_ascii() == b"null" => Some(None),
             given => self.read(index, given).map(Some),
         }
     }
@@ -98,15 +99,12 @@ impl<'a> Decoder<'a> {
     /// The whole body as bytes; empty if there is none.
     pub fn raw(&mut self, index: usize) -> Option<Bytes> {
         match &self.source {
-            Source::Http { request, .. } => Some(match &request.body {
-                HttpBody::Raw(bytes) | HttpBody::Json(bytes) => bytes.clone(),
-                HttpBody::Empty | HttpBody::Form(_) => Bytes::new(),
-            }),
-            Source::Map(values) => match values.get(index).copied().flatten() {
+            Source::Http { request, .. } => Some(request.body.bytes()),
+            Source::Sent { payload, values } => match values.get(index).copied().flatten() {
                 None => self.missing(index),
-                Some(raw) => match serde_json::from_str::<Vec<u8>>(raw.get()) {
-                    Ok(bytes) => Some(bytes.into()),
-                    Err(_) => self.note(index, "bytes_type", "expected a list of bytes"),
+                Some(sent) => match sent.bytes(payload) {
+                    Ok(bytes) => Some(bytes),
+                    Err(_) => self.note(index, "bytes_type", "expected bytes, or a list of them"),
                 },
             },
         }
@@ -127,33 +125,23 @@ impl<'a> Decoder<'a> {
 
     /// Every file of that name, in order.
     pub fn files(&mut self, index: usize) -> Option<Vec<Upload>> {
-        let parameter = self.parameter(index);
-        let Source::Http { request, .. } = &self.source else {
-            return self.note(
-                index,
-                "file_type",
-                "expected a file, which only an HTTP request carries",
-            );
-        };
-        let HttpBody::Form(fields) = &request.body else {
-            return Some(Vec::new());
-        };
-        let mut files = Vec::new();
-        for (name, field) in fields {
-            if *name == parameter.name {
-                match field {
-                    FormField::File(file) => files.push(file.clone()),
-                    FormField::Text(_) => {
-                        return self.note(
-                            index,
-                            "file_type",
-                            "expected a file (a part with a filename), got a text field",
-                        );
-                    }
-                }
-            }
+        match &self.source {
+            Source::Http { request, .. } => match request.body.files(&self.parameter(index).name) {
+                Ok(files) => Some(files.into_iter().cloned().collect()),
+                Err(error) => self.tell(index, error),
+            },
+            Source::Sent { payload, values } => match values.get(index).copied().flatten() {
+                None => Some(Vec::new()),
+                Some(sent) => match sent.files(payload) {
+                    Ok(files) => Some(files),
+                    Err(_) => self.note(
+                        index,
+                        "file_type",
+                        "expected a file: a map with `bytes`, `filename` and `content_type`",
+                    ),
+                },
+            },
         }
-        Some(files)
     }
 
     /// The report, if anything was wrong.
@@ -176,9 +164,7 @@ impl<'a> Decoder<'a> {
     fn loc(&self, index: usize) -> Vec<Loc> {
         let parameter = self.parameter(index);
         let location = parameter.location;
-        if matches!(location, Location::Body | Location::Raw)
-            && matches!(self.source, Source::Http { .. })
-        {
+        if matches!(location, Location::Body | Location::Raw) && self.by_http {
             return vec![location.loc().into()];
         }
         vec![location.loc().into(), parameter.name.clone().into()]
@@ -188,6 +174,11 @@ impl<'a> Decoder<'a> {
         let problem = Problem::new(kind, self.loc(index), msg);
         self.problems.push(problem);
         None
+    }
+
+    fn tell<T>(&mut self, index: usize, told: impl Into<Told>) -> Option<T> {
+        let (kind, msg) = told.into();
+        self.note(index, kind, msg)
     }
 
     fn missing<T>(&mut self, index: usize) -> Option<T> {
@@ -203,44 +194,22 @@ impl<'a> Decoder<'a> {
     fn given(&mut self, index: usize) -> Given<'a> {
         let parameter = self.parameter(index);
         let request = match &self.source {
-            Source::Map(values) => {
-                return values
-                    .get(index)
-                    .copied()
-                    .flatten()
-                    .map_or(Given::Nothing, |raw| Given::Json(raw.get().as_bytes()));
+            Source::Sent { values, .. } => {
+                return match values.get(index).copied().flatten() {
+                    None => Given::Nothing,
+                    Some(sent) => self.sent(index, sent),
+                };
             }
             Source::Http { request, .. } => *request,
         };
         let texts: SmallVec<[&'a str; 1]> = match parameter.location {
-            Location::Body => {
-                return match &request.body {
-                    HttpBody::Json(body) if !body.is_empty() => Given::Json(body),
-                    _ => Given::Nothing,
-                };
-            }
+            Location::Body => return request.body.json().map_or(Given::Nothing, Given::Body),
             Location::Raw | Location::File => return Given::Nothing,
             Location::Form => {
-                let HttpBody::Form(fields) = &request.body else {
-                    return Given::Nothing;
+                return match request.body.texts(&parameter.name) {
+                    Ok(texts) => many_or_last(parameter, texts),
+                    Err(error) => self.bad(index, error),
                 };
-                let mut texts: Vec<Cow<'a, str>> = Vec::new();
-                for (name, field) in fields {
-                    if *name == parameter.name {
-                        match field {
-                            FormField::Text(text) => texts.push(Cow::Borrowed(text)),
-                            FormField::File(_) => {
-                                self.note::<()>(
-                                    index,
-                                    "string_type",
-                                    "expected a text field, got a file",
-                                );
-                                return Given::Bad;
-                            }
-                        }
-                    }
-                }
-                return many_or_last(parameter, texts);
             }
             Location::Path => request.path_value(&parameter.name).into_iter().collect(),
             Location::Query => {
@@ -255,22 +224,55 @@ impl<'a> Decoder<'a> {
             // A list takes a single text as well.
             return match decode(text, plus) {
                 Ok(text) => Given::One(text),
-                Err(error) => self.undecodable(index, error),
+                Err(error) => self.bad(index, error),
             };
         }
         let mut decoded = Vec::with_capacity(texts.len());
         for text in texts {
             match decode(text, plus) {
                 Ok(text) => decoded.push(text),
-                Err(error) => return self.undecodable(index, error),
+                Err(error) => return self.bad(index, error),
             }
         }
         many_or_last(parameter, decoded)
     }
 
-    fn undecodable(&mut self, index: usize, error: Undecodable) -> Given<'a> {
-        let (kind, msg) = undecodable(error);
-        self.note::<()>(index, kind, msg);
+    fn sent(&mut self, index: usize, sent: Sent<'a>) -> Given<'a> {
+        let json = match sent {
+            Sent::Json(raw) => Cow::Borrowed(raw.get()),
+            Sent::Packed(value) => match payload::to_json_text(value) {
+                Ok(json) => Cow::Owned(json),
+                Err(error) => {
+                    self.note::<()>(index, "msgpack_invalid", error.to_string());
+                    return Given::Bad;
+                }
+            },
+        };
+        let parameter = self.parameter(index);
+        let texts = matches!(
+            parameter.location,
+            Location::Query | Location::Path | Location::Form
+        );
+        if !self.by_http || !texts {
+            return Given::Json(json);
+        }
+        let owned = |texts: SmallVec<[Cow<'_, str>; 1]>| {
+            let texts = texts.into_iter().map(|text| Cow::Owned(text.into_owned()));
+            texts.collect::<SmallVec<[Cow<'a, str>; 1]>>()
+        };
+        let texts = match &json {
+            Cow::Borrowed(json) => source::texts(json),
+            Cow::Owned(json) => source::texts(json).map(owned),
+        };
+        match texts {
+            None => Given::Json(json),
+            Some(mut texts) if texts.len() == 1 => texts.pop().map_or(Given::Nothing, Given::One),
+            Some(texts) => many_or_last(parameter, texts.into_vec()),
+        }
+    }
+
+    fn bad(&mut self, index: usize, told: impl Into<Told>) -> Given<'a> {
+        self.tell::<()>(index, told);
         Given::Bad
     }
 
@@ -285,50 +287,65 @@ impl<'a> Decoder<'a> {
                 let read = T::deserialize(Texts(texts));
                 read.map_err(|error| self.refuse_text(index, &error)).ok()
             }
-            Given::Json(json) => self.read_json(index, json),
+            Given::Json(json) => self.read_sent(index, &json),
+            Given::Body(body) => self.read_body(index, body),
         }
     }
 
-    fn read_json<T: DeserializeOwned + 'static>(
+    fn read_sent<T: DeserializeOwned + 'static>(
         &mut self,
         index: usize,
-        json: &'a [u8],
+        json: &Cow<'a, str>,
     ) -> Option<T> {
-        if let Some(raw) = self.read_raw::<T>(index) {
+        // What is only passed on was checked with all the rest.
+        let raw = raw_json::<T>(|| match (json, &self.source) {
+            (Cow::Borrowed(json), Source::Sent { payload, .. }) => {
+                Some(RawJson::checked(payload.slice_ref(json.as_bytes())))
+            }
+            _ => Some(RawJson::checked(Bytes::copy_from_slice(json.as_bytes()))),
+        });
+        if let Some(raw) = raw {
             return raw;
         }
-        match serde_json::from_slice(json) {
+        match serde_json::from_str(json) {
             Ok(value) => Some(value),
             Err(error) => {
-                self.refuse_json::<T>(index, json, &error);
+                self.refuse_json::<T>(index, json.as_bytes(), &error);
                 None
             }
         }
     }
 
-    /// JSON that is only passed on is checked where it lies, without a copy.
-    fn read_raw<T: 'static>(&mut self, index: usize) -> Option<Option<T>> {
-        let mut slot: Option<T> = None;
-        let target = (&mut slot as &mut dyn Any).downcast_mut::<Option<RawJson>>()?;
-        let Source::Http { request, .. } = &self.source else {
-            return None;
-        };
-        let HttpBody::Json(body) = &request.body else {
-            return None;
-        };
-        match RawJson::new(body.clone()) {
-            Ok(raw) => *target = Some(raw),
-            Err(error) => self.problems.push(check::malformed(body, &error)),
+    fn read_body<T: DeserializeOwned + 'static>(
+        &mut self,
+        index: usize,
+        body: &Bytes,
+    ) -> Option<T> {
+        // What is only passed on is checked where it lies, without a copy.
+        let raw = raw_json::<T>(|| match RawJson::new(body.clone()) {
+            Ok(raw) => Some(raw),
+            Err(error) => {
+                self.problems.push(check::not_json(body, &error));
+                None
+            }
+        });
+        if let Some(raw) = raw {
+            return raw;
         }
-        debug_assert_eq!(self.parameter(index).location, Location::Body);
-        Some(slot)
+        match serde_json::from_slice(body) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.refuse_json::<T>(index, body, &error);
+                None
+            }
+        }
     }
 
     fn refuse_text(&mut self, index: usize, error: &TextError) {
         let texts = match self.given(index) {
             Given::One(text) => vec![text],
             Given::Many(texts) => texts,
-            Given::Nothing | Given::Json(_) | Given::Bad => Vec::new(),
+            Given::Nothing | Given::Json(_) | Given::Body(_) | Given::Bad => Vec::new(),
         };
         let parameter = self.parameter(index);
         let components = &self.api.components;
@@ -383,6 +400,13 @@ impl<'a> Decoder<'a> {
     }
 }
 
+/// What `find` finds, if `T` is JSON that is only passed on.
+fn raw_json<T: 'static>(find: impl FnOnce() -> Option<RawJson>) -> Option<Option<T>> {
+    let mut slot: Option<T> = None;
+    *(&mut slot as &mut dyn Any).downcast_mut::<Option<RawJson>>()? = find();
+    Some(slot)
+}
+
 /// The problem as the type itself tells it, where its schema allows the value.
 fn by_type<T: DeserializeOwned>(
     json: &[u8],
@@ -430,95 +454,5 @@ fn many_or_last<'a>(parameter: &Parameter, mut texts: Vec<Cow<'a, str>>) -> Give
         Given::Many(texts)
     } else {
         texts.pop().map_or(Given::Nothing, Given::One)
-    }
-}
-
-fn undecodable(error: Undecodable) -> (&'static str, &'static str) {
-    match error {
-        Undecodable::Percent => (
-            "percent_encoding",
-            "expected `%` to be followed by two hexadecimal digits; write `%25` for a percent sign",
-        ),
-        Undecodable::Utf8 => ("string_unicode", "expected percent-encoded UTF-8"),
-    }
-}
-
-fn query_values<'a>(
-    api: &ApiDescriptor,
-    request: &'a HttpArgs,
-    problems: &mut Vec<Problem>,
-) -> SmallVec<[SmallVec<[&'a str; 1]>; 4]> {
-    let mut values: SmallVec<[SmallVec<[&'a str; 1]>; 4]> = std::iter::repeat_with(SmallVec::new)
-        .take(api.parameters.len())
-        .collect();
-    let index_of = |name: &str| {
-        api.parameters
-            .iter()
-            .position(|p| p.location == Location::Query && p.name == name)
-    };
-    for (name, value) in request.query() {
-        // Most names are spelled plainly.
-        let mut index = index_of(name);
-        if index.is_none() {
-            match decode(name, true) {
-                Ok(name) => index = index_of(&name),
-                Err(error) => {
-                    let (kind, msg) = undecodable(error);
-                    problems.push(Problem::new(kind, vec!["query".into()], msg));
-                }
-            }
-        }
-        if let Some(index) = index {
-            values[index].push(value);
-        }
-    }
-    values
-}
-
-fn map_values<'a>(
-    api: &ApiDescriptor,
-    object: &'a [u8],
-    problems: &mut Vec<Problem>,
-) -> SmallVec<[Option<&'a RawValue>; 8]> {
-    struct Named<'n>(&'n ApiDescriptor);
-
-    impl<'de> Visitor<'de> for Named<'_> {
-        type Value = SmallVec<[Option<&'de RawValue>; 8]>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("an object of named arguments")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut values: Self::Value = SmallVec::from_elem(None, self.0.parameters.len());
-            while let Some((name, value)) = map.next_entry::<Cow<'de, str>, &'de RawValue>()? {
-                if let Some(index) = self.0.parameters.iter().position(|p| p.name == name) {
-                    values[index] = Some(value);
-                }
-            }
-            Ok(values)
-        }
-    }
-
-    let mut input = serde_json::Deserializer::from_slice(object);
-    let read = input
-        .deserialize_map(Named(api))
-        .and_then(|values| input.end().map(|()| values));
-    match read {
-        Ok(values) => values,
-        Err(error) if error.is_data() => {
-            let kind =
-                serde_json::from_slice::<Value>(object).map_or("no JSON", |v| check::kind_of(&v));
-            problems.push(Problem::new(
-                "dict_type",
-                vec!["body".into()],
-                format!("expected an object of named arguments, got {kind}"),
-            ));
-            SmallVec::from_elem(None, api.parameters.len())
-        }
-        Err(error) => {
-            problems.push(check::malformed(object, &error));
-            SmallVec::from_elem(None, api.parameters.len())
-        }
     }
 }

@@ -1,17 +1,13 @@
 //! Arguments that still lie in an HTTP request.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{StatusCode, Uri};
-use serde_json::value::RawValue;
+use http::Uri;
 use smallvec::SmallVec;
 
-use super::check;
-use crate::descriptor::{ApiDescriptor, Location};
-use crate::error::Error;
+use crate::payload::json;
 
 /// The parts of a request that hold arguments.
 #[derive(Debug)]
@@ -94,6 +90,88 @@ impl HttpArgs {
     }
 }
 
+impl HttpBody {
+    /// All of it, where it is one piece.
+    pub(super) fn bytes(&self) -> Bytes {
+        match self {
+            Self::Raw(bytes) | Self::Json(bytes) => bytes.clone(),
+            Self::Empty | Self::Form(_) => Bytes::new(),
+        }
+    }
+
+    /// The JSON, if there is any.
+    pub(super) fn json(&self) -> Option<&Bytes> {
+        match self {
+            Self::Json(body) if !body.is_empty() => Some(body),
+            _ => None,
+        }
+    }
+
+    fn fields(&self, name: &str) -> impl Iterator<Item = &FormField> {
+        let fields = match self {
+            Self::Form(fields) => &fields[..],
+            _ => &[],
+        };
+        fields
+            .iter()
+            .filter(move |(field, _)| field == name)
+            .map(|(_, field)| field)
+    }
+
+    /// The texts of the form's fields called `name`.
+    pub(super) fn texts(&self, name: &str) -> Result<Vec<Cow<'_, str>>, FileForText> {
+        let texts = self.fields(name).map(|field| match field {
+            FormField::Text(text) => Ok(Cow::Borrowed(text.as_str())),
+            FormField::File(_) => Err(FileForText),
+        });
+        texts.collect()
+    }
+
+    /// The files of the form's fields called `name`.
+    pub(super) fn files(&self, name: &str) -> Result<Vec<&Upload>, TextForFile> {
+        let files = self.fields(name).map(|field| match field {
+            FormField::File(file) => Ok(file),
+            FormField::Text(_) => Err(TextForFile),
+        });
+        files.collect()
+    }
+}
+
+/// A field of a form that is the wrong one of two kinds.
+pub(super) struct FileForText;
+/// See [`FileForText`].
+pub(super) struct TextForFile;
+
+/// What a problem says of itself: its type and message.
+pub(super) type Told = (&'static str, &'static str);
+
+impl From<FileForText> for Told {
+    fn from(_: FileForText) -> Self {
+        ("string_type", "expected a text field, got a file")
+    }
+}
+
+impl From<TextForFile> for Told {
+    fn from(_: TextForFile) -> Self {
+        (
+            "file_type",
+            "expected a file (a part with a filename), got a text field",
+        )
+    }
+}
+
+impl From<Undecodable> for Told {
+    fn from(error: Undecodable) -> Self {
+        match error {
+            Undecodable::Percent => (
+                "percent_encoding",
+                "expected `%` to be followed by two hexadecimal digits; write `%25` for a percent sign",
+            ),
+            Undecodable::Utf8 => ("string_unicode", "expected percent-encoded UTF-8"),
+        }
+    }
+}
+
 /// What is before and behind the first `mark`, an ASCII character; a search by
 /// `char` takes longer than such short texts deserve.
 fn cut(text: &str, mark: u8) -> (&str, &str) {
@@ -116,91 +194,55 @@ pub(super) fn decode(text: &str, plus: bool) -> Result<Cow<'_, str>, Undecodable
         return Ok(Cow::Borrowed(text));
     }
     let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => {
-                let mut digit = || char::from(bytes.next()?).to_digit(16);
-                let (high, low) = (digit(), digit());
-                let value = high.zip(low).map(|(high, low)| high << 4 | low);
-                let value = value.and_then(|value| u8::try_from(value).ok());
-                value.ok_or(Undecodable::Percent)?
-            }
-            b'+' if plus => b' ',
-            byte => byte,
-        });
+    let mut rest = text.as_bytes();
+    while let Some(byte) = next(&mut rest, plus)? {
+        decoded.push(byte);
     }
     String::from_utf8(decoded)
         .map(Cow::Owned)
         .map_err(|_| Undecodable::Utf8)
 }
 
-pub(super) fn to_json(request: &HttpArgs, api: &ApiDescriptor) -> Result<Bytes, Error> {
-    let unreadable = |_| Error::bad_request("the URL is not valid percent-encoded UTF-8");
-    let mut map: BTreeMap<&str, Box<RawValue>> = BTreeMap::new();
-    for parameter in &api.parameters {
-        let list = check::is_list(&parameter.schema);
-        let texts: Vec<Cow<'_, str>> = match parameter.location {
-            Location::Query => request
-                .query()
-                .filter(|(name, _)| decode(name, true).is_ok_and(|n| n == parameter.name.as_str()))
-                .map(|(_, value)| decode(value, true).map_err(unreadable))
-                .collect::<Result<_, _>>()?,
-            Location::Path => request
-                .path_value(&parameter.name)
-                .map(|value| decode(value, false).map_err(unreadable))
-                .transpose()?
-                .into_iter()
-                .collect(),
-            Location::Form => match &request.body {
-                HttpBody::Form(fields) => fields
-                    .iter()
-                    .filter(|(name, _)| *name == parameter.name)
-                    .filter_map(|(_, field)| match field {
-                        FormField::Text(text) => Some(Cow::Borrowed(text.as_str())),
-                        FormField::File(_) => None,
-                    })
-                    .collect(),
-                _ => Vec::new(),
-            },
-            Location::Body => {
-                if let HttpBody::Json(body) = &request.body {
-                    // Checked here, spliced as it is.
-                    let raw: &RawValue = serde_json::from_slice(body)
-                        .map_err(|error| Error::validation(vec![check::malformed(body, &error)]))?;
-                    map.insert(&parameter.name, raw.to_owned());
-                }
-                continue;
-            }
-            Location::Raw | Location::File => {
-                return Err(Error::new(
-                    StatusCode::NOT_IMPLEMENTED,
-                    format!(
-                        "`{}` takes bytes, which only its own process can be given",
-                        api.id
-                    ),
-                ));
-            }
+/// Decodes as [`decode`], straight into a JSON text.
+pub(super) fn decode_to_json(out: &mut Vec<u8>, text: &str, plus: bool) -> Result<(), Undecodable> {
+    const STOPS: [bool; 256] = json::special(b"%+");
+    let start = out.len();
+    let mut rest = text.as_bytes();
+    let mut decoded = false;
+    out.push(b'"');
+    while json::copy_until(out, &mut rest, &STOPS) {
+        let encoded = rest[0] == b'%';
+        let Some(byte) = next(&mut rest, plus)? else {
+            break;
         };
-        let value = if list && !texts.is_empty() {
-            let items = check::items(&parameter.schema);
-            let values: Vec<_> = texts
-                .iter()
-                .map(|text| check::read_text(items, &api.components, text))
-                .collect();
-            serde_json::value::to_raw_value(&values)
-        } else if let Some(text) = texts.last() {
-            serde_json::value::to_raw_value(&check::read_text(
-                &parameter.schema,
-                &api.components,
-                text,
-            ))
-        } else {
-            continue;
-        };
-        map.insert(&parameter.name, value.map_err(Error::internal)?);
+        decoded |= encoded && !byte.is_ascii();
+        json::escaped(out, byte);
     }
-    Ok(serde_json::to_vec(&map).map_err(Error::internal)?.into())
+    // Escaped or not, the same bytes are foreign to UTF-8.
+    if decoded && std::str::from_utf8(&out[start..]).is_err() {
+        return Err(Undecodable::Utf8);
+    }
+    out.push(b'"');
+    Ok(())
+}
+
+/// The next byte, decoded.
+fn next(rest: &mut &[u8], plus: bool) -> Result<Option<u8>, Undecodable> {
+    let digit = |digit: u8| char::from(digit).to_digit(16);
+    match **rest {
+        [] => Ok(None),
+        [b'%', high, low, ref after @ ..] => {
+            *rest = after;
+            let value = digit(high).zip(digit(low));
+            let value = value.and_then(|(high, low)| u8::try_from(high << 4 | low).ok());
+            value.map(Some).ok_or(Undecodable::Percent)
+        }
+        [b'%', ..] => Err(Undecodable::Percent),
+        [byte, ref after @ ..] => {
+            *rest = after;
+            Ok(Some(if plus && byte == b'+' { b' ' } else { byte }))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -217,5 +259,34 @@ mod tests {
             assert_eq!(decode(bad, true), Err(Undecodable::Percent), "{bad}");
         }
         assert_eq!(decode("%ff", true), Err(Undecodable::Utf8));
+    }
+
+    #[test]
+    fn texts_become_json_as_they_are_decoded() {
+        for text in [
+            "",
+            "plain",
+            "a+b%20c%2B%25",
+            "%22%5C%0a%0D%09%00%1f%7f",
+            "\"",
+            "%C3%A4%E2%82%AC%F0%9F%98%80",
+            "ä%20ö",
+            "%",
+            "%4",
+            "%zz",
+            "%4g",
+            "a%ff",
+            "%C3x%A4",
+            "%C3%22%A4",
+            "%ED%A0%80",
+        ] {
+            for plus in [true, false] {
+                let mut out = Vec::new();
+                let written = decode_to_json(&mut out, text, plus)
+                    .map(|()| serde_json::from_slice::<String>(&out).unwrap());
+                let decoded = decode(text, plus).map(Cow::into_owned);
+                assert_eq!(written, decoded, "{text}");
+            }
+        }
     }
 }

@@ -1,13 +1,15 @@
 //! Arguments: the named values of one call, and how they become typed.
 //!
 //! A call has one form, a map of named values, and two ways to carry it: as the
-//! JSON object that travels on a bus, or still spread over an HTTP request. The
+//! [`Payload`] that travels on a bus, or still spread over an HTTP request. The
 //! second saves the edge from building the first for a handler in its own
 //! process. [`Decoder`] reads both with the same rules and the same reports.
 
 mod check;
 mod decode;
+mod encode;
 mod http_args;
+mod source;
 mod text;
 mod texts;
 
@@ -19,14 +21,19 @@ pub use http_args::{FormField, HttpArgs, HttpBody, PathValues, Upload};
 
 use crate::descriptor::ApiDescriptor;
 use crate::error::Error;
+use crate::payload::Payload;
 
 /// The arguments of one call.
 #[derive(Debug)]
-pub struct Args(pub(crate) Repr);
+pub struct Args {
+    repr: Repr,
+    /// Whether they were an HTTP request's before they were a payload.
+    by_http: bool,
+}
 
 #[derive(Debug)]
-pub(crate) enum Repr {
-    Map(Bytes),
+enum Repr {
+    Payload(Payload),
     Http(HttpArgs),
 }
 
@@ -40,13 +47,44 @@ impl Args {
     /// Arguments as a JSON object. Whether it is one is found out when they are read.
     #[must_use]
     pub fn from_json(object: Bytes) -> Self {
-        Self(Repr::Map(object))
+        Self::from_payload(Payload::Json(object))
+    }
+
+    /// Arguments as they travel on a bus: one map, or nothing where there are none.
+    /// Whether it is one is found out when they are read.
+    ///
+    /// Bytes and files are MessagePack's bin; JSON has a list of numbers for them.
+    #[must_use]
+    pub fn from_payload(payload: Payload) -> Self {
+        Self {
+            repr: Repr::Payload(payload),
+            by_http: false,
+        }
     }
 
     /// Arguments that still lie in an HTTP request.
     #[must_use]
     pub fn from_http(request: HttpArgs) -> Self {
-        Self(Repr::Http(request))
+        Self {
+            repr: Repr::Http(request),
+            by_http: true,
+        }
+    }
+
+    /// Says whether a payload was made of an HTTP request. If so, what lay in its
+    /// URL or form is read as a text, and reports are those that the request itself
+    /// would have had.
+    #[must_use]
+    pub fn made_of_http(mut self, yes: bool) -> Self {
+        self.by_http = yes || matches!(self.repr, Repr::Http(_));
+        self
+    }
+
+    /// Whether they are an HTTP request's, here or where the call began; a transport
+    /// takes the answer along for [`Args::made_of_http`].
+    #[must_use]
+    pub fn by_http(&self) -> bool {
+        self.by_http
     }
 
     /// Any value that serialises to a JSON object.
@@ -60,19 +98,20 @@ impl Args {
         ))
     }
 
-    /// The arguments as the JSON object that travels on a bus.
+    /// The arguments as the map that travels on a bus: JSON, but for files and raw
+    /// bytes, which only MessagePack carries as they are.
     ///
     /// Texts of a request become what `api`'s schemas ask for, as far as they
     /// can be read so; what cannot is left a text, for the handler's side to refuse.
     ///
     /// # Errors
     ///
-    /// 400 for a query or path that is not UTF-8, 501 for files and raw
-    /// bytes, which no JSON object can carry.
-    pub fn to_json(&self, api: &ApiDescriptor) -> Result<Bytes, Error> {
-        match &self.0 {
-            Repr::Map(object) => Ok(object.clone()),
-            Repr::Http(request) => http_args::to_json(request, api),
+    /// 422 for what no handler could read: a URL that is not percent-encoded UTF-8,
+    /// a body that is not JSON, a file in place of a text.
+    pub fn to_payload(&self, api: &ApiDescriptor) -> Result<Payload, Error> {
+        match &self.repr {
+            Repr::Payload(payload) => Ok(payload.clone()),
+            Repr::Http(request) => encode::payload(request, api),
         }
     }
 }

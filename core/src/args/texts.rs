@@ -164,7 +164,7 @@ mod tests {
             .collect();
         let api = api();
         match Args::from_texts(&api, Map::new(), &texts) {
-            Ok(args) => Ok(serde_json::from_slice(&args.to_json(&api).unwrap()).unwrap()),
+            Ok(args) => Ok(serde_json::from_slice(args.to_payload(&api).unwrap().bytes()).unwrap()),
             Err(error) => {
                 let problems: Vec<Problem> =
                     serde_json::from_value(error.detail().unwrap().clone()).unwrap();

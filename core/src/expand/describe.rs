@@ -77,6 +77,11 @@ impl Described {
         self.0.idempotent = true;
     }
 
+    /// Sets `headers`.
+    pub fn headers(&mut self) {
+        self.0.headers = true;
+    }
+
     /// Sets `timeout`.
     pub fn timeout(&mut self, millis: u64) {
         self.0.timeout = Some(Duration::from_millis(millis));

@@ -25,7 +25,8 @@ pub fn nats_server() -> &'static Path {
 
 fn find() -> PathBuf {
     if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
-        let path = PathBuf::from(path);
+        // It is run from other directories too.
+        let path = std::path::absolute(path).expect("a path");
         let version = version(&path);
         return version.map(|_| path).unwrap_or_else(|why| {
             panic!("{VARIABLE} names no nats-server that runs here: {why}");

@@ -51,7 +51,8 @@ enum Config {
 }
 
 impl NatsServerBuilder {
-    /// A configuration. Host, ports and directories are chosen here, whatever it says.
+    /// A configuration. Host and ports are chosen here, whatever it says. A
+    /// `store_dir` in it should be relative, so that it is below [`NatsServer::dir`].
     #[must_use]
     pub fn config(mut self, text: &str) -> Self {
         self.config = Some(Config::Text(text.to_owned()));
@@ -139,15 +140,10 @@ impl NatsServerBuilder {
             "--log".into(),
             home.path().join("log").into(),
         ];
-        if self.jetstream {
-            arguments.push("--jetstream".into());
-            arguments.push("--store_dir".into());
-            arguments.push(home.path().join("store").into());
-        }
         if let Some(tls) = &self.tls {
             arguments.extend(tls.server_arguments());
         }
-        let file = self.config.map(|config| match config {
+        let config = self.config.map(|config| match config {
             Config::File(path) => path,
             Config::Text(text) => {
                 let path = home.path().join("nats.conf");
@@ -155,9 +151,19 @@ impl NatsServerBuilder {
                 path
             }
         });
-        if let Some(file) = file {
+        let mut text = String::new();
+        if let Some(path) = config {
+            let path = std::path::absolute(path).expect("a path");
+            text = std::fs::read_to_string(&path)
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             arguments.push("--config".into());
-            arguments.push(file.into());
+            arguments.push(path.into());
+        }
+        // The one thing that the command line may not say once more.
+        if self.jetstream && !text.contains("store_dir") {
+            arguments.push("--jetstream".into());
+            arguments.push("--store_dir".into());
+            arguments.push("store".into());
         }
         arguments.extend(more.iter().map(Into::into));
         NatsServer {
@@ -242,10 +248,10 @@ impl NatsServer {
         self.with_process(|process| process.id())
     }
 
-    /// Where it keeps what JetStream stores.
+    /// Its working directory, with all that it stores; goes when it does.
     #[must_use]
-    pub fn store(&self) -> PathBuf {
-        self.home.path().join("store")
+    pub fn dir(&self) -> &Path {
+        self.home.path()
     }
 
     /// What it logged so far, restarts included.
@@ -305,6 +311,7 @@ impl NatsServer {
         let mut command = Command::new(nats_server());
         command
             .args(&self.arguments)
+            .current_dir(self.home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(self.home.path().join("stderr")).expect("a file"));

@@ -1,0 +1,155 @@
+//! Payloads: what travels on a bus, JSON or MessagePack.
+//!
+//! Nothing is built into a tree on the way from one to the other. Values nested
+//! deeper than [`MAX_DEPTH`] are refused, and what comes out is at most six times
+//! as long as what went in.
+//!
+//! | MessagePack | JSON |
+//! |---|---|
+//! | bin | a list of numbers from 0 to 255 |
+//! | a number that is no number, or infinite | `null` |
+//! | a map's key that is an integer | its digits as a text |
+//! | another key that is no text, an extension | refused |
+
+pub(crate) mod json;
+pub(crate) mod reader;
+pub(crate) mod writer;
+
+use bytes::Bytes;
+
+/// How deep lists and maps may be nested.
+pub const MAX_DEPTH: usize = 127;
+
+/// The media type of JSON.
+pub const JSON: &str = "application/json";
+/// The media type of MessagePack.
+pub const MESSAGE_PACK: &str = "application/msgpack";
+
+/// The bytes of a message and how to read them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// One JSON value.
+    Json(Bytes),
+    /// One MessagePack value.
+    MessagePack(Bytes),
+}
+
+impl Payload {
+    /// `bytes` as their `Content-Type` says; JSON if there is none. `None` for a type
+    /// that is neither.
+    #[must_use]
+    pub fn new(content_type: Option<&str>, bytes: Bytes) -> Option<Self> {
+        let Some(text) = content_type else {
+            return Some(Self::Json(bytes));
+        };
+        let kind = text.split(';').next().unwrap_or_default().trim();
+        if kind.eq_ignore_ascii_case(JSON) {
+            Some(Self::Json(bytes))
+        } else if [
+            MESSAGE_PACK,
+            "application/x-msgpack",
+            "application/vnd.msgpack",
+        ]
+        .iter()
+        .any(|name| kind.eq_ignore_ascii_case(name))
+        {
+            Some(Self::MessagePack(bytes))
+        } else {
+            None
+        }
+    }
+
+    /// The media type.
+    #[must_use]
+    pub fn content_type(&self) -> &'static str {
+        match self {
+            Self::Json(_) => JSON,
+            Self::MessagePack(_) => MESSAGE_PACK,
+        }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        match self {
+            Self::Json(bytes) | Self::MessagePack(bytes) => bytes,
+        }
+    }
+
+    /// The bytes, without a copy.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Json(bytes) | Self::MessagePack(bytes) => bytes,
+        }
+    }
+}
+
+/// Why bytes are not what they are said to be. Never repeats them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not valid {format}: {what} at byte {at}")]
+pub struct Malformed {
+    /// `JSON` or `MessagePack`.
+    pub format: &'static str,
+    /// What is wrong.
+    pub what: &'static str,
+    /// How many bytes were read before.
+    pub at: usize,
+}
+
+impl Malformed {
+    /// What the parser found wrong with `json`.
+    #[must_use]
+    pub fn json(json: &[u8], error: &serde_json::Error) -> Self {
+        let line_start: usize = json
+            .split_inclusive(|b| *b == b'\n')
+            .take(error.line().saturating_sub(1))
+            .map(<[u8]>::len)
+            .sum();
+        let what = if error.is_eof() {
+            "it ends too early"
+        } else if std::str::from_utf8(json).is_err() {
+            "it is not UTF-8"
+        } else if error.to_string().starts_with("recursion limit") {
+            "it is nested too deeply"
+        } else {
+            "syntax error"
+        };
+        Self {
+            format: "JSON",
+            what,
+            at: (line_start + error.column().saturating_sub(1)).min(json.len()),
+        }
+    }
+}
+
+/// MessagePack as JSON.
+///
+/// # Errors
+///
+/// [`Malformed`], also for what JSON cannot say.
+pub fn to_json(message_pack: &[u8]) -> Result<Bytes, Malformed> {
+    Ok(to_json_text(message_pack)?.into())
+}
+
+pub(crate) fn to_json_text(message_pack: &[u8]) -> Result<String, Malformed> {
+    let mut reader = reader::Reader::new(message_pack);
+    let mut out = Vec::with_capacity(message_pack.len() + message_pack.len() / 4);
+    reader.json(&mut out)?;
+    reader.end()?;
+    String::from_utf8(out).map_err(|_| reader.malformed("a text that is not UTF-8"))
+}
+
+/// JSON as MessagePack.
+///
+/// # Errors
+///
+/// [`Malformed`].
+pub fn to_message_pack(json: &[u8]) -> Result<Bytes, Malformed> {
+    let mut out = Vec::with_capacity(json.len());
+    writer::value(&mut out, json)?;
+    Ok(out.into())
+}
+
+#[cfg(test)]
+mod tests;
