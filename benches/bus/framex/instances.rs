@@ -1,7 +1,7 @@
 //! Many instances in one process, each with a bus of its own: what a large site looks like to an edge.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use framex::bus::LocalBus;
