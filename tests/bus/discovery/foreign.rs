@@ -68,7 +68,7 @@ async fn a_service_of_nats_py_is_an_api_like_any() {
     let process = start.await.expect("it starts");
     let api = "adder.Adder.add";
     let took = until("it is found", || instances(&caller, api) == Some(1)).await;
-    assert!(took < Duration::from_secs(4), "{took:?}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
     let catalog = caller.catalog();
     let found = catalog.resolve("GET /api/v1/add").expect("its route");
     assert_eq!((&*found.plugin.version, &*found.descriptor.summary), ("0.3.0", "Adds"));

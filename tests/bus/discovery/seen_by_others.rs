@@ -119,7 +119,7 @@ async def main(url):
     nc = await nats.connect(url)
     async def ask(verb, kind):
         reply = await nc.request(f"$SRV.{verb}.callee", b"", timeout=5)
-        return kind.from_response(json.loads(reply.data))
+        return kind.from_dict(json.loads(reply.data))
     ping = await ask("PING", ServicePing)
     info = await ask("INFO", ServiceInfo)
     stats = await ask("STATS", ServiceStats)

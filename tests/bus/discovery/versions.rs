@@ -75,7 +75,7 @@ async fn the_later_version_is_shown_and_both_are_called() {
     let new = worker(&server, &[PluginDefinition::of::<new::Greeter>()]).await;
     until("both", || shown(&caller) == ("1.10.0".into(), 2)).await;
     let catalog = caller.catalog();
-    assert_eq!(catalog.get(HELLO).expect("it").descriptor.summary, "New.");
+    assert_eq!(catalog.get(HELLO).expect("it").descriptor.summary, "New");
     assert_eq!(caller.state().borrow().problems, [""; 0]);
     new.withdraw("greeter").await;
     until("back to the old", || shown(&caller) == ("1.9.0".into(), 1)).await;

@@ -37,9 +37,10 @@ const REMEMBERED: u64 = 60_000;
 /// Calls that a stopped instance still runs say so at least so often.
 const LAST_CALLS: u64 = 3_200;
 /// Foreign services are asked again what they serve: they say nothing when it changes.
-const LEARN_AGAIN: [u64; 4] = [700, 3_000, 10_000, 30_000];
-/// Whoever has nothing to do with us, less often.
-const LOOK_AGAIN: [u64; 3] = [700, 5_000, 60_000];
+/// Most of it changes while they start.
+const LEARN_AGAIN: [u64; 7] = [400, 700, 1_000, 1_000, 2_000, 5_000, 20_000];
+/// Whoever has nothing to do with us, less often in the end.
+const LOOK_AGAIN: [u64; 7] = [400, 700, 1_000, 1_000, 2_000, 5_000, 60_000];
 /// What cannot be learnt is asked for again, less and less often.
 const TRY_AGAIN: [u64; 5] = [150, 500, 2_000, 5_000, 20_000];
 /// Whoever is asked may have changed since it announced itself; not all the time.
