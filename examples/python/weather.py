@@ -48,12 +48,14 @@ async def refuse(request, status, message):
 
 
 async def main(url):
+    user = os.environ.get("NATS_USER")
     nc = await nats.connect(
         url,
         name="weather.py",
-        user=os.environ.get("NATS_USER"),
+        user=user,
         password=os.environ.get("NATS_PASSWORD"),
-        inbox_prefix=os.environ.get("NATS_INBOX_PREFIX", "_INBOX").encode(),
+        # The broker of nats.conf gives each user an inbox of its own.
+        inbox_prefix=(f"_INBOX.{user}" if user else "_INBOX").encode(),
     )
 
     async def confess(message):
