@@ -33,6 +33,7 @@ use std::path::{Path, PathBuf};
 
 use framex::settings::{Settings, Sources, reference};
 use framex::{CallError, Error};
+use framex_core::error::Part;
 
 use markdown::{Block, blocks};
 

@@ -28,7 +28,8 @@ pub(crate) struct Terminals {
 }
 
 struct Terminal {
-    serving: Serving,
+    /// Runs for as long as this.
+    _serving: Serving,
     /// The usual address of each port, and the real one.
     ports: Vec<(String, SocketAddr)>,
 }
@@ -117,7 +118,10 @@ impl Terminals {
                 _ => (usual, serving.dashboard().expect("a dashboard")),
             })
             .collect();
-        self.open.push(Terminal { serving, ports });
+        self.open.push(Terminal {
+            _serving: serving,
+            ports,
+        });
         true
     }
 
@@ -129,7 +133,7 @@ impl Terminals {
         let mut serving = Serving::spawn(&mut command, &self.dir);
         serving.wait_until("it serves", |line, _| line.starts_with("serving"));
         self.open.push(Terminal {
-            serving,
+            _serving: serving,
             ports: Vec::new(),
         });
     }

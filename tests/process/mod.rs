@@ -18,7 +18,7 @@ pub(crate) struct Serving {
     /// What it logs, shown if the test fails.
     log: Arc<Mutex<String>>,
     /// The lines that it prints.
-    lines: mpsc::Receiver<String>,
+    lines: Mutex<mpsc::Receiver<String>>,
     /// What it printed while it started.
     pub(crate) output: String,
 }
@@ -45,15 +45,14 @@ impl Serving {
 
     /// Starts `command` in `dir` and waits for nothing.
     pub(crate) fn spawn(command: &mut Command, dir: &Path) -> Self {
-        let mut child = command
+        command
             .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let stdout = child.stdout.take().expect("a pipe");
-        let stderr = child.stderr.take().expect("a pipe");
+            .stderr(Stdio::piped());
+        let mut process = Guarded::spawn(command, None);
+        let stdout = process.child().stdout.take().expect("a pipe");
+        let stderr = process.child().stderr.take().expect("a pipe");
         let log = Arc::new(Mutex::new(String::new()));
         let kept = Arc::clone(&log);
         std::thread::spawn(move || {
@@ -71,9 +70,9 @@ impl Serving {
             }
         });
         Self {
-            child,
+            process,
             log,
-            lines,
+            lines: Mutex::new(lines),
             output: String::new(),
         }
     }
@@ -95,9 +94,10 @@ impl Serving {
     /// Waits for a line of its output, of which `done` also knows whether it is the first.
     pub(crate) fn wait_until(&mut self, what: &str, done: impl Fn(&str, bool) -> bool) {
         let end = Instant::now() + PATIENCE;
+        let lines = self.lines.get_mut().expect("nothing panics with it");
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let Ok(line) = self.lines.recv_timeout(left) else {
+            let Ok(line) = lines.recv_timeout(left) else {
                 panic!("waited until {what}; it printed:\n{}", self.output);
             };
             let done = done(&line, self.output.is_empty());
@@ -107,14 +107,6 @@ impl Serving {
                 return;
             }
         }
-    }
-
-    /// Kills it, without a word.
-    #[allow(dead_code)] // As above.
-    pub(crate) fn kill(&mut self) {
-        // It may be gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 
     /// Where it said that its edge listens.
