@@ -231,6 +231,8 @@ impl Link {
             news
         });
         if news {
+            // What was refused may be allowed now; if not, it is refused again.
+            lock(&self.refusals).clear();
             let server = client.server_info();
             tracing::info!(
                 link = self.role,

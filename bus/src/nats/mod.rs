@@ -56,6 +56,7 @@ pub(crate) struct Shared {
     /// The connection of the plugins' runtime: what they serve, and what they call.
     data: OnceLock<Arc<Link>>,
     pub(crate) state: watch::Sender<State>,
+    found: state::Found,
     /// What this process serves on the broker.
     pub(crate) offers: serve::Offers,
     /// Takes the calls that nobody answers.
@@ -147,6 +148,7 @@ impl NatsBus {
                 links: Mutex::default(),
                 data: OnceLock::new(),
                 state: watch::Sender::new(State::default()),
+                found: state::Found::default(),
                 offers: serve::Offers::default(),
                 fallback: OnceLock::new(),
                 stop: CancellationToken::new(),
