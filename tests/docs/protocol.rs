@@ -114,7 +114,7 @@ impl Meeting {
 async fn examples_of_calls_are_true() {
     let mut meeting = Meeting::arrange().await;
     let arguments = example(|e| e.get("message").is_some() && e.get("code").is_none());
-    let result = example(|e| e.is_string());
+    let result = example(Value::is_string);
     let answer = meeting.ask("echo.EchoPlugin.echo", &arguments).await;
     assert_eq!(answer, result);
 
