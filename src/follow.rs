@@ -117,6 +117,9 @@ impl Judge {
         let Self { servers, .. } = self;
         if !state.connected {
             let reason = match &state.trouble {
+                Some(trouble) if trouble.contains(servers.as_str()) => {
+                    format!("not connected to NATS: {trouble}")
+                }
                 Some(trouble) => format!("not connected to NATS ({servers}): {trouble}"),
                 None => format!("not connected to NATS ({servers}) yet"),
             };

@@ -7,7 +7,6 @@ use super::broker::{self, Choice};
 use super::failure::{Failure, say};
 use super::options::Common;
 use super::{nothing_loaded, output, runtime};
-use crate::log;
 use crate::start::{Definitions, Role, Serving};
 
 #[derive(Debug, clap::Args)]
@@ -33,8 +32,7 @@ pub(crate) fn run(options: &Apis, definitions: &Definitions) -> Result<(), Failu
     let settings = options
         .common
         .load(|overrides| options.broker.overrides(overrides))?;
-    log::start(&settings, log::Default::Warnings)?;
-    let role = broker::role(&settings, &options.common);
+    let role = broker::role(&settings, &options.common)?;
     let runtime = runtime(1)?;
     let catalog = runtime.block_on(async {
         let serving = Serving::load(definitions, &settings, role)?;

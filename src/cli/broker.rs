@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::failure::{Failure, say};
 use super::options::Common;
+use crate::log;
 use crate::start::{Role, Serving};
 
 /// How long a command that asks something waits for the broker.
@@ -117,22 +118,30 @@ impl Choice {
 }
 
 /// What a command asks: the plugins that it loads, or whatever is on the broker.
-pub(crate) fn role(settings: &Loaded, common: &Common) -> Role {
+/// Starts the log that fits.
+pub(crate) fn role(settings: &Loaded, common: &Common) -> Result<Role, Failure> {
     if !settings.settings.server.use_nats {
-        return Role::Whole;
+        log::start(settings, log::Default::Warnings)?;
+        return Ok(Role::Whole);
     }
+    log::start(settings, log::Default::Errors)?;
     if common.names_plugins() {
         say(
             "note",
             "no plugin is loaded: on NATS, those that run there are asked; --no-use-nats loads them",
         );
     }
-    Role::Client
+    Ok(Role::Client)
 }
 
 /// Waits for the broker, but not for long.
 pub(crate) async fn reach(serving: &Serving) -> Result<(), Failure> {
     let reached = serving.ready(PATIENCE).await;
+    if let Some(nats) = serving.transport.nats() {
+        for problem in &nats.state().borrow().problems {
+            say("note", problem);
+        }
+    }
     if reached.is_err() {
         serving.transport.close().await;
     }

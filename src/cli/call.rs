@@ -22,7 +22,6 @@ use super::failure::{Failure, say};
 use super::options::{Common, pair};
 use super::pretty::{one_line, pretty};
 use super::{nothing_loaded, output, runtime, signals};
-use crate::log;
 use crate::start::{Definitions, Role, Serving};
 
 #[derive(Debug, clap::Args)]
@@ -88,8 +87,7 @@ pub(crate) fn run(options: Call, definitions: &Definitions) -> Result<(), Failur
     let settings = options
         .common
         .load(|overrides| options.broker.overrides(overrides))?;
-    log::start(&settings, log::Default::Warnings)?;
-    let role = broker::role(&settings, &options.common);
+    let role = broker::role(&settings, &options.common)?;
     let runtime = runtime(1)?;
     let done = runtime.block_on(async {
         let mut serving = Serving::load(definitions, &settings, role)?;

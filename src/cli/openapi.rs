@@ -8,7 +8,6 @@ use super::options::Common;
 use super::pretty::pretty;
 use super::{nothing_loaded, output, runtime};
 use crate::app;
-use crate::log;
 use crate::start::{Definitions, Role};
 
 #[derive(Debug, clap::Args)]
@@ -34,8 +33,7 @@ pub(crate) fn run(options: &Openapi, definitions: &Definitions) -> Result<(), Fa
     let settings = options
         .common
         .load(|overrides| options.broker.overrides(overrides))?;
-    log::start(&settings, log::Default::Warnings)?;
-    let role = broker::role(&settings, &options.common);
+    let role = broker::role(&settings, &options.common)?;
     let runtime = runtime(1)?;
     let (catalog, document) = runtime.block_on(async {
         let (serving, edge) = app::assemble(definitions, &settings, role)?;

@@ -99,7 +99,7 @@ fn a_worker_with_a_dashboard_can_be_probed() {
     let worker = place.report(&args);
     let board = worker.address("dashboard");
     assert!(get(&board, "/health").contains(" 200 "));
-    let ready = wait_until_ready_says(&worker, "not connected to NATS");
+    let ready = wait_until_ready_says(&worker, &broker);
     assert!(
         ready.contains(" 503 ") && ready.contains("\"unready\""),
         "{ready}"
@@ -126,7 +126,7 @@ fn an_edge_takes_the_settings_of_a_process_with_plugins() {
     assert!(edge.report.contains("edge (NATS at "), "{}", edge.report);
     assert!(edge.get("/health").contains(" 200 "));
     assert!(edge.get("/api/v1/shop").contains(" 404 "));
-    wait_until_ready_says(&edge, "not connected to NATS");
+    wait_until_ready_says(&edge, &broker);
     edge.process.signal("TERM");
     let done = edge.process.end();
     assert_eq!(done.code, Some(0), "{done:?}");

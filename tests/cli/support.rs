@@ -38,7 +38,8 @@ impl Done {
     #[track_caller]
     pub(crate) fn fails(self, code: i32) -> String {
         assert_eq!(self.code, Some(code), "{self:?}");
-        assert_eq!(self.err.matches("error: ").count(), 1, "{self:?}");
+        let told = self.err.lines().filter(|l| l.starts_with("error: "));
+        assert_eq!(told.count(), 1, "{self:?}");
         assert!(!self.err.contains("panicked"), "{self:?}");
         self.err
     }

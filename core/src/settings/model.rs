@@ -156,10 +156,10 @@ pub struct NatsTls {
 }
 
 impl Nats {
-    /// The servers, as they may be shown: passwords and tokens masked.
+    /// The servers, as they may be shown: without users, passwords and tokens.
     #[must_use]
     pub fn shown(&self) -> String {
-        let urls: Vec<_> = self.url.iter().map(|url| mask::url(url)).collect();
+        let urls: Vec<_> = self.url.iter().map(|url| mask::without_user(url)).collect();
         urls.join(", ")
     }
 }
