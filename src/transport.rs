@@ -6,8 +6,9 @@ use std::time::Duration;
 use framex_bus::nats::{self, NatsBus};
 use framex_bus::{Bus, LocalBus, ServeError};
 use framex_core::context::Scope;
+use framex_core::id::is_token;
 use framex_core::plugin::PluginInstance;
-use framex_core::settings::{Secret, Settings};
+use framex_core::settings::{Nats, Secret, Settings};
 
 use crate::start::{Role, StartError};
 
@@ -107,8 +108,18 @@ fn options(settings: &Settings, role: Role) -> nats::Options {
         },
         namespace: broker.namespace.clone(),
         prefer_local: broker.prefer_local,
-        inbox_prefix: broker.inbox_prefix.clone(),
+        inbox_prefix: inbox_prefix(broker),
         default_timeout: settings.server.request_timeout,
         name: format!("framex {}", role.as_str()),
+    }
+}
+
+/// A user's own inbox is what a broker lets that user listen on, if it lets nobody
+/// listen on others' (nats.conf).
+fn inbox_prefix(broker: &Nats) -> String {
+    match (&broker.inbox_prefix, &broker.user) {
+        (Some(prefix), _) => prefix.clone(),
+        (None, Some(user)) if is_token(user) => format!("_INBOX.{user}"),
+        (None, _) => "_INBOX".to_owned(),
     }
 }

@@ -84,6 +84,11 @@ pub(crate) struct LocalApi {
 }
 
 impl LocalApi {
+    /// Whether it, or its plugin, says how many calls may run at once.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.limit.most != usize::MAX || self.plugin_limit.is_some()
+    }
+
     /// Whether a call that starts now would be refused.
     pub(crate) fn is_full(&self) -> bool {
         self.limit.is_full() || self.plugin_limit.as_ref().is_some_and(|l| l.is_full())

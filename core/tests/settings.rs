@@ -274,7 +274,7 @@ fn variables_take_the_type_of_their_key() {
     assert_eq!(nats.tls.ca.as_deref(), Some(Path::new("ca.pem")));
     assert!(nats.tls.required && !nats.tls.first);
     assert_eq!(nats.nkey.as_deref(), Some(Path::new("seed.nk")));
-    assert_eq!(nats.inbox_prefix, "_INBOX_edge");
+    assert_eq!(nats.inbox_prefix.as_deref(), Some("_INBOX_edge"));
     assert_eq!(log.format, LogFormat::Json);
     assert!(loaded.settings.allow_failed_plugins);
     assert_eq!(loaded.settings.load_plugins, ["a", "b"]);

@@ -8,7 +8,7 @@ use framex::prelude::*;
 use framex_core::args::{Args, FormField, HttpBody};
 use serde_json::{Value, json};
 
-use crate::support::{call, http, value};
+use crate::support::{api, call, http, value};
 
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 struct Item {
@@ -171,11 +171,18 @@ fn things() -> Arc<Things> {
     })
 }
 
+/// Calls with an HTTP request's arguments, and once more with the payload that is
+/// made of them: nothing may tell the two apart.
 async fn by_http(method: &str, args: Args) -> Result<Value> {
-    match call(&things(), method, args).await? {
-        Reply::Value(json) => Ok(serde_json::from_slice(&json).unwrap()),
+    let read = async |args| match call(&things(), method, args).await? {
+        Reply::Value(json) => Ok(serde_json::from_slice::<Value>(&json).unwrap()),
         other => panic!("not a value: {other:?}"),
-    }
+    };
+    let payload = args.to_payload(api::<Things>(method).descriptor).unwrap();
+    let here = read(args).await;
+    let there = read(Args::from_payload(payload).made_of_http(true)).await;
+    assert_eq!(format!("{here:?}"), format!("{there:?}"));
+    here
 }
 
 fn problems(error: &Error) -> Vec<String> {

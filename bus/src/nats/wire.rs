@@ -425,13 +425,23 @@ struct ErrorBody {
     started: Option<bool>,
 }
 
-/// A failed call. Its source stays here, for the log.
-pub(crate) fn call_error(failed: CallError) -> Outgoing {
-    let started = !matches!(
+/// Whether a handler may have run in a call that failed so.
+pub(crate) fn may_have_run(failed: &CallError) -> bool {
+    !matches!(
         failed,
         CallError::Overloaded { .. } | CallError::Stopping { .. } | CallError::NoResponders { .. }
-    ) || matches!(failed, CallError::Handler(_));
-    error(&failed.into_error(), started)
+    )
+}
+
+/// What headers take of a message's size, in bytes.
+pub(crate) fn size_of_headers(headers: &HeaderMap) -> usize {
+    let fields = headers.iter().flat_map(|(name, values)| {
+        let name: &str = name.as_ref();
+        values
+            .iter()
+            .map(move |value| name.len() + value.as_str().len() + ": \r\n".len())
+    });
+    "NATS/1.0\r\n\r\n".len() + fields.sum::<usize>()
 }
 
 /// An error, as one message.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use smallvec::SmallVec;
 
 use super::check;
-use super::http_args::{Told, Upload, decode};
+use super::http_args::{FILE_FOR_TEXT, TEXT_FOR_FILE, Told, Upload, decode};
 use super::source::{self, Sent, Source};
 use super::text::{Text, TextError, Texts};
 use super::{Args, Repr};
@@ -128,12 +128,13 @@ impl<'a> Decoder<'a> {
         match &self.source {
             Source::Http { request, .. } => match request.body.files(&self.parameter(index).name) {
                 Ok(files) => Some(files.into_iter().cloned().collect()),
-                Err(error) => self.tell(index, error),
+                Err(_) => self.tell(index, TEXT_FOR_FILE),
             },
             Source::Sent { payload, values } => match values.get(index).copied().flatten() {
                 None => Some(Vec::new()),
                 Some(sent) => match sent.files(payload) {
                     Ok(files) => Some(files),
+                    Err(_) if self.by_http => self.tell(index, TEXT_FOR_FILE),
                     Err(_) => self.note(
                         index,
                         "file_type",
@@ -208,7 +209,7 @@ impl<'a> Decoder<'a> {
             Location::Form => {
                 return match request.body.texts(&parameter.name) {
                     Ok(texts) => many_or_last(parameter, texts),
-                    Err(error) => self.bad(index, error),
+                    Err(_) => self.bad(index, FILE_FOR_TEXT),
                 };
             }
             Location::Path => request.path_value(&parameter.name).into_iter().collect(),
@@ -238,6 +239,9 @@ impl<'a> Decoder<'a> {
     }
 
     fn sent(&mut self, index: usize, sent: Sent<'a>) -> Given<'a> {
+        if self.by_http && self.parameter(index).location == Location::Form && sent.is_file() {
+            return self.bad(index, FILE_FOR_TEXT);
+        }
         let json = match sent {
             Sent::Json(raw) => Cow::Borrowed(raw.get()),
             Sent::Packed(value) => match payload::to_json_text(value) {
@@ -287,7 +291,7 @@ impl<'a> Decoder<'a> {
                 let read = T::deserialize(Texts(texts));
                 read.map_err(|error| self.refuse_text(index, &error)).ok()
             }
-            Given::Json(json) => self.read_sent(index, &json),
+            Given::Json(json) => self.read_sent(index, json),
             Given::Body(body) => self.read_body(index, body),
         }
     }
@@ -295,10 +299,10 @@ impl<'a> Decoder<'a> {
     fn read_sent<T: DeserializeOwned + 'static>(
         &mut self,
         index: usize,
-        json: &Cow<'a, str>,
+        json: Cow<'a, str>,
     ) -> Option<T> {
         // What is only passed on was checked with all the rest.
-        let raw = raw_json::<T>(|| match (json, &self.source) {
+        let raw = raw_json::<T>(|| match (&json, &self.source) {
             (Cow::Borrowed(json), Source::Sent { payload, .. }) => {
                 Some(RawJson::checked(payload.slice_ref(json.as_bytes())))
             }
@@ -307,7 +311,7 @@ impl<'a> Decoder<'a> {
         if let Some(raw) = raw {
             return raw;
         }
-        match serde_json::from_str(json) {
+        match serde_json::from_str(&json) {
             Ok(value) => Some(value),
             Err(error) => {
                 self.refuse_json::<T>(index, json.as_bytes(), &error);
@@ -403,7 +407,8 @@ impl<'a> Decoder<'a> {
 /// What `find` finds, if `T` is JSON that is only passed on.
 fn raw_json<T: 'static>(find: impl FnOnce() -> Option<RawJson>) -> Option<Option<T>> {
     let mut slot: Option<T> = None;
-    *(&mut slot as &mut dyn Any).downcast_mut::<Option<RawJson>>()? = find();
+    let target = (&mut slot as &mut dyn Any).downcast_mut::<Option<RawJson>>()?;
+    *target = find();
     Some(slot)
 }
 

@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::check::{self, Components};
-use super::http_args::{self, HttpArgs, Told, Upload};
+use super::http_args::{self, FileForText, HttpArgs, TextForFile, Told, Upload};
 use super::source::query_values;
 use crate::descriptor::{ApiDescriptor, Location, Parameter};
 use crate::error::Error;
@@ -30,13 +30,28 @@ pub(super) fn payload(request: &HttpArgs, api: &ApiDescriptor) -> Result<Payload
                 Some(text) => object.encoded(api, parameter, &[text], false),
                 None => Ok(()),
             },
-            Location::Form => match request.body.texts(&parameter.name) {
-                Ok(texts) => {
-                    object.decoded(api, parameter, &texts);
-                    Ok(())
+            // A file in place of a text, and a text in place of a file, travel as what
+            // they are: the handler's side reports them with all the rest.
+            Location::Form => {
+                match request.body.texts(&parameter.name) {
+                    Ok(texts) => object.decoded(api, parameter, &texts),
+                    Err(FileForText(file)) => {
+                        binaries.push((parameter, Binary::Files(vec![file])));
+                    }
                 }
-                Err(error) => Err(error.into()),
-            },
+                Ok(())
+            }
+            Location::File => {
+                match request.body.files(&parameter.name) {
+                    Ok(files) if files.is_empty() => {}
+                    Ok(files) => binaries.push((parameter, Binary::Files(files))),
+                    Err(TextForFile(text)) => {
+                        object.name(&parameter.name);
+                        json::text(&mut object.0, text);
+                    }
+                }
+                Ok(())
+            }
             Location::Body => {
                 if let Some(body) = request.body.json() {
                     if let Err(error) = RawJson::new(body.clone()) {
@@ -51,14 +66,6 @@ pub(super) fn payload(request: &HttpArgs, api: &ApiDescriptor) -> Result<Payload
                 binaries.push((parameter, Binary::Raw(request.body.bytes())));
                 Ok(())
             }
-            Location::File => match request.body.files(&parameter.name) {
-                Ok(files) if files.is_empty() => Ok(()),
-                Ok(files) => {
-                    binaries.push((parameter, Binary::Files(files)));
-                    Ok(())
-                }
-                Err(error) => Err(error.into()),
-            },
         };
         if let Err((kind, msg)) = written {
             let loc = vec![
@@ -157,6 +164,10 @@ impl Object {
 fn scalar(out: &mut Vec<u8>, schema: &Value, components: &Components, text: &str) {
     match check::read_text(schema, components, text) {
         Value::String(text) => json::text(out, &text),
+        // Rust reads `-0` as some integers and not as others.
+        Value::Number(zero) if zero.as_u64() == Some(0) && text.starts_with('-') => {
+            json::text(out, text);
+        }
         // As many digits as were sent.
         Value::Number(number)
             if number.is_f64() && serde_json::from_str::<IgnoredAny>(text).is_ok() =>

@@ -119,46 +119,37 @@ impl HttpBody {
     }
 
     /// The texts of the form's fields called `name`.
-    pub(super) fn texts(&self, name: &str) -> Result<Vec<Cow<'_, str>>, FileForText> {
+    pub(super) fn texts(&self, name: &str) -> Result<Vec<Cow<'_, str>>, FileForText<'_>> {
         let texts = self.fields(name).map(|field| match field {
             FormField::Text(text) => Ok(Cow::Borrowed(text.as_str())),
-            FormField::File(_) => Err(FileForText),
+            FormField::File(file) => Err(FileForText(file)),
         });
         texts.collect()
     }
 
     /// The files of the form's fields called `name`.
-    pub(super) fn files(&self, name: &str) -> Result<Vec<&Upload>, TextForFile> {
+    pub(super) fn files(&self, name: &str) -> Result<Vec<&Upload>, TextForFile<'_>> {
         let files = self.fields(name).map(|field| match field {
             FormField::File(file) => Ok(file),
-            FormField::Text(_) => Err(TextForFile),
+            FormField::Text(text) => Err(TextForFile(text)),
         });
         files.collect()
     }
 }
 
 /// A field of a form that is the wrong one of two kinds.
-pub(super) struct FileForText;
+pub(super) struct FileForText<'a>(pub(super) &'a Upload);
 /// See [`FileForText`].
-pub(super) struct TextForFile;
+pub(super) struct TextForFile<'a>(pub(super) &'a str);
+
+pub(super) const FILE_FOR_TEXT: Told = ("string_type", "expected a text field, got a file");
+pub(super) const TEXT_FOR_FILE: Told = (
+    "file_type",
+    "expected a file (a part with a filename), got a text field",
+);
 
 /// What a problem says of itself: its type and message.
 pub(super) type Told = (&'static str, &'static str);
-
-impl From<FileForText> for Told {
-    fn from(_: FileForText) -> Self {
-        ("string_type", "expected a text field, got a file")
-    }
-}
-
-impl From<TextForFile> for Told {
-    fn from(_: TextForFile) -> Self {
-        (
-            "file_type",
-            "expected a file (a part with a filename), got a text field",
-        )
-    }
-}
 
 impl From<Undecodable> for Told {
     fn from(error: Undecodable) -> Self {

@@ -10,6 +10,8 @@ mod decode;
 mod encode;
 mod http_args;
 mod source;
+#[cfg(test)]
+mod tests;
 mod text;
 mod texts;
 

@@ -241,6 +241,14 @@ impl Sent<'_> {
         }
     }
 
+    /// Whether it is a map: of what an edge found in a form only a file is one.
+    pub(super) fn is_file(self) -> bool {
+        match self {
+            Self::Json(_) => false,
+            Self::Packed(value) => matches!(Reader::new(value).head(), Ok(Head::Map(_))),
+        }
+    }
+
     /// Its files, where it is one, several or none.
     pub(super) fn files(self, payload: &Bytes) -> Result<Vec<Upload>, Otherwise> {
         match self {

@@ -59,7 +59,7 @@ fn both_ways_agree_with_another_implementation() {
     for value in values {
         let json = value.to_string();
         let packed = to_message_pack(json.as_bytes()).unwrap();
-        assert_eq!(packed, reference(&value), "{:.80}", json);
+        assert_eq!(packed, reference(&value), "{json:.80}");
         let back = to_json(&packed).unwrap();
         assert_eq!(
             serde_json::from_slice::<Value>(&back).unwrap(),

@@ -52,7 +52,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("nats.tls.required", Shape::Bool, "Refuse a broker without TLS."),
     key("nats.tls.first", Shape::Bool, "Begin with TLS, before the broker's greeting."),
     key("nats.namespace", Shape::Text(Text::Token), "First token of every subject, to keep teams on one broker apart."),
-    key("nats.inbox_prefix", Shape::Text(Text::Subject), "First tokens of the subjects that replies come to, as the broker permits them."),
+    key("nats.inbox_prefix", Shape::Text(Text::Subject), "First tokens of the subjects that replies come to; not set means `_INBOX.<user>`, or `_INBOX` without a user."),
     key("nats.prefer_local", Shape::Bool, "Call a plugin of this process directly, not through the broker."),
     key("load_plugins", Shape::List(Text::PluginName), "Plugins to load; the command line adds to it."),
     key("load_builtin_plugins", Shape::List(Text::PluginName), "Built-in plugins to load; the command line adds to it."),

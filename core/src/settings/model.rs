@@ -134,7 +134,7 @@ pub struct Nats {
     pub namespace: Option<String>,
     /// First tokens of the subjects that replies come to: what the broker lets
     /// this user subscribe to.
-    pub inbox_prefix: String,
+    pub inbox_prefix: Option<String>,
     /// Call a plugin of this process directly, not through the broker.
     pub prefer_local: bool,
 }
@@ -175,7 +175,7 @@ impl Default for Nats {
             nkey: None,
             tls: NatsTls::default(),
             namespace: None,
-            inbox_prefix: "_INBOX".into(),
+            inbox_prefix: None,
             prefer_local: true,
         }
     }

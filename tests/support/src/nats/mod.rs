@@ -11,6 +11,7 @@
 
 mod binary;
 mod cluster;
+mod port;
 mod server;
 mod tls;
 mod wire;
