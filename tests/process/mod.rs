@@ -19,6 +19,8 @@ pub(crate) struct Serving {
     log: Arc<Mutex<String>>,
     /// What it printed while it started.
     pub(crate) output: String,
+    /// What it prints afterwards.
+    lines: mpsc::Receiver<String>,
 }
 
 impl Serving {
@@ -54,19 +56,34 @@ impl Serving {
             process,
             log,
             output: String::new(),
+            lines,
         };
+        // The last line of a FrameX start; our axum example prints the address only.
+        serving.read_until("it does not serve", |line, count| {
+            line.starts_with("started in") || line.starts_with("  edge") && count == 1
+        });
+        serving
+    }
+
+    /// Waits until it says that it is ready on its broker.
+    #[allow(dead_code)] // Not every test that has this module asks.
+    pub(crate) fn ready(mut self) -> Self {
+        self.read_until("it is not ready", |line, _| line.starts_with("ready"));
+        self
+    }
+
+    /// Reads its lines up to the first that is `enough`, given the line and how many there are.
+    fn read_until(&mut self, otherwise: &str, enough: impl Fn(&str, usize) -> bool) {
         let end = Instant::now() + PATIENCE;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let Ok(line) = lines.recv_timeout(left) else {
-                panic!("it does not serve; it printed:\n{}", serving.output);
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                panic!("{otherwise}; it printed:\n{}", self.output);
             };
-            serving.output.push_str(&line);
-            serving.output.push('\n');
-            // The last line of a FrameX start; our axum example prints the address only.
-            let alone = line.starts_with("  edge") && serving.output.lines().count() == 1;
-            if line.starts_with("started in") || alone {
-                return serving;
+            self.output.push_str(&line);
+            self.output.push('\n');
+            if enough(&line, self.output.lines().count()) {
+                return;
             }
         }
     }
@@ -78,7 +95,7 @@ impl Serving {
     }
 
     /// Where it said that its dashboard listens, if it has one.
-    #[allow(dead_code)] // Not every test that has this module asks.
+    #[allow(dead_code)] // As above.
     pub(crate) fn dashboard(&self) -> Option<SocketAddr> {
         self.said("  dashboard ")
     }
