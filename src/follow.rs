@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use framex_bus::Bus as _;
 use framex_bus::nats::{NatsBus, State};
+use framex_bus::{Bus as _, Catalog};
 use framex_http_edge::{Condition, Edge, Readiness, Status};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -75,7 +75,7 @@ impl Judge {
         loop {
             let state = states.borrow_and_update().clone();
             changes.mark_unchanged();
-            self.judge(&bus, &state);
+            self.judge(&bus.catalog(), &state);
             if state.discovered && std::mem::take(&mut rules_to_check) {
                 for idle in self.edge.idle_rules() {
                     tracing::warn!("{idle}; it counts as soon as there is one");
@@ -95,7 +95,7 @@ impl Judge {
         }
     }
 
-    fn judge(&self, bus: &NatsBus, state: &State) {
+    fn judge(&self, catalog: &Catalog, state: &State) {
         self.status
             .set("broker", self.broker(state).into_iter().collect());
         self.status
@@ -104,7 +104,7 @@ impl Judge {
         self.status.set("problems", problems.collect());
         // Before it is known who is there, everything would be missing.
         let missing = match state.discovered {
-            true => missing_apis(&bus.catalog(), &self.dependencies),
+            true => missing_apis(catalog, &self.dependencies),
             false => Vec::new(),
         };
         self.status.set(
@@ -178,5 +178,106 @@ impl Log {
             status => tracing::warn!("{status}: {reasons}"),
         }
         self.0 = Some((now.clone(), Instant::now()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use framex_bus::LocalBus;
+    use framex_core::descriptor::{ApiDescriptor, ApiKind, PluginMetadata};
+    use framex_core::id::ApiId;
+    use framex_http_edge::Options;
+
+    use super::*;
+
+    const UP: State = State {
+        connected: true,
+        trouble: None,
+        broker: None,
+        discovered: true,
+        offered: true,
+        problems: Vec::new(),
+    };
+
+    fn judge(role: Role, offers: bool) -> Judge {
+        let status = Arc::new(Status::new("1.0.0"));
+        status.ready();
+        let bus = LocalBus::new(Duration::from_secs(1));
+        let edge = Edge::new(bus, Arc::clone(&status), Options::default()).unwrap();
+        Judge {
+            dependencies: Vec::new(),
+            offers,
+            status,
+            edge,
+            role,
+            servers: "nats://h".into(),
+        }
+    }
+
+    fn verdict(judge: &Judge, state: &State) -> (&'static str, String) {
+        judge.judge(&Catalog::default(), state);
+        let (code, readiness) = judge.status.readiness();
+        assert_eq!(code.is_success(), readiness.status != "unready");
+        (readiness.status, readiness.reasons.join("; "))
+    }
+
+    #[test]
+    fn a_broker_that_is_gone_matters_as_much_as_the_work_needs_it() {
+        let gone = State {
+            connected: false,
+            trouble: Some("refused".into()),
+            ..UP
+        };
+        let never_there = State {
+            discovered: false,
+            ..gone.clone()
+        };
+        for (role, offers, when_gone) in [
+            (Role::Edge, false, "unready"),
+            (Role::Worker, true, "unready"),
+            (Role::Whole, true, "degraded"),
+            (Role::Whole, false, "unready"),
+        ] {
+            let judge = judge(role, offers);
+            let why = "not connected to NATS (nats://h): refused".to_owned();
+            assert_eq!(verdict(&judge, &gone), (when_gone, why.clone()), "{role:?}");
+            assert_eq!(verdict(&judge, &never_there), ("unready", why), "{role:?}");
+            assert_eq!(verdict(&judge, &UP), ("ready", String::new()), "{role:?}");
+        }
+    }
+
+    #[test]
+    fn offers_count_where_there_are_some() {
+        let state = State {
+            offered: false,
+            ..UP
+        };
+        for (role, offers, status) in [
+            (Role::Worker, true, "unready"),
+            (Role::Whole, true, "degraded"),
+            (Role::Edge, false, "ready"),
+        ] {
+            assert_eq!(verdict(&judge(role, offers), &state).0, status, "{role:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_missing_is_known_after_discovery() {
+        let mut judge = judge(Role::Worker, true);
+        judge.dependencies = vec![Dependency {
+            plugin: "a".into(),
+            target: "b.B.c".into(),
+        }];
+        let early = State {
+            discovered: false,
+            ..UP
+        };
+        assert!(!verdict(&judge, &early).1.contains("b.B.c"));
+        let reason = "nobody serves `b.B.c`, required by plugin `a`".to_owned();
+        assert_eq!(verdict(&judge, &UP), ("degraded", reason));
+        let descriptor = ApiDescriptor::new(ApiId::parse("b.B.c").unwrap(), ApiKind::Func);
+        let catalog = Catalog::from_descriptors([(PluginMetadata::default(), descriptor)]);
+        judge.judge(&catalog, &UP);
+        assert_eq!(judge.status.readiness().1.status, "ready");
     }
 }

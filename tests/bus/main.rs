@@ -6,6 +6,7 @@
 mod local;
 mod nats;
 mod plugins;
+mod serving;
 mod suite;
 
 use std::sync::Arc;

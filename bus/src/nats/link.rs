@@ -289,6 +289,12 @@ impl Link {
         refusals.iter().any(|r| !r.publish && r.subject == subject)
     }
 
+    /// Whether the broker has refused to take messages to `subject`.
+    pub(crate) fn may_not_publish(&self, subject: &str) -> bool {
+        let refusals = lock(&self.refusals);
+        refusals.iter().any(|r| r.publish && r.subject == subject)
+    }
+
     /// Whether the broker is there now.
     pub(crate) fn is_up(&self) -> bool {
         self.up.load(Ordering::Acquire)

@@ -59,7 +59,12 @@ impl Instance {
 
     /// Milliseconds since the last sign of life.
     pub(crate) fn silence_ms(&self) -> u64 {
-        ms_of(Instant::now()).saturating_sub(self.last_sign.load(Ordering::Relaxed))
+        self.silence_at(ms_of(Instant::now()))
+    }
+
+    /// As [`Instance::silence_ms`], at a time of [`ms_of`].
+    pub(crate) fn silence_at(&self, now: u64) -> u64 {
+        now.saturating_sub(self.last_sign.load(Ordering::Relaxed))
     }
 }
 

@@ -34,6 +34,8 @@ const EVENT: HeaderName = HeaderName::from_static("Framex-Event");
 const END: HeaderName = HeaderName::from_static("Framex-End");
 const ERROR: HeaderName = HeaderName::from_static("Nats-Service-Error");
 const ERROR_CODE: HeaderName = HeaderName::from_static("Nats-Service-Error-Code");
+/// A PING that those who announce themselves need not answer.
+const POLL: HeaderName = HeaderName::from_static("Framex-Poll");
 const CONTENT_TYPE: HeaderName = HeaderName::from_static("Content-Type");
 const ACCEPT: HeaderName = HeaderName::from_static("Accept");
 
@@ -425,6 +427,16 @@ struct ErrorBody {
     started: Option<bool>,
 }
 
+impl Outgoing {
+    /// A payload that needs no words about it.
+    pub(crate) fn bare(payload: impl Into<Bytes>) -> Self {
+        Self {
+            headers: None,
+            payload: payload.into(),
+        }
+    }
+}
+
 /// Whether a handler may have run in a call that failed so.
 pub(crate) fn may_have_run(failed: &CallError) -> bool {
     !matches!(
@@ -497,6 +509,20 @@ pub(crate) fn beat(id: &str) -> Outgoing {
         headers: Some(headers),
         payload: Bytes::new(),
     }
+}
+
+/// A question to those who do not announce themselves.
+pub(crate) fn poll() -> Outgoing {
+    Outgoing {
+        headers: Some(HeaderMap::from_iter([(POLL, "1".into())])),
+        payload: Bytes::new(),
+    }
+}
+
+/// Whether a question is only for those who do not announce themselves.
+pub(crate) fn is_poll(message: &Message) -> bool {
+    let headers = message.headers.as_ref();
+    headers.is_some_and(|headers| headers.get(POLL).is_some())
 }
 
 /// Whether a message only says that the work goes on.

@@ -15,7 +15,6 @@ use framex_core::reply::Reply;
 use futures_core::future::BoxFuture;
 
 use super::OfferedApi;
-use super::jobs::Entered;
 use super::log::{self, Seldom};
 use super::stream::pump;
 use crate::call::LocalCall;
@@ -104,7 +103,7 @@ impl Service {
             return Begun::Nothing;
         };
         let began = *clock;
-        let read = wire::read_request(message.payload, message.headers.as_ref(), began);
+        let read = wire::read_request(message.payload, message.headers.as_ref(), &reply, began);
         let Incoming { args, meta, asked } = match read {
             Ok(incoming) => incoming,
             Err(error) => {

@@ -19,9 +19,9 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::jobs::Jobs;
 use super::log::Seldom;
+use crate::nats::Shared;
 use crate::nats::link::Link;
 use crate::nats::wire::{self, Control};
-use crate::nats::Shared;
 
 /// A handler that holds its thread so long runs apart from then on.
 const HEAVY_AFTER: Duration = Duration::from_millis(20);
@@ -72,7 +72,10 @@ async fn listen(shared: &Arc<Shared>, link: &Arc<Link>, plugin: String) {
     let all = shared.names.control(&plugin, None);
     let (Ok(mut own), Ok(mut all)) = (client.subscribe(own).await, client.subscribe(all).await)
     else {
-        tracing::error!(plugin, "calls cannot be cancelled: the broker's client takes no subscription");
+        tracing::error!(
+            plugin,
+            "calls cannot be cancelled: the broker's client takes no subscription"
+        );
         return;
     };
     let unread = Seldom::default();
@@ -124,7 +127,9 @@ async fn beat(shared: &Arc<Shared>) {
     let unique = uuid::Uuid::new_v4().simple().to_string();
     let inbox = format!("{}.{}", shared.options.inbox_prefix, &unique[..22]);
     let Ok(mut answers) = client.subscribe(format!("{inbox}.*")).await else {
-        tracing::error!("callers will not hear of long calls: the broker's client takes no subscription");
+        tracing::error!(
+            "callers will not hear of long calls: the broker's client takes no subscription"
+        );
         return;
     };
     let mut ticks = interval(BEATS_EVERY);

@@ -32,7 +32,7 @@ struct Table {
     last: u64,
     by_number: HashMap<u64, Entry>,
     /// Plain clients may use one reply subject for many calls.
-    by_reply: HashMap<Subject, SmallVec<[u64; 1]>>,
+    by_reply: HashMap<String, SmallVec<[u64; 1]>>,
     early: HashSet<String>,
     early_order: VecDeque<String>,
 }
@@ -95,7 +95,7 @@ impl Jobs {
             next_beat: asked.beats.then(|| began + BEAT_EVERY),
         };
         table.by_number.insert(number, entry);
-        let same = table.by_reply.entry(reply.clone()).or_default();
+        let same = table.by_reply.entry(reply.to_string()).or_default();
         same.push(number);
         Some(Entered {
             jobs: Arc::clone(self),
@@ -109,10 +109,10 @@ impl Jobs {
         let Some(entry) = table.by_number.remove(&number) else {
             return;
         };
-        if let Some(same) = table.by_reply.get_mut(&entry.job.reply) {
+        if let Some(same) = table.by_reply.get_mut(entry.job.reply.as_str()) {
             same.retain(|n| *n != number);
             if same.is_empty() {
-                table.by_reply.remove(&entry.job.reply);
+                table.by_reply.remove(entry.job.reply.as_str());
             }
         }
     }

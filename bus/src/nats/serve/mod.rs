@@ -171,7 +171,10 @@ pub(crate) fn offer(shared: &Arc<Shared>, plugin: &str) {
         return;
     };
     let Some(runtime) = &shared.offers.runtime else {
-        tracing::error!(plugin, "nothing can be offered: the bus was not started in a runtime");
+        tracing::error!(
+            plugin,
+            "nothing can be offered: the bus was not started in a runtime"
+        );
         return;
     };
     let apis = mine.iter().filter_map(|api| {

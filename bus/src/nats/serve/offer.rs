@@ -39,7 +39,10 @@ pub(super) async fn attend(shared: Arc<Shared>, offer: Arc<Offer>) {
     }
     tell(&shared, &mut problems, Vec::new());
     // Each task of an API holds a sender for as long as requests may come.
-    if tokio::time::timeout(LEAVE_LIMIT, served.recv()).await.is_err() {
+    if tokio::time::timeout(LEAVE_LIMIT, served.recv())
+        .await
+        .is_err()
+    {
         let plugin = offer.plugin.name.as_str();
         tracing::warn!(plugin, "requests still come, and will be lost");
     }
@@ -132,7 +135,12 @@ async fn subscribe(
         Box::pin(leave),
         serving.clone(),
     );
-    tokio::spawn(shared.stop.clone().run_until_cancelled_owned(receiver.run()));
+    tokio::spawn(
+        shared
+            .stop
+            .clone()
+            .run_until_cancelled_owned(receiver.run()),
+    );
     Ok(())
 }
 

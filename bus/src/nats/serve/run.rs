@@ -6,7 +6,7 @@
 //! would hold it up. For the same reason, an API whose handler has blocked, or
 //! that is new, runs each call in a task of its own that says that it may block.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
