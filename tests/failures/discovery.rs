@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use framex_test_support::nats::NatsServer;
 
-use crate::process::Serving;
+use crate::process::{PATIENCE, Serving};
 use crate::site::Site;
 use crate::stopwatch::Stopwatch;
 
@@ -61,7 +61,8 @@ async fn a_new_plugin_is_routable_at_once_and_a_stopped_one_is_not() {
             .within(Duration::from_millis(500), "unrouted", gone)
             .await;
         all_document(&edges, false).await.expect("not documented");
-        assert_eq!(worker.stop(), Some(0));
+        let ended = worker.process().wait(PATIENCE).expect("it ends");
+        assert_eq!(ended.code(), Some(0));
     }
 }
 

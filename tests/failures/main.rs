@@ -17,6 +17,7 @@ mod lies;
 mod load;
 mod messages;
 #[path = "../process/mod.rs"]
+#[allow(dead_code, reason = "other tests use more of it")]
 mod process;
 mod rolling;
 mod site;
