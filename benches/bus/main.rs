@@ -25,6 +25,7 @@
 
 mod baseline;
 mod calls;
+mod catalog;
 // Each bench of whole servers uses its part of these.
 #[allow(dead_code)]
 #[path = "../common/mod.rs"]
@@ -84,6 +85,9 @@ enum Role {
     /// The hand-written gateway, worker or caller, until stdin closes.
     #[command(hide = true)]
     Baseline(baseline::Options),
+    /// Many instances of plugins, until stdin closes.
+    #[command(hide = true)]
+    Instances { count: usize, url: String },
     /// Loads a server and prints one line of JSON.
     #[command(hide = true)]
     Load(load::Options),
@@ -98,6 +102,10 @@ fn main() -> ExitCode {
         Some(Role::Baseline(options)) => {
             child::exit_with_parent();
             baseline::run(&options);
+        }
+        Some(Role::Instances { count, url }) => {
+            child::exit_with_parent();
+            framex::instances::serve(count, &url);
         }
         Some(Role::Load(options)) => {
             let sample = load::run(&options);
@@ -137,6 +145,9 @@ fn bench(mut options: Options) -> ExitCode {
         }
         let results = rounds::run(&scenario, &turn);
         missed += report::scenario(&scenario, &results);
+    }
+    if options.compare.is_empty() && wanted("catalog") {
+        missed += catalog::run();
     }
     if options.check && missed > 0 {
         eprintln!("{missed} bounds missed");

@@ -85,6 +85,10 @@ pub(crate) fn all() -> Vec<Scenario> {
             baselines: 1,
             ..scenario("threads", Http(Echo), 64, &THREADS, &[])
         },
+        Scenario {
+            baselines: 1,
+            ..scenario("callers", Calls, 64, &CALLERS, &[])
+        },
         // What do headers on each request cost?
         Scenario {
             baselines: 1,
@@ -99,6 +103,12 @@ const THREADS: [&str; 5] = [
     "baseline writev=off threads=2 accept=multi",
     "baseline writev=off workers=2",
     "baseline writev=off timeout=on",
+];
+
+const CALLERS: [&str; 3] = [
+    WRITEV,
+    "baseline threads=2 accept=multi",
+    "baseline workers=2",
 ];
 
 const HEADERS: [&str; 4] = [

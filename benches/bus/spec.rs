@@ -22,7 +22,7 @@ pub(crate) enum Kind {
 pub(crate) struct Spec {
     text: String,
     pub(crate) kind: Kind,
-    /// Of the edge; the baseline has a connection to the broker for each.
+    /// Of the edge or the caller; the baseline has a connection to the broker for each runtime.
     pub(crate) threads: Threads,
     /// Threads of the baseline's worker, each with a connection of its own.
     pub(crate) workers: usize,

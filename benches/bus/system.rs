@@ -63,13 +63,13 @@ pub(crate) fn runtime() -> Runtime {
     runtime.expect("a runtime")
 }
 
-/// Starts `command`, and waits until it prints a line with `ready` in it.
+/// Starts `command`, and waits until it prints a line that begins with `ready`.
 ///
 /// # Errors
 ///
 /// What the process said, if it ended before.
 pub(crate) fn says_ready(command: Command) -> Result<Process, String> {
-    Process::spawn(command, |line| line.contains("ready").then_some(()))
+    Process::spawn(command, |line| line.starts_with("ready").then_some(()))
         .map(|(process, ())| process)
 }
 

@@ -66,6 +66,18 @@ impl Threads {
         self.count.unwrap_or(1)
     }
 
+    /// One runtime for all of a process.
+    pub(crate) fn main(&self) -> Runtime {
+        match self.accept {
+            Accept::Multi => self.multi(),
+            Accept::Reuseport | Accept::Deal => self.single(),
+        }
+    }
+
+    fn multi(&self) -> Runtime {
+        self.runtime(Builder::new_multi_thread().worker_threads(self.count()))
+    }
+
     /// A runtime for one thread.
     fn single(&self) -> Runtime {
         self.runtime(&mut Builder::new_current_thread())
@@ -127,10 +139,8 @@ where
 
     match threads.accept {
         Accept::Multi => {
-            let mut builder = Builder::new_multi_thread();
-            let runtime = threads.runtime(builder.worker_threads(threads.count()));
             announce(address);
-            runtime.block_on(async { serve(own(first)).await });
+            threads.multi().block_on(async { serve(own(first)).await });
         }
         Accept::Reuseport => {
             let more = (1..threads.count())

@@ -40,11 +40,9 @@ fn a_question_to_a_broker_that_is_not_there_fails_in_time() {
         let begun = Instant::now();
         let args = [command, &["--nats-url", &broker]].concat();
         let text = place.run(&args).fails(1);
-        assert!(text.contains("not connected to NATS"), "{text}");
-        assert!(
-            text.contains(broker.trim_start_matches("nats://")),
-            "{text}"
-        );
+        assert!(text.contains(&broker), "{text}");
+        // One message, nothing of the log.
+        assert_eq!(text.lines().count(), 1, "{text}");
         assert!(begun.elapsed() < Duration::from_secs(9), "{args:?}");
     }
 }

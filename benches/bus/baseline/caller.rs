@@ -2,7 +2,6 @@
 
 use async_nats::{Client, Message, Request};
 use futures_util::StreamExt as _;
-use tokio::runtime::Builder;
 
 use super::{DRIVE, ECHO, arguments, connect, ready};
 use crate::calls::{MESSAGE, Window};
@@ -10,8 +9,7 @@ use crate::spec::Spec;
 
 /// Serves until the process ends.
 pub(super) fn serve(spec: &Spec, url: &str) {
-    let runtime = Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(async {
+    spec.threads.main().block_on(async {
         let client = connect(spec, url).await;
         let requests = client.subscribe(DRIVE).await;
         let mut requests = requests.expect("the client is connected");

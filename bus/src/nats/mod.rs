@@ -29,8 +29,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Api, Bus, Call, Catalog, LocalBus, ServeError};
-pub(crate) use peers::Remote;
 pub use options::{Auth, NatsError, Options, Tls};
+pub(crate) use peers::Remote;
 pub use state::State;
 
 use directory::Directory;
@@ -56,6 +56,7 @@ pub(crate) struct Shared {
     /// The connection of the plugins' runtime: what they serve, and what they call.
     data: OnceLock<Arc<Link>>,
     pub(crate) state: watch::Sender<State>,
+    found: state::Found,
     /// What this process serves on the broker.
     pub(crate) offers: serve::Offers,
     /// Takes the calls that nobody answers.
@@ -147,6 +148,7 @@ impl NatsBus {
                 links: Mutex::default(),
                 data: OnceLock::new(),
                 state: watch::Sender::new(State::default()),
+                found: state::Found::default(),
                 offers: serve::Offers::default(),
                 fallback: OnceLock::new(),
                 stop: CancellationToken::new(),
@@ -244,13 +246,20 @@ impl NatsBus {
         let state = state.borrow().clone();
         let shown = self.shared.options.shown();
         Err(NatsError::NotReady(match state {
-            State { connected: false, trouble, .. } => {
-                trouble.map_or_else(|| format!("the broker does not answer ({shown})"), |why| {
-                    format!("no connection to the broker: {why}")
-                })
-            }
-            State { discovered: false, .. } => {
-                format!("the broker did not answer the question for services ({shown}): its user needs the permissions of an observer")
+            State {
+                connected: false,
+                trouble,
+                ..
+            } => trouble.map_or_else(
+                || format!("the broker does not answer ({shown})"),
+                |why| format!("no connection to the broker: {why}"),
+            ),
+            State {
+                discovered: false, ..
+            } => {
+                format!(
+                    "the broker did not answer the question for services ({shown}): its user needs the permissions of an observer"
+                )
             }
             State { problems, .. } if !problems.is_empty() => problems.join("; "),
             State { .. } => format!("the broker has not taken every subscription ({shown})"),
@@ -338,7 +347,7 @@ impl Bus for NatsBus {
     fn attend(&self) -> Option<BoxFuture<'static, ()>> {
         let shared = Arc::clone(&self.shared);
         Some(Box::pin(async move {
-            let link = Link::new(&shared, "edge");
+            let link = Link::new(&shared, link::EDGE);
             let _home = AtHome::new(&shared, Arc::clone(&link));
             let run = link.run(shared.options.clone(), Arc::clone(&shared.id));
             tokio::select! {

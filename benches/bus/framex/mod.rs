@@ -1,4 +1,6 @@
-//! The same as FrameX plugins: the one file of this bench that knows FrameX.
+//! The same as FrameX plugins: the one place in this bench that knows FrameX.
+
+pub(crate) mod instances;
 
 use std::env;
 use std::process::{Command, ExitCode};
