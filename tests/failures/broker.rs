@@ -159,7 +159,7 @@ async fn a_node_goes(node: usize, go: impl Fn(&NatsServer), at_most: Duration) {
     let cluster = NatsCluster::start(3).await;
     let at = |node: usize| Site::at(&[cluster.node(node).url()]);
     let sites = [at(0), at(1), at(2)];
-    let _workers = [sites[1].worker("1"), sites[2].worker("2")];
+    let _workers = [sites[1].worker("one"), sites[2].worker("two")];
     let edge = sites[0].edge();
     answers(&edge, Stopwatch::start(), Duration::from_secs(2)).await;
     let again = load(&edge, "GET /api/v1/quick");
