@@ -17,19 +17,43 @@ pub(crate) struct Serving {
     process: Guarded,
     /// What it logs, shown if the test fails.
     log: Arc<Mutex<String>>,
+    /// The lines that it prints.
+    lines: Mutex<mpsc::Receiver<String>>,
     /// What it printed while it started.
     pub(crate) output: String,
-    /// What it prints afterwards.
-    lines: mpsc::Receiver<String>,
 }
 
 impl Serving {
     /// Starts `command` in `dir` on free ports and waits until it serves.
     pub(crate) fn start(command: &mut Command, dir: &Path) -> Self {
         command
-            .current_dir(dir)
             .env("SERVER__PORT", "0")
-            .env("SERVER__DASHBOARD_PORT", "0")
+            .env("SERVER__DASHBOARD_PORT", "0");
+        let mut serving = Self::spawn(command, dir);
+        serving.wait_until_it_serves();
+        serving
+    }
+
+    /// As [`Self::start`], and waits until it is ready, of which processes on NATS
+    /// have a line.
+    #[allow(dead_code)] // Not every test that has this module has a broker.
+    pub(crate) fn start_ready(command: &mut Command, dir: &Path) -> Self {
+        let mut serving = Self::start(command, dir);
+        serving.wait_until_ready();
+        serving
+    }
+
+    /// Waits until it is ready.
+    #[allow(dead_code)] // As above.
+    pub(crate) fn ready(mut self) -> Self {
+        self.wait_until_ready();
+        self
+    }
+
+    /// Starts `command` in `dir` and waits for nothing.
+    pub(crate) fn spawn(command: &mut Command, dir: &Path) -> Self {
+        command
+            .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -52,37 +76,41 @@ impl Serving {
                 let _ = send.send(line);
             }
         });
-        let mut serving = Self {
+        Self {
             process,
             log,
+            lines: Mutex::new(lines),
             output: String::new(),
-            lines,
-        };
-        // The last line of a FrameX start; our axum example prints the address only.
-        serving.read_until("it does not serve", |line, count| {
-            line.starts_with("started in") || line.starts_with("  edge") && count == 1
+        }
+    }
+
+    /// Waits until it says that it serves.
+    pub(crate) fn wait_until_it_serves(&mut self) {
+        self.wait_until("it serves", |line, first| {
+            // The last line of a FrameX start; our axum example prints the address only.
+            line.starts_with("started in") || (first && line.starts_with("  edge"))
         });
-        serving
     }
 
-    /// Waits until it says that it is ready on its broker.
-    #[allow(dead_code)] // Not every test that has this module asks.
-    pub(crate) fn ready(mut self) -> Self {
-        self.read_until("it is not ready", |line, _| line.starts_with("ready"));
-        self
+    /// Waits until it says that it can do what it is for.
+    #[allow(dead_code)] // As above.
+    pub(crate) fn wait_until_ready(&mut self) {
+        self.wait_until("it is ready", |line, _| line.starts_with("ready:"));
     }
 
-    /// Reads its lines up to the first that is `enough`, given the line and how many there are.
-    fn read_until(&mut self, otherwise: &str, enough: impl Fn(&str, usize) -> bool) {
+    /// Waits for a line of its output, of which `done` also knows whether it is the first.
+    pub(crate) fn wait_until(&mut self, what: &str, done: impl Fn(&str, bool) -> bool) {
         let end = Instant::now() + PATIENCE;
+        let lines = self.lines.get_mut().expect("nothing panics with it");
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let Ok(line) = self.lines.recv_timeout(left) else {
-                panic!("{otherwise}; it printed:\n{}", self.output);
+            let Ok(line) = lines.recv_timeout(left) else {
+                panic!("waited until {what}; it printed:\n{}", self.output);
             };
+            let done = done(&line, self.output.is_empty());
             self.output.push_str(&line);
             self.output.push('\n');
-            if enough(&line, self.output.lines().count()) {
+            if done {
                 return;
             }
         }

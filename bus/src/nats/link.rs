@@ -37,6 +37,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const OUTBOX: usize = 4096;
 /// Refusals that are remembered.
 const MOST_REFUSALS: usize = 256;
+/// The role of an edge thread's own link.
+pub(crate) const EDGE: &str = "edge";
 /// What a fence asks: nobody listens there, and the broker says so.
 pub(crate) const FENCE: &str = "_framex.fence";
 
@@ -250,6 +252,8 @@ impl Link {
             news
         });
         if news {
+            // What was refused may be allowed now; if not, it is refused again.
+            lock(&self.refusals).clear();
             let server = client.server_info();
             tracing::info!(
                 link = self.role,
@@ -318,6 +322,11 @@ impl Link {
     pub(crate) fn may_not_publish(&self, subject: &str) -> bool {
         let refusals = lock(&self.refusals);
         refusals.iter().any(|r| r.publish && r.subject == subject)
+    }
+
+    /// Whether it belongs to a thread of an edge.
+    pub(crate) fn is_edges(&self) -> bool {
+        self.role == EDGE
     }
 
     /// Whether the broker is there now.

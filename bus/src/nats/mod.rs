@@ -56,6 +56,7 @@ pub(crate) struct Shared {
     /// The connection of the plugins' runtime: what they serve, and what they call.
     data: OnceLock<Arc<Link>>,
     pub(crate) state: watch::Sender<State>,
+    found: state::Found,
     /// What this process serves on the broker.
     pub(crate) offers: serve::Offers,
     /// Takes the calls that nobody answers.
@@ -147,6 +148,7 @@ impl NatsBus {
                 links: Mutex::default(),
                 data: OnceLock::new(),
                 state: watch::Sender::new(State::default()),
+                found: state::Found::default(),
                 offers: serve::Offers::default(),
                 fallback: OnceLock::new(),
                 stop: CancellationToken::new(),
@@ -345,7 +347,7 @@ impl Bus for NatsBus {
     fn attend(&self) -> Option<BoxFuture<'static, ()>> {
         let shared = Arc::clone(&self.shared);
         Some(Box::pin(async move {
-            let link = Link::new(&shared, "edge");
+            let link = Link::new(&shared, link::EDGE);
             let _home = AtHome::new(&shared, Arc::clone(&link));
             let run = link.run(shared.options.clone(), Arc::clone(&shared.id));
             tokio::select! {

@@ -1,6 +1,7 @@
 //! What a bus can do now, for readiness.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use super::Shared;
 
@@ -24,47 +25,35 @@ pub struct State {
     /// What the operator should know: refused subscriptions, instances that
     /// lie, versions that do not fit together.
     pub problems: Vec<String>,
-    /// The same, by who found them.
-    found: BTreeMap<String, Vec<String>>,
 }
 
-impl State {
-    /// Replaces what `finder` has found; gives what is new of it.
-    fn find(&mut self, finder: &str, mut problems: Vec<String>) -> Vec<String> {
+/// Problems by who found them.
+#[derive(Debug, Default)]
+pub(crate) struct Found(Mutex<BTreeMap<String, Vec<String>>>);
+
+impl Shared {
+    /// Replaces the problems that `finder` has told of; none: all is well. What is
+    /// new is logged.
+    pub(crate) fn report(&self, finder: &str, mut problems: Vec<String>) {
         let more = problems.len().saturating_sub(MOST_PROBLEMS);
         if more > 0 {
             problems.truncate(MOST_PROBLEMS);
             problems.push(format!("and {more} problems more"));
         }
-        let known = self.found.get(finder);
-        let is_new = |problem: &&String| known.is_none_or(|known| !known.contains(problem));
-        let news = problems.iter().filter(is_new).cloned().collect();
-        if let Some(known) = known {
-            self.problems.retain(|problem| !known.contains(problem));
+        let mut found = self.found.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = found.get(finder).map_or(&[][..], Vec::as_slice);
+        if *known == problems[..] {
+            return;
         }
-        self.problems.extend(problems.iter().cloned());
+        for problem in problems.iter().filter(|p| !known.contains(p)) {
+            tracing::warn!("{problem}");
+        }
         if problems.is_empty() {
-            self.found.remove(finder);
+            found.remove(finder);
         } else {
-            self.found.insert(finder.to_owned(), problems);
+            found.insert(finder.to_owned(), problems);
         }
-        news
-    }
-}
-
-impl Shared {
-    /// Replaces the problems that `finder` has told of; none: all is well. What is
-    /// new is logged.
-    pub(crate) fn report(&self, finder: &str, problems: Vec<String>) {
-        self.state.send_if_modified(|state| {
-            let known = state.found.get(finder).map_or(&[][..], Vec::as_slice);
-            if *known == problems[..] {
-                return false;
-            }
-            for problem in state.find(finder, problems) {
-                tracing::warn!("{problem}");
-            }
-            true
-        });
+        let all = found.values().flatten().cloned().collect();
+        self.state.send_modify(|state| state.problems = all);
     }
 }

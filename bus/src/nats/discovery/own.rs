@@ -137,7 +137,7 @@ async fn answer(link: &Link, told: &Told, question: Question, state: OfferState,
     let (Some(stage), Some(reply), false) = (there, message.reply, polled) else {
         return;
     };
-    let most = link.client().map_or(0, |client| client.max_payload());
+    let most = link.client().map_or(0, async_nats::Client::max_payload);
     let out = told.answer(question, stage, &message.payload, most);
     say(link, reply, None, out).await;
 }
