@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use framex_test_support::nats::{NatsCluster, NatsServer};
 
-use crate::load::{Load, Plan, Report, once};
+use crate::load::{Edges, Load, Plan, Report, once};
 use crate::process::Serving;
 use crate::site::Site;
 use crate::stopwatch::Stopwatch;
@@ -15,7 +15,7 @@ const AT_ONCE: Duration = Duration::from_millis(500);
 
 fn load(edge: &Serving, request: &'static str) -> Load {
     Load::start(Plan {
-        edges: vec![edge.address()],
+        edges: Edges::one(edge.address()),
         request,
         clients: 8,
         pause: Duration::from_millis(5),
@@ -131,7 +131,7 @@ async fn while_the_broker_is_away_calls_fail_at_once() {
 
 /// Every failure has a name, and none of those that ended after `from` took long.
 fn named_and_at_once(report: &Report, from: Instant, stalled: Duration) {
-    assert_eq!(report.broken, 0, "{report}");
+    assert!(report.broken.is_empty(), "{report}");
     for (status, code) in report.answers.keys() {
         let named = [
             "",
@@ -159,7 +159,7 @@ async fn a_node_goes(node: usize, go: impl Fn(&NatsServer), at_most: Duration) {
     let cluster = NatsCluster::start(3).await;
     let at = |node: usize| Site::at(&[cluster.node(node).url()]);
     let sites = [at(0), at(1), at(2)];
-    let _workers = [sites[1].worker("1"), sites[2].worker("2")];
+    let _workers = [sites[1].worker("one"), sites[2].worker("two")];
     let edge = sites[0].edge();
     answers(&edge, Stopwatch::start(), Duration::from_secs(2)).await;
     let again = load(&edge, "GET /api/v1/quick");
@@ -173,7 +173,7 @@ async fn a_node_goes(node: usize, go: impl Fn(&NatsServer), at_most: Duration) {
     eprintln!("node {node}: {again}\n{once}");
     let stalled = watch.begun().elapsed().saturating_sub(watch.elapsed());
     for report in [&again, &once] {
-        assert_eq!(report.broken, 0, "{report}");
+        assert!(report.broken.is_empty(), "{report}");
         let codes = report
             .answers
             .keys()
