@@ -3,6 +3,7 @@
 //! [`suite`] holds the promises, as functions over a [`Transport`]. A second
 //! transport implements that trait and says `conformance!(its_name, ITS)`.
 
+mod discovery;
 mod local;
 mod nats;
 mod plugins;

@@ -85,6 +85,8 @@ pub(super) struct StatsEndpoint<'a> {
     pub(super) last_error: String,
     pub(super) processing_time: u64,
     pub(super) average_processing_time: u64,
+    /// Nothing; nats-py does not read an endpoint without it.
+    pub(super) data: Option<()>,
 }
 
 /// How far an instance is, in its own words.

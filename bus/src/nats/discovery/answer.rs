@@ -204,6 +204,7 @@ impl Told {
                 last_error: last_error.map(|text| text.clone()).unwrap_or_default(),
                 processing_time: time,
                 average_processing_time: time.checked_div(requests).unwrap_or_default(),
+                data: None,
             }
         };
         adr32::Stats {

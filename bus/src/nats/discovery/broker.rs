@@ -17,7 +17,7 @@ pub(super) async fn follow(shared: &Arc<Shared>, link: &Arc<Link>) {
     let mut connects = 0;
     loop {
         let phase = phases.borrow_and_update().clone();
-        let server = link.client().map(|client| client.server_info());
+        let server = link.client().map(async_nats::Client::server_info);
         let name = server
             .as_ref()
             .map(|server| format!("nats-server {} ({})", server.version, server.server_name));

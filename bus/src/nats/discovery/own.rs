@@ -130,20 +130,14 @@ async fn announce(shared: &Shared, link: &Link, told: &Told, state: Stage) {
     say(link, subject.into(), None, Outgoing::bare(payload)).await;
 }
 
-async fn answer(
-    link: &Link,
-    told: &Told,
-    question: Question,
-    state: OfferState,
-    message: Message,
-) {
+async fn answer(link: &Link, told: &Told, question: Question, state: OfferState, message: Message) {
     let there = stage(state).filter(|stage| *stage != Stage::Stopped);
     // Those who poll look for services that do not announce themselves.
     let polled = question == Question::Ping && is_poll(&message);
     let (Some(stage), Some(reply), false) = (there, message.reply, polled) else {
         return;
     };
-    let most = link.client().map_or(0, |client| client.max_payload());
+    let most = link.client().map_or(0, async_nats::Client::max_payload);
     let out = told.answer(question, stage, &message.payload, most);
     say(link, reply, None, out).await;
 }

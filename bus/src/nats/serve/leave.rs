@@ -23,6 +23,8 @@ const NOW: u64 = 9_999_999_999;
 const MARGIN: u64 = 512;
 /// The round trip that proves the end.
 const FENCE_LIMIT: Duration = Duration::from_secs(1);
+/// How often it is tried: a broker may be slow.
+const FENCES: u32 = 3;
 /// What comes in this time after the round trip was sent after the end.
 const QUIET: Duration = Duration::from_millis(20);
 /// The slow way ends when nothing has come for so long.
@@ -59,8 +61,12 @@ impl Intake {
 
 /// After this, what was sent to an ended [`Intake`] lies in it.
 pub(super) async fn everything_arrived(link: Arc<Link>) {
-    // Without a connection nothing is on its way.
-    let _ = link.fence(FENCE_LIMIT).await;
+    for _ in 0..FENCES {
+        // Without a connection nothing is on its way.
+        if link.fence(FENCE_LIMIT).await.is_ok() || !link.is_up() {
+            return;
+        }
+    }
 }
 
 /// Long enough for what should not come to come.

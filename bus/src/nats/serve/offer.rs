@@ -32,12 +32,12 @@ pub(super) async fn attend(shared: Arc<Shared>, offer: Arc<Offer>) {
         return;
     };
     let (serving, mut served) = mpsc::channel::<()>(1);
-    let mut problems = Vec::new();
+    let finder = format!("offer of {}", offer.plugin.name);
     tokio::select! {
-        () = serve(&shared, &offer, &link, serving, &mut problems) => {}
+        () = serve(&shared, &offer, &link, serving, &finder) => {}
         () = offer.leave.cancelled() => {}
     }
-    tell(&shared, &mut problems, Vec::new());
+    shared.report(&finder, Vec::new());
     // Each task of an API holds a sender for as long as requests may come.
     if tokio::time::timeout(LEAVE_LIMIT, served.recv())
         .await
@@ -55,7 +55,7 @@ async fn serve(
     offer: &Arc<Offer>,
     link: &Arc<Link>,
     serving: mpsc::Sender<()>,
-    problems: &mut Vec<String>,
+    finder: &str,
 ) {
     let mut phase = link.phase();
     if link.wait_up().await.is_none() {
@@ -78,7 +78,7 @@ async fn serve(
                 true => OfferState::Ready,
                 false => OfferState::Starting,
             };
-            tell(shared, problems, refused);
+            shared.report(finder, refused);
             let same = phase.has_changed().is_ok_and(|changed| !changed);
             // Withdrawn in the meantime, it stays so.
             if same && !offer.leaves() {
@@ -162,16 +162,4 @@ fn refused(shared: &Shared, offer: &Offer, link: &Link) -> Vec<String> {
         }
     }
     refused
-}
-
-/// Replaces what was told of this offer by `now`.
-fn tell(shared: &Shared, told: &mut Vec<String>, now: Vec<String>) {
-    if *told == now {
-        return;
-    }
-    shared.state.send_modify(|state| {
-        state.problems.retain(|problem| !told.contains(problem));
-        state.problems.extend(now.iter().cloned());
-    });
-    *told = now;
 }

@@ -7,6 +7,7 @@
 //! that is new, runs each call in a task of its own that says that it may block.
 
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -96,7 +97,7 @@ impl Receiver {
     /// Serves until it is withdrawn, and until what runs then is done.
     pub(super) async fn run(mut self) {
         loop {
-            match poll_fn(|cx| self.poll_turn(cx)).await {
+            match poll_fn(|cx| self.poll_guarded(cx)).await {
                 Turn::Answers => {
                     for Answer { reply, out } in std::mem::take(&mut self.answers) {
                         self.service.send(&reply, out).await;
@@ -148,6 +149,23 @@ impl Receiver {
 
     fn taken(&self) -> u64 {
         self.intakes.iter().map(|intake| intake.taken).sum()
+    }
+
+    /// [`Receiver::poll_turn`], also where what a handler leaves behind panics as
+    /// it is dropped: that call is not answered, the others go on.
+    fn poll_guarded(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        catch_unwind(AssertUnwindSafe(|| self.poll_turn(cx))).unwrap_or_else(|_| {
+            tracing::error!(api = %self.service.id(), "a panic while a call was dropped; it is not answered");
+            cx.waker().wake_by_ref();
+            match self.answers.is_empty() {
+                false => Poll::Ready(Turn::Answers),
+                true => {
+                    let answering = &self.service.api.answering;
+                    answering.fetch_sub(1, Ordering::SeqCst);
+                    Poll::Pending
+                }
+            }
+        })
     }
 
     /// Runs handlers until there is something to wait for, or to send. With
