@@ -73,9 +73,14 @@ impl Judge {
         let mut changes = bus.changes();
         let mut log = Log::default();
         let mut rules_to_check = self.role != Role::Worker;
+        let mut unrouted = true;
         loop {
             let state = states.borrow_and_update().clone();
             changes.mark_unchanged();
+            if state.discovered && std::mem::take(&mut unrouted) {
+                // Nobody is told that this is ready before the routes are there.
+                self.edge.update();
+            }
             self.judge(&bus.catalog(), &state);
             if state.discovered && std::mem::take(&mut rules_to_check) {
                 for idle in self.edge.idle_rules() {

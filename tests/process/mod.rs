@@ -43,6 +43,13 @@ impl Serving {
         serving
     }
 
+    /// Waits until it is ready.
+    #[allow(dead_code)] // As above.
+    pub(crate) fn ready(mut self) -> Self {
+        self.wait_until_ready();
+        self
+    }
+
     /// Starts `command` in `dir` and waits for nothing.
     pub(crate) fn spawn(command: &mut Command, dir: &Path) -> Self {
         command
