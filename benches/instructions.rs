@@ -14,12 +14,12 @@
 // The table is this program's output.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-// The edge's bench has more in these than is used here.
+// The other benches have more in these than is used here.
 #[allow(dead_code)]
-#[path = "edge/baseline/envelope.rs"]
+#[path = "common/hand/envelope.rs"]
 mod envelope;
 #[allow(dead_code)]
-#[path = "edge/baseline/query.rs"]
+#[path = "common/hand/query.rs"]
 mod query;
 
 use std::collections::HashMap;

@@ -1,25 +1,27 @@
 //! A process: plugins, bus, edge and dashboard, from start to stop.
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use framex_bus::Bus;
-use framex_core::plugin::{Plugin, PluginDefinition, PluginInstance};
+use framex_core::plugin::{Plugin, PluginDefinition};
 use framex_core::settings::{Loaded, Overrides, Settings, Sources};
 use framex_http_edge::dashboard::Dashboard;
 use framex_http_edge::server::{self, Server};
 use framex_http_edge::{Edge, Options};
 use serde_json::Value;
 
-use crate::start::{Definitions, Serving, StartError};
+use crate::follow::Following;
+use crate::start::{Definitions, Role, Serving, StartError};
 use crate::testing::TestBuilder;
 
 /// A FrameX process, or the part of one inside another program.
 pub struct App {
     serving: Serving,
     edge: Edge,
+    following: Following,
     settings: Loaded,
+    role: Role,
     begun: Instant,
 }
 
@@ -58,6 +60,35 @@ impl App {
         &self.settings
     }
 
+    /// Waits until the broker is there, what others serve is known, and what
+    /// this app offers can be called. On the local bus, at once.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Nats`] says what is missing after `limit`.
+    pub async fn ready(&self, limit: Duration) -> Result<(), StartError> {
+        self.serving.ready(limit).await?;
+        self.edge.update();
+        Ok(())
+    }
+
+    pub(crate) fn serving(&self) -> &Serving {
+        &self.serving
+    }
+
+    pub(crate) fn following(&self) -> &Following {
+        &self.following
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
+    /// When the process began.
+    pub(crate) fn begun(&self) -> Instant {
+        self.begun
+    }
+
     /// Opens the edge's and the dashboard's ports.
     ///
     /// # Errors
@@ -90,15 +121,21 @@ impl App {
     fn open(&self) -> Result<(Server, Dashboard), StartError> {
         let options = &self.settings.settings.server;
         let socket = server::bind(&options.host, options.port, "--port", "server.port")?;
+        let dashboard = self.open_dashboard()?;
+        let server = Server::start(socket, self.edge.clone(), options.into()).map_err(threads)?;
+        Ok((server, dashboard))
+    }
+
+    /// Opens the dashboard's port alone.
+    pub(crate) fn open_dashboard(&self) -> Result<Dashboard, StartError> {
+        let options = &self.settings.settings.server;
         let board = server::bind(
             &options.dashboard_host,
             options.dashboard_port,
             "--dashboard-port",
             "server.dashboard_port",
         )?;
-        let dashboard = Dashboard::start(board, self.edge.clone()).map_err(threads)?;
-        let server = Server::start(socket, self.edge.clone(), options.into()).map_err(threads)?;
-        Ok((server, dashboard))
+        Dashboard::start(board, self.edge.clone()).map_err(threads)
     }
 
     /// Opens the ports, waits for SIGINT or SIGTERM, and stops: no new calls,
@@ -206,76 +243,16 @@ impl Listening {
         self.dashboard.address()
     }
 
-    /// The plugins that run.
-    pub(crate) fn plugins(&self) -> impl Iterator<Item = &PluginInstance> {
-        self.app.serving.plugins()
+    pub(crate) fn app(&self) -> &App {
+        &self.app
     }
 
-    /// What was loaded, every route and API, where the documents are, and how
-    /// long the start took.
+    /// What was loaded, every route and API of this process, where the documents
+    /// are, and how long the start took.
     #[must_use]
     pub fn report(&self) -> String {
-        let mut text = String::new();
-        let plugins: Vec<String> = self
-            .plugins()
-            .map(|p| format!("{} {}", p.metadata().name, p.metadata().version))
-            .collect();
-        let catalog = self.app.serving.bus.catalog();
-        let mut rows = Vec::new();
-        for api in catalog.apis() {
-            let id = api.descriptor.id.as_str();
-            let stream = if api.descriptor.streams() {
-                "  (stream)"
-            } else {
-                ""
-            };
-            if api.descriptor.routes.is_empty() {
-                rows.push((String::from("bus only"), format!("{id}{stream}")));
-            }
-            for route in &api.descriptor.routes {
-                rows.push((route.to_string(), format!("{id}{stream}")));
-            }
-        }
-        let width = rows.iter().map(|(route, _)| route.len()).max().unwrap_or(0);
-        let address = self.address();
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "FrameX {} (local bus)", env!("CARGO_PKG_VERSION"));
-        let _ = writeln!(
-            text,
-            "  plugins    {}",
-            if plugins.is_empty() {
-                "none (load some with --load-plugins or --load-builtin-plugins)".to_owned()
-            } else {
-                plugins.join(", ")
-            }
-        );
-        for reason in self.app.serving.status.readiness().1.reasons {
-            let _ = writeln!(text, "  failed     {}", crate::cli::escaped(&reason));
-        }
-        if !rows.is_empty() {
-            let _ = writeln!(text, "  apis");
-        }
-        for (route, id) in rows {
-            let _ = writeln!(text, "    {route:width$}  {id}");
-        }
-        let _ = writeln!(text, "  edge       http://{address}");
-        let _ = writeln!(
-            text,
-            "  docs       http://{address}/docs  http://{address}/redoc"
-        );
-        let _ = writeln!(text, "  openapi    http://{address}/api/v1/openapi.json");
-        let _ = writeln!(
-            text,
-            "  dashboard  http://{}/catalog",
-            self.dashboard_address()
-        );
-        let took = self.app.begun.elapsed();
-        let _ = writeln!(
-            text,
-            "started in {:.1} ms, stop with Ctrl+C",
-            took.as_secs_f64() * 1000.0
-        );
-        text
+        let addresses = (self.address(), self.dashboard_address());
+        crate::report::report(&self.app, Some(addresses.0), Some(addresses.1))
     }
 
     /// Takes no new requests, gives those that run up to `server.shutdown_grace`,
@@ -382,7 +359,7 @@ impl AppBuilder {
                 Settings::load(&sources)?
             }
         };
-        start(&self.definitions, settings, begun).await
+        start(&self.definitions, settings, Role::Whole, begun).await
     }
 
     /// As [`AppBuilder::start`], with no files and no variables.
@@ -395,7 +372,7 @@ impl AppBuilder {
                 ..Sources::default()
             })?,
         };
-        start(&self.definitions, settings, begun).await
+        start(&self.definitions, settings, Role::Whole, begun).await
     }
 }
 
@@ -403,11 +380,13 @@ impl AppBuilder {
 pub(crate) fn assemble(
     definitions: &Definitions,
     settings: &Loaded,
+    role: Role,
 ) -> Result<(Serving, Edge), StartError> {
-    let serving = Serving::load(definitions, settings)?;
-    let bus: std::sync::Arc<dyn Bus> = std::sync::Arc::clone(&serving.bus) as _;
+    let serving = Serving::load(definitions, settings, role)?;
+    // Whatever others do, what this process brings has to be right.
+    Edge::check(&serving.transport.own().catalog())?;
     let status = std::sync::Arc::clone(&serving.status);
-    let edge = Edge::new(bus, status, Options::from(&settings.settings))?;
+    let edge = Edge::new(serving.bus(), status, Options::from(&settings.settings))?;
     Ok((serving, edge))
 }
 
@@ -415,18 +394,23 @@ pub(crate) fn assemble(
 pub(crate) async fn start(
     definitions: &Definitions,
     settings: Loaded,
+    role: Role,
     begun: Instant,
 ) -> Result<App, StartError> {
     // The edge before the plugins start: a mistake in the rules is told first.
-    let (mut serving, edge) = assemble(definitions, &settings)?;
+    let (mut serving, edge) = assemble(definitions, &settings, role)?;
     serving
         .start(settings.settings.allow_failed_plugins)
         .await?;
     edge.update();
+    let servers = settings.settings.nats.shown();
+    let following = Following::start(&serving, &edge, role, servers);
     Ok(App {
         serving,
         edge,
+        following,
         settings,
+        role,
         begun,
     })
 }

@@ -2,9 +2,12 @@
 
 mod app;
 pub mod cli;
+mod follow;
 mod log;
+mod report;
 mod start;
 pub mod testing;
+mod transport;
 
 pub use app::{App, AppBuilder, Listening};
 pub use framex_bus as bus;

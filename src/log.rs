@@ -21,6 +21,8 @@ pub(crate) enum Default {
     OfSettings,
     /// Warnings: for commands whose output is something else.
     Warnings,
+    /// Errors: for commands that tell by themselves what goes wrong.
+    Errors,
 }
 
 /// Starts the log of this process. Panics go there as well.
@@ -85,6 +87,7 @@ fn filter(settings: &Loaded, default: Default) -> Result<EnvFilter, StartError> 
     let unsaid = matches!(source, None | Some(Source::Default));
     let text = match default {
         Default::Warnings if unsaid => "warn",
+        Default::Errors if unsaid => "error",
         _ => text,
     };
     read(text).map_err(|reason| StartError::LogFilter {

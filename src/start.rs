@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use framex_bus::{Bus, LocalBus, ServeError};
+use framex_bus::nats::NatsError;
+use framex_bus::{Bus, Catalog, ServeError};
 use framex_core::context::{CallMeta, Context, Scope};
+use framex_core::error::CallError;
 use framex_core::plugin::{PluginDefinition, PluginError, PluginInstance};
 use framex_core::settings::{Loaded, SettingsError, check_plugin_tables, nearest};
 use framex_http_edge::{EdgeError, Status, server::ListenError};
+
+use crate::transport::Transport;
 
 /// How long `on_start` and `on_stop` of one plugin may take.
 const LIFECYCLE_LIMIT: Duration = Duration::from_secs(60);
@@ -52,6 +56,9 @@ pub enum StartError {
     /// The edge cannot be made.
     #[error(transparent)]
     Edge(#[from] EdgeError),
+    /// The broker cannot be used.
+    #[error(transparent)]
+    Nats(#[from] NatsError),
     /// A port cannot be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -121,6 +128,35 @@ fn missing(apis: &[MissingApi]) -> String {
     text
 }
 
+/// What a process is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Plugins and an edge.
+    Whole,
+    /// Plugins, for callers on the broker.
+    Worker,
+    /// An edge, for plugins on the broker.
+    Edge,
+    /// One question to what is on the broker.
+    Client,
+}
+
+impl Role {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Whole => "run",
+            Self::Worker => "worker",
+            Self::Edge => "edge",
+            Self::Client => "client",
+        }
+    }
+
+    /// Whether it loads plugins.
+    fn loads(self) -> bool {
+        matches!(self, Self::Whole | Self::Worker)
+    }
+}
+
 /// The plugins that a binary holds, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Definitions {
@@ -155,7 +191,7 @@ impl Definitions {
 
     /// The definitions that `settings` ask for, in that order; all of the
     /// binary's own if they ask for none at all.
-    fn chosen(&self, settings: &Loaded) -> Result<Vec<PluginDefinition>, StartError> {
+    pub(crate) fn chosen(&self, settings: &Loaded) -> Result<Vec<PluginDefinition>, StartError> {
         if let Some(name) = &self.clash {
             return Err(StartError::LoadedTwice(
                 name.clone(),
@@ -226,31 +262,35 @@ impl Definitions {
 
 /// Plugins that serve on a bus.
 pub(crate) struct Serving {
-    pub(crate) bus: Arc<LocalBus>,
+    pub(crate) transport: Transport,
     pub(crate) status: Arc<Status>,
     plugins: Vec<(PluginInstance, Arc<Scope>)>,
 }
 
 impl Serving {
     /// Makes the plugins that `settings` ask for and puts them on the bus. None runs yet.
-    pub(crate) fn load(definitions: &Definitions, settings: &Loaded) -> Result<Self, StartError> {
+    ///
+    /// NATS needs the current runtime, and goes on connecting in it.
+    pub(crate) fn load(
+        definitions: &Definitions,
+        settings: &Loaded,
+        role: Role,
+    ) -> Result<Self, StartError> {
         let server = &settings.settings.server;
-        if server.use_nats {
-            return Err(StartError::NotYet(
-                "`server.use_nats` is on: the NATS bus comes with a later version; leave it out or pass --no-use-nats",
-            ));
-        }
         if server.enable_proxy {
             return Err(StartError::NotYet(
                 "`server.enable_proxy` is on: the bridge comes with a later version; leave it out or pass --no-enable-proxy",
             ));
         }
-        let chosen = definitions.chosen(settings)?;
-        let names: Vec<&str> = chosen.iter().map(|d| d.metadata().name.as_str()).collect();
-        check_plugin_tables(settings, &names)?;
+        let mut chosen = Vec::new();
+        if role.loads() {
+            chosen = definitions.chosen(settings)?;
+            let names: Vec<&str> = chosen.iter().map(|d| d.metadata().name.as_str()).collect();
+            check_plugin_tables(settings, &names)?;
+        }
 
         let status = Arc::new(Status::new(env!("CARGO_PKG_VERSION")));
-        let bus = LocalBus::new(server.request_timeout);
+        let transport = Transport::start(&settings.settings, role)?;
         let mut plugins = Vec::new();
         let allow_failed = settings.settings.allow_failed_plugins;
         let go_on = |error: StartError| {
@@ -262,24 +302,57 @@ impl Serving {
             Ok(())
         };
         for definition in chosen {
-            match admit(definition, settings, &bus) {
+            match admit(definition, settings, &transport) {
                 Ok(plugin) => plugins.push(plugin),
                 Err(error) => go_on(error)?,
             }
         }
         plugins.sort_by_key(|(plugin, _)| std::cmp::Reverse(plugin.metadata().priority));
-        if let Err(error) = check_dependencies(&bus, &plugins) {
-            go_on(error)?;
-        }
-        Ok(Self {
-            bus,
-            status,
+        let serving = Self {
+            transport,
+            status: Arc::clone(&status),
             plugins,
-        })
+        };
+        // On NATS others may come later; until then `/ready` says who is missing.
+        if serving.transport.nats().is_none() {
+            let missing = missing_apis(&serving.bus().catalog(), &serving.dependencies());
+            if !missing.is_empty() {
+                go_on(StartError::Missing(missing))?;
+            }
+        }
+        Ok(serving)
     }
 
-    /// Runs `on_start` of each plugin, by priority. If one fails, those that
-    /// run are stopped again.
+    /// For calls.
+    pub(crate) fn bus(&self) -> Arc<dyn Bus> {
+        self.transport.bus()
+    }
+
+    /// What plugins declare in `required_remote_apis`.
+    pub(crate) fn dependencies(&self) -> Vec<Dependency> {
+        let of_plugin = |plugin: &PluginInstance| {
+            let metadata = plugin.metadata();
+            let targets = metadata.required_remote_apis.iter().filter(|t| *t != "*");
+            let dependency = |target: &String| Dependency {
+                plugin: metadata.name.clone(),
+                target: target.clone(),
+            };
+            targets.map(dependency).collect::<Vec<_>>()
+        };
+        self.plugins().flat_map(of_plugin).collect()
+    }
+
+    /// Waits until the broker is there, what others serve is known, and what
+    /// this process offers can be called. At once without a broker.
+    pub(crate) async fn ready(&self, limit: Duration) -> Result<(), StartError> {
+        if let Some(nats) = self.transport.nats() {
+            nats.ready(limit).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs `on_start` of each plugin, by priority, and offers them to others. If
+    /// one fails, those that run are stopped again.
     pub(crate) async fn start(&mut self, allow_failed: bool) -> Result<(), StartError> {
         let mut started = Vec::new();
         for (plugin, scope) in std::mem::take(&mut self.plugins) {
@@ -296,17 +369,21 @@ impl Serving {
                 Ok(()) => started.push((plugin, scope)),
                 Err(error) if allow_failed => {
                     tracing::error!("{error}");
-                    self.bus.withdraw(&name);
+                    self.transport.withdraw(&name).await;
                     self.status.degraded(error.to_string());
                 }
                 Err(error) => {
                     self.plugins = started;
                     self.stop_plugins().await;
+                    self.transport.close().await;
                     return Err(error.into());
                 }
             }
         }
         self.plugins = started;
+        for plugin in self.plugins() {
+            self.transport.offer(&plugin.metadata().name);
+        }
         self.status.ready();
         Ok(())
     }
@@ -319,11 +396,12 @@ impl Serving {
     /// Refuses new calls, gives those that run up to `grace`, stops the plugins.
     pub(crate) async fn stop(mut self, grace: Duration) {
         self.status.stopping();
-        let unfinished = self.bus.drain(grace).await;
+        let unfinished = self.transport.drain(grace).await;
         if unfinished > 0 {
             tracing::warn!(unfinished, ?grace, "grace period over, calls still run");
         }
         self.stop_plugins().await;
+        self.transport.close().await;
     }
 
     async fn stop_plugins(&mut self) {
@@ -340,11 +418,11 @@ impl Serving {
     }
 }
 
-/// Makes a plugin and puts it on `bus`.
+/// Makes a plugin and puts it on the bus.
 fn admit(
     definition: PluginDefinition,
     settings: &Loaded,
-    bus: &LocalBus,
+    transport: &Transport,
 ) -> Result<(PluginInstance, Arc<Scope>), StartError> {
     let instance = definition.build(settings)?;
     for (descriptor, _) in instance.apis() {
@@ -353,36 +431,33 @@ fn admit(
             reason,
         })?;
     }
-    let scope = bus.serve(&instance)?;
+    let scope = transport.serve(&instance)?;
     Ok((instance, scope))
 }
 
-/// Every declared dependency is to be found on `bus`.
-fn check_dependencies(
-    bus: &LocalBus,
-    plugins: &[(PluginInstance, Arc<Scope>)],
-) -> Result<(), StartError> {
-    let catalog = bus.catalog();
-    let mut missing = Vec::new();
-    for (plugin, _) in plugins {
-        let metadata = plugin.metadata();
-        for target in metadata.required_remote_apis.iter().filter(|t| *t != "*") {
-            if let Err(framex_core::error::CallError::Unknown { .. }) = catalog.resolve(target) {
-                let paths = catalog.apis().flat_map(|api| {
-                    let routes = api.descriptor.routes.iter().map(|r| r.path.as_str());
-                    routes.chain([api.descriptor.id.as_str()])
-                });
-                missing.push(MissingApi {
-                    plugin: metadata.name.clone(),
-                    target: target.clone(),
-                    nearest: nearest(target, paths).map(str::to_owned),
-                });
-            }
+/// An API that a plugin declares to need.
+#[derive(Clone, Debug)]
+pub(crate) struct Dependency {
+    pub(crate) plugin: String,
+    pub(crate) target: String,
+}
+
+/// Those of `dependencies` that are not in `catalog`.
+pub(crate) fn missing_apis(catalog: &Catalog, dependencies: &[Dependency]) -> Vec<MissingApi> {
+    let missing = |dependency: &&Dependency| {
+        let found = catalog.resolve(&dependency.target);
+        matches!(found, Err(CallError::Unknown { .. }))
+    };
+    let named = |Dependency { plugin, target }: &Dependency| {
+        let names = catalog.apis().flat_map(|api| {
+            let routes = api.descriptor.routes.iter().map(|r| r.path.as_str());
+            routes.chain([api.descriptor.id.as_str()])
+        });
+        MissingApi {
+            plugin: plugin.clone(),
+            target: target.clone(),
+            nearest: nearest(target, names).map(str::to_owned),
         }
-    }
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(StartError::Missing(missing))
-    }
+    };
+    dependencies.iter().filter(missing).map(named).collect()
 }

@@ -20,8 +20,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
+use crate::common::threads::{self, Source};
 use crate::spec::Spec;
-use crate::threads::{self, Source};
 
 /// Serves until the process ends.
 pub(crate) fn serve(spec: &Spec) {
@@ -33,7 +33,7 @@ pub(crate) fn serve(spec: &Spec) {
         .route("/api/v1/tree", post(tree))
         .layer(middleware::from_fn(request_id))
         .layer(DefaultBodyLimit::max(4 << 20));
-    threads::run(spec, move |source| {
+    threads::run(&spec.threads, move |source| {
         let app = app.clone();
         async move { axum::serve(source, app).await.expect("it never ends") }
     });

@@ -65,12 +65,12 @@ pub(crate) fn serve(spec: &Spec) {
             .plugin::<Bench>()
             .set("server.port", 0)
             .set("server.dashboard_port", 0);
-        if let Some(threads) = spec.threads {
+        if let Some(threads) = spec.threads.count {
             app = app.set("server.num_cpus", threads);
         }
         let app = app.start().await.unwrap_or_else(|error| panic!("{error}"));
         let listening = app.listen().unwrap_or_else(|error| panic!("{error}"));
-        crate::child::announce(listening.address());
+        crate::common::child::announce(listening.address());
         std::future::pending::<()>().await;
     });
 }

@@ -5,15 +5,16 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::child::Server;
-use crate::process::resident_mb;
-use crate::report::{median, verdict};
-use crate::rounds;
+use crate::common::child::Server;
+use crate::common::figures::{median, verdict};
+use crate::common::load::Load;
+use crate::common::process::resident_mb;
+use crate::common::workload::Workload;
 use crate::spec::Spec;
-use crate::workload::Workload;
 
 const STARTS: usize = 10;
 const CONNECTIONS: usize = 1024;
@@ -36,8 +37,8 @@ struct Life {
 pub(crate) fn run(calls: u64) -> usize {
     eprintln!("start-up and memory");
     let baseline = Spec::parse("baseline").expect("it is written here");
-    let baseline = measure(|| Server::start(&baseline), calls);
-    let framex = measure(Server::start_framex_binary, calls);
+    let baseline = measure(|| baseline.start(), calls);
+    let framex = measure(start_framex_binary, calls);
     if let Err(why) = &framex {
         println!("\nstart-up and memory of the `framex` binary: not available ({why})");
     }
@@ -75,6 +76,21 @@ pub(crate) fn run(calls: u64) -> usize {
     missed
 }
 
+/// Starts the program that users run.
+fn start_framex_binary() -> Result<Server, String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_framex"));
+    command.args([
+        "run",
+        "--load-builtin-plugins",
+        "echo",
+        "--port",
+        "0",
+        "--dashboard-port",
+        "0",
+    ]);
+    Server::spawn(command)
+}
+
 fn measure(start: impl Fn() -> Result<Server, String>, calls: u64) -> Result<Life, String> {
     let mut starts = Vec::new();
     for _ in 0..STARTS {
@@ -98,8 +114,14 @@ fn measure(start: impl Fn() -> Result<Server, String>, calls: u64) -> Result<Lif
 
     // Fresh, so that the connections above have not widened what there is to grow into.
     let server = start()?;
-    let early = rounds::calls(&server, Workload::Echo, 64, calls / 10).rss;
-    let late = rounds::calls(&server, Workload::Echo, 64, calls).rss;
+    let load = Load {
+        address: server.address,
+        workload: Workload::Echo,
+        connections: 64,
+        processes: &[server.pid()],
+    };
+    let early = load.send(calls / 10).rss;
+    let late = load.send(calls).rss;
     Ok(Life {
         start: median(starts.into_iter()),
         idle,

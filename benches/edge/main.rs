@@ -26,22 +26,20 @@
 
 mod axum_server;
 mod baseline;
-mod child;
+#[path = "../common/mod.rs"]
+mod common;
 mod framex;
 mod life;
-mod load;
-mod process;
 mod report;
 mod rounds;
 mod scenario;
 mod spec;
-mod threads;
-mod workload;
 
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::common::{child, figures, load};
 use crate::spec::{Kind, Spec};
 
 /// The speed of the edge, as ratios to baselines of the same run.
@@ -130,7 +128,7 @@ fn bench(mut options: Options) {
         threads: options.threads,
     };
 
-    println!("{}\n", report::heading());
+    println!("{}\n", figures::heading());
     let mut missed = 0;
 
     println!(

@@ -1,7 +1,7 @@
 //! The questions that the table answers, and the bounds that FrameX is held to.
 
+use crate::common::workload::Workload;
 use crate::spec::{Kind, Spec};
-use crate::workload::Workload;
 
 /// One question: servers under one load.
 pub(crate) struct Scenario {

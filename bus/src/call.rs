@@ -220,7 +220,7 @@ impl TimeLimit {
 
 /// The nearest whole number of milliseconds, for people: a deadline was a round
 /// time before it was on its way here.
-fn to_the_millisecond(time: Duration) -> Duration {
+pub(crate) fn to_the_millisecond(time: Duration) -> Duration {
     let millis = (time.as_micros() + 500) / 1000;
     u64::try_from(millis).map_or(time, Duration::from_millis)
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+use framex_core::context::Scope;
 use framex_core::descriptor::{ApiDescriptor, PluginMetadata};
 use framex_core::error::CallError;
 use framex_core::id::ApiId;
@@ -11,6 +12,7 @@ use framex_core::route::Route;
 use serde::Serialize;
 
 use crate::local::LocalApi;
+use crate::nats::Remote;
 
 /// One API of the catalog.
 pub struct Api {
@@ -18,10 +20,19 @@ pub struct Api {
     pub descriptor: Arc<ApiDescriptor>,
     /// Whose it is.
     pub plugin: Arc<PluginMetadata>,
-    /// How many processes serve it.
-    pub instances: usize,
     /// The handler, where this process serves it itself.
     pub(crate) local: Option<Arc<LocalApi>>,
+    /// Those who serve it elsewhere.
+    pub(crate) remote: Option<Arc<Remote>>,
+}
+
+impl Api {
+    /// How many processes serve it now, as far as this one knows.
+    #[must_use]
+    pub fn instances(&self) -> usize {
+        let elsewhere = self.remote.as_ref().map_or(0, |r| r.endpoints.load().len());
+        elsewhere + usize::from(self.local.is_some())
+    }
 }
 
 impl fmt::Debug for Api {
@@ -70,11 +81,10 @@ impl Catalog {
         catalog
     }
 
-    /// A catalog of what is described, each API served by one instance elsewhere.
+    /// A catalog of what is described, served by nobody.
     ///
-    /// For what needs a catalog but no bus (documents, checks), and for
-    /// transports that learn of APIs through descriptors. A later API replaces
-    /// an earlier one of the same id.
+    /// For what needs a catalog but no bus: documents, checks. A later API
+    /// replaces an earlier one of the same id.
     #[must_use]
     pub fn from_descriptors(
         described: impl IntoIterator<Item = (PluginMetadata, ApiDescriptor)>,
@@ -85,8 +95,8 @@ impl Catalog {
                 let api = Api {
                     plugin: Arc::new(plugin),
                     descriptor: Arc::new(descriptor),
-                    instances: 1,
                     local: None,
+                    remote: None,
                 };
                 (api.descriptor.id.clone(), Arc::new(api))
             })
@@ -121,6 +131,23 @@ impl Catalog {
                 .push(&api.descriptor.id);
         }
         plugins.into_values().collect()
+    }
+
+    /// As [`Catalog::resolve`], for the plugin of `scope`.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Undeclared`] if it has not declared `target`.
+    pub(crate) fn resolve_for(&self, scope: &Scope, target: &str) -> Result<Arc<Api>, CallError> {
+        let resolved = self.resolve(target);
+        let known = resolved.as_ref().ok().map(|api| &*api.descriptor);
+        if scope.may_call(target, known) {
+            return resolved;
+        }
+        Err(CallError::Undeclared {
+            plugin: scope.plugin().name.clone(),
+            target: target.to_owned(),
+        })
     }
 
     /// The API that `target` means: an id, a path template (`/api/v1/echo`), or a
@@ -184,6 +211,6 @@ mod tests {
         };
         let catalog = Catalog::from_descriptors([describe("old"), describe("new")]);
         let api = catalog.resolve("/c").unwrap();
-        assert_eq!((api.instances, &*api.descriptor.summary), (1, "new"));
+        assert_eq!((api.instances(), &*api.descriptor.summary), (0, "new"));
     }
 }

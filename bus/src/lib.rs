@@ -3,8 +3,8 @@
 //! A [`Bus`] knows who is there ([`Catalog`]) and brings a call to one of them.
 //! [`LocalBus`] is the bus of one process: a call is a function call, bounded by
 //! a deadline and the plugin's limits, that may fail without taking anybody
-//! along. A transport to other processes is another `Bus` that holds a
-//! `LocalBus` for what its own process serves.
+//! along. [`nats::NatsBus`] holds a `LocalBus` for what its own process serves,
+//! and reaches everything else through a broker.
 //!
 //! # Delivery
 //!
@@ -19,11 +19,13 @@
 mod call;
 mod catalog;
 mod local;
+pub mod nats;
 
 use std::sync::Arc;
 
 use framex_core::context::{Caller, Request};
 use framex_core::error::CallError;
+use futures_core::future::BoxFuture;
 use tokio::sync::watch;
 
 pub use call::Call;
@@ -55,6 +57,13 @@ pub trait Bus: Caller + Send + Sync + 'static {
     ///
     /// Dropping the future, or the stream it gave, stops the handler.
     fn call(&self, api: &Arc<Api>, request: Request) -> Call;
+
+    /// What a thread with a single-threaded runtime of its own, that will make
+    /// many calls, runs beside its work: a transport may give it a connection of
+    /// its own. None where there is nothing to do.
+    fn attend(&self) -> Option<BoxFuture<'static, ()>> {
+        None
+    }
 
     /// Resolves `target`, an API id, a path or a method and a path, and calls it.
     ///

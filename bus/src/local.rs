@@ -83,6 +83,18 @@ pub(crate) struct LocalApi {
     load: Arc<Load>,
 }
 
+impl LocalApi {
+    /// Whether it, or its plugin, says how many calls may run at once.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.limit.most != usize::MAX || self.plugin_limit.is_some()
+    }
+
+    /// Whether a call that starts now would be refused.
+    pub(crate) fn is_full(&self) -> bool {
+        self.limit.is_full() || self.plugin_limit.as_ref().is_some_and(|l| l.is_full())
+    }
+}
+
 /// How many calls may run at once, and how many do.
 struct Limit {
     most: usize,
@@ -106,6 +118,10 @@ impl Limit {
             self.running.fetch_sub(1, Ordering::Relaxed);
         }
         entered
+    }
+
+    fn is_full(&self) -> bool {
+        self.most != usize::MAX && self.running.load(Ordering::Relaxed) >= self.most
     }
 
     fn leave(&self) {
@@ -172,6 +188,15 @@ impl LocalBus {
     ///
     /// [`ServeError`] if its name, an id or a route is taken; then nothing changes.
     pub fn serve(&self, plugin: &PluginInstance) -> Result<Arc<Scope>, ServeError> {
+        self.serve_for(plugin, Weak::clone(&self.me) as _)
+    }
+
+    /// As [`LocalBus::serve`]; the plugin's own calls go through `caller`.
+    pub(crate) fn serve_for(
+        &self,
+        plugin: &PluginInstance,
+        caller: Weak<dyn Caller>,
+    ) -> Result<Arc<Scope>, ServeError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let catalog = self.catalog.load();
         let metadata = plugin.metadata();
@@ -189,8 +214,7 @@ impl LocalBus {
             claim(descriptor, &metadata.name, &mut ids, &mut routes)?;
         }
 
-        let me: Weak<dyn Caller> = Weak::clone(&self.me) as _;
-        let scope = Arc::new(Scope::new(metadata, me));
+        let scope = Arc::new(Scope::new(metadata, caller));
         let shared = Arc::new(metadata.clone());
         let plugin_limit = metadata
             .max_ongoing_requests
@@ -199,7 +223,7 @@ impl LocalBus {
             Arc::new(Api {
                 descriptor: Arc::new((*descriptor).clone()),
                 plugin: Arc::clone(&shared),
-                instances: 1,
+                remote: None,
                 local: Some(Arc::new(LocalApi {
                     descriptor,
                     number: watch::register(&descriptor.id),
@@ -257,7 +281,12 @@ impl LocalBus {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    fn start(&self, api: &Arc<LocalApi>, request: Request) -> Result<LocalCall, CallError> {
+    /// Asks the handler for its future: the call runs once that is polled.
+    pub(crate) fn start(
+        &self,
+        api: &Arc<LocalApi>,
+        request: Request,
+    ) -> Result<LocalCall, CallError> {
         let id = || api.descriptor.id.clone();
         let Request { args, mut meta } = request;
         if meta.hops > MAX_HOPS {
@@ -275,10 +304,8 @@ impl LocalBus {
             return Err(CallError::Stopping { api: id() });
         }
         let started = Instant::now();
-        let own = api.descriptor.timeout.map(|timeout| started + timeout);
-        let asked = earlier(meta.deadline, own);
-        let only_first_event = api.descriptor.streams() && asked.is_none();
-        let deadline = asked.unwrap_or(started + self.default_timeout);
+        let (deadline, only_first_event) =
+            deadline(api.descriptor, meta.deadline, started, self.default_timeout);
         if deadline <= started {
             return Err(CallError::TimedOut {
                 api: id(),
@@ -338,26 +365,28 @@ impl Caller for LocalBus {
         target: &str,
         request: Request,
     ) -> BoxFuture<'static, Result<Reply, CallError>> {
-        let resolved = self.catalog.load().resolve(target);
-        let known = resolved.as_ref().ok().map(|api| &*api.descriptor);
-        if !scope.may_call(target, known) {
-            return Box::pin(Call::failed(CallError::Undeclared {
-                plugin: scope.plugin().name.clone(),
-                target: target.to_owned(),
-            }));
-        }
-        Box::pin(match resolved {
+        Box::pin(match self.catalog.load().resolve_for(scope, target) {
             Ok(api) => self.call(&api, request),
             Err(error) => Call::failed(error),
         })
     }
 }
 
-fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
+/// Until when a call that starts at `started` may take, and whether that holds
+/// for a stream's first event only.
+pub(crate) fn deadline(
+    api: &ApiDescriptor,
+    asked: Option<Instant>,
+    started: Instant,
+    default_timeout: Duration,
+) -> (Instant, bool) {
+    let own = api.timeout.map(|timeout| started + timeout);
+    let asked = match (asked, own) {
+        (Some(asked), Some(own)) => Some(asked.min(own)),
+        (asked, own) => asked.or(own),
+    };
+    let only_first_event = api.streams() && asked.is_none();
+    (asked.unwrap_or(started + default_timeout), only_first_event)
 }
 
 /// Notes whose id and routes these are, or says whose they already were.

@@ -300,7 +300,8 @@ impl Context {
     /// Calls an API by its id or path and reads the result as a `T`.
     ///
     /// With `serde_json::Value` as `T` the result stays untyped. The nested call
-    /// carries this call's deadline, trace, principal and headers.
+    /// carries this call's deadline, principal and headers, and its trace if it has
+    /// one.
     ///
     /// # Errors
     ///
@@ -369,7 +370,7 @@ impl Context {
         };
         let meta = CallMeta {
             caller: Some(Arc::clone(&self.scope.name)),
-            trace: Some(Box::new(self.trace().child())),
+            trace: self.known_trace().map(|trace| Box::new(trace.child())),
             hops: self.meta.hops + 1,
             ..self.meta.clone()
         };
@@ -427,10 +428,21 @@ impl Context {
     #[must_use]
     pub fn trace(&self) -> TraceContext {
         **self.trace.get_or_init(|| {
-            let sent = || TraceContext::parse(self.header("traceparent")?);
-            let given = self.meta.trace.as_deref().copied();
-            Box::new(given.or_else(sent).unwrap_or_else(TraceContext::generate))
+            let known = self.sent_trace();
+            Box::new(known.unwrap_or_else(TraceContext::generate))
         })
+    }
+
+    /// The trace, if the call came with one or somebody has asked for it. None is
+    /// made up for calls that nobody traces.
+    fn known_trace(&self) -> Option<TraceContext> {
+        let asked = self.trace.get().map(|trace| **trace);
+        asked.or_else(|| self.sent_trace())
+    }
+
+    fn sent_trace(&self) -> Option<TraceContext> {
+        let sent = || TraceContext::parse(self.header("traceparent")?);
+        self.meta.trace.as_deref().copied().or_else(sent)
     }
 
     /// The plugin whose handler runs.

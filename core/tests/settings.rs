@@ -1,6 +1,6 @@
 //! Settings through their public interface: real files, no process state.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use framex_core::settings::{Loaded, Secret};
@@ -241,6 +241,10 @@ fn variables_take_the_type_of_their_key() {
         .var("SERVER__REQUEST_TIMEOUT", "0.5")
         .var("NATS__TOKEN", "1234")
         .var("NATS__URL", "nats://a:1")
+        .var("NATS__TLS__CA", "ca.pem")
+        .var("NATS__TLS__REQUIRED", "yes")
+        .var("NATS__NKEY", "seed.nk")
+        .var("NATS__INBOX_PREFIX", "_INBOX_edge")
         .var("LOG__FORMAT", "JSON")
         .var("ALLOW_FAILED_PLUGINS", "true")
         .var("LOAD_PLUGINS", r#"["a", "b"]"#)
@@ -267,6 +271,10 @@ fn variables_take_the_type_of_their_key() {
     assert_eq!(server.request_timeout, Duration::from_millis(500));
     assert_eq!(nats.token, Some(Secret::new("1234")));
     assert_eq!(nats.url, ["nats://a:1"]);
+    assert_eq!(nats.tls.ca.as_deref(), Some(Path::new("ca.pem")));
+    assert!(nats.tls.required && !nats.tls.first);
+    assert_eq!(nats.nkey.as_deref(), Some(Path::new("seed.nk")));
+    assert_eq!(nats.inbox_prefix.as_deref(), Some("_INBOX_edge"));
     assert_eq!(log.format, LogFormat::Json);
     assert!(loaded.settings.allow_failed_plugins);
     assert_eq!(loaded.settings.load_plugins, ["a", "b"]);
@@ -401,6 +409,10 @@ fn impossible_values_are_refused() {
         ("nats.token = 1234", "an integer"),
         ("nats.password = ''", "an empty string"),
         ("nats.namespace = 'a.b'", "a string of another form"),
+        ("nats.inbox_prefix = '_INBOX.>'", "a string of another form"),
+        ("nats.inbox_prefix = 'a..b'", "a string of another form"),
+        ("nats.tls = true", "a boolean"),
+        ("nats.tls.required = 'yes'", "a string"),
         ("log.format = 'xml'", "a string"),
         ("server = 3", "an integer"),
         ("plugins = 3", "an integer"),

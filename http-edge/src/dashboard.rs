@@ -145,7 +145,7 @@ pub fn catalog(catalog: &Catalog) -> Value {
             let mut value = json!(*api.descriptor);
             value["plugin"] = json!(api.plugin.name);
             value["version"] = json!(api.plugin.version);
-            value["instances"] = json!(api.instances);
+            value["instances"] = json!(api.instances());
             value
         })
         .collect();

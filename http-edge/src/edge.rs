@@ -1,9 +1,10 @@
 //! One request's way: route, key, arguments, call, answer.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -44,6 +45,10 @@ pub struct Options {
     pub sse_heartbeat: Duration,
     /// Who may call what.
     pub rules: Rules,
+    /// Routes come and go, and others make them. A wrong one is left out and
+    /// logged then, where it else refuses the start; so is a rule without a
+    /// route, see [`Edge::idle_rules`].
+    pub open: bool,
 }
 
 impl From<&Settings> for Options {
@@ -53,6 +58,7 @@ impl From<&Settings> for Options {
             body_timeout: settings.server.body_timeout,
             sse_heartbeat: settings.server.sse_heartbeat,
             rules: Rules::new(&settings.auth.rules),
+            open: settings.server.use_nats,
         }
     }
 }
@@ -91,6 +97,14 @@ pub enum EdgeError {
         /// The path.
         path: String,
     },
+    /// A path that no request can have.
+    #[error("`{api}` claims `{path}`, which is no valid path template")]
+    InvalidPath {
+        /// The API.
+        api: String,
+        /// The path.
+        path: String,
+    },
 }
 
 /// Answers requests. Cheap to clone.
@@ -105,6 +119,8 @@ struct Inner {
     document: ArcSwap<Document>,
     docs: Docs,
     limits: Limits,
+    /// What is left out of the table and why, as the log has it.
+    left_out: Mutex<BTreeSet<String>>,
 }
 
 impl Edge {
@@ -112,41 +128,19 @@ impl Edge {
     ///
     /// # Errors
     ///
-    /// [`EdgeError`] for rules without a route and routes that are the edge's own.
+    /// [`EdgeError`] for rules without a route and routes that cannot be served,
+    /// unless [`Options::open`].
     pub fn new(
         bus: Arc<dyn Bus>,
         status: Arc<Status>,
         options: Options,
     ) -> Result<Self, EdgeError> {
         let catalog = bus.catalog();
-        for api in catalog.apis() {
-            if let Some(route) = api
-                .descriptor
-                .routes
-                .iter()
-                .find(|r| service::reserved(&r.path))
-            {
-                return Err(EdgeError::ReservedPath {
-                    api: api.descriptor.id.to_string(),
-                    path: route.path.clone(),
-                });
+        if !options.open {
+            Self::check(&catalog)?;
+            if let Some(idle) = options.rules.idle(&paths(&catalog)).next() {
+                return Err(idle.into());
             }
-        }
-        let paths: Vec<&str> = catalog
-            .apis()
-            .flat_map(|api| &api.descriptor.routes)
-            .map(|route| route.path.as_str())
-            .chain(service::PATHS)
-            .collect();
-        options.rules.check(&paths)?;
-        let (_, collisions) = Table::new(&catalog, &options.rules, options.sse_heartbeat);
-        if let Some(collision) = collisions.into_iter().next() {
-            return Err(EdgeError::Collision {
-                first: collision.other,
-                first_path: collision.other_path,
-                second: collision.api,
-                second_path: collision.path,
-            });
         }
         let edge = Self(Arc::new(Inner {
             table: ArcSwap::default(),
@@ -156,17 +150,56 @@ impl Edge {
                 size: options.max_body_size,
                 pause: options.body_timeout,
             },
+            left_out: Mutex::default(),
             bus,
             status,
             options,
         }));
-        edge.refresh(&catalog);
+        edge.update();
         Ok(edge)
+    }
+
+    /// Whether every route of `catalog` can be served.
+    ///
+    /// # Errors
+    ///
+    /// The first route that cannot, and why.
+    pub fn check(catalog: &Catalog) -> Result<(), EdgeError> {
+        let (_, left_out) = Table::new(catalog, &Rules::default(), Duration::ZERO);
+        left_out.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// The rules that protect no route of the catalog as it is now.
+    #[must_use]
+    pub fn idle_rules(&self) -> Vec<AuthError> {
+        let catalog = self.0.bus.catalog();
+        self.0.options.rules.idle(&paths(&catalog)).collect()
     }
 
     /// Takes over the routes of the bus' catalog as it is now.
     pub fn update(&self) {
-        self.refresh(&self.0.bus.catalog());
+        let Inner {
+            bus,
+            status,
+            options,
+            ..
+        } = &*self.0;
+        // Held all the while, so that of two updates the later catalog stays.
+        let mut known = self
+            .0
+            .left_out
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let catalog = bus.catalog();
+        let (table, left_out) = Table::new(&catalog, &options.rules, options.sse_heartbeat);
+        let now = left_out.iter().map(ToString::to_string).collect();
+        for reason in BTreeSet::difference(&now, &known) {
+            tracing::error!("a route is left out: {reason}");
+        }
+        *known = now;
+        self.0.table.store(Arc::new(table));
+        let document = Document::new(catalog, status.version(), options.rules.clone());
+        self.0.document.store(Arc::new(document));
     }
 
     /// Follows the catalog until the bus is gone.
@@ -193,17 +226,6 @@ impl Edge {
     #[must_use]
     pub fn openapi(&self) -> Bytes {
         self.0.document.load().bytes()
-    }
-
-    fn refresh(&self, catalog: &Arc<Catalog>) {
-        let rules = &self.0.options.rules;
-        let (table, collisions) = Table::new(catalog, rules, self.0.options.sse_heartbeat);
-        for collision in collisions {
-            tracing::error!(?collision, "two routes collide: one is left out");
-        }
-        self.0.table.store(Arc::new(table));
-        let document = Document::new(Arc::clone(catalog), self.0.status.version(), rules.clone());
-        self.0.document.store(Arc::new(document));
     }
 
     /// Answers one request.
@@ -379,6 +401,13 @@ impl Edge {
             }
         }
     }
+}
+
+/// Every path of `catalog` and of the edge's own.
+fn paths(catalog: &Catalog) -> Vec<&str> {
+    let of_apis = catalog.apis().flat_map(|api| &api.descriptor.routes);
+    let of_apis = of_apis.map(|route| route.path.as_str());
+    of_apis.chain(service::PATHS).collect()
 }
 
 /// How far a request has come without waiting.

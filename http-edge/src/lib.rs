@@ -32,4 +32,4 @@ mod status;
 pub use auth::{AuthError, Rules};
 pub use body::{BodyError, EdgeBody};
 pub use edge::{Edge, EdgeError, Options};
-pub use status::Status;
+pub use status::{Condition, Readiness, Status};

@@ -7,11 +7,12 @@ use std::time::Duration;
 use framex_bus::{Api, Catalog};
 use framex_core::args::PathValues;
 use framex_core::descriptor::Location;
-use framex_core::route::{parameters, shape};
+use framex_core::route::{Route, parameters, shape};
 use http::{HeaderValue, Method};
 use smallvec::SmallVec;
 
 use crate::auth::{Keys, Rules};
+use crate::edge::EdgeError;
 use crate::service;
 
 /// Every route, as of one moment.
@@ -26,15 +27,6 @@ pub(crate) struct Path {
     allow: HeaderValue,
     /// Its parameters could stand for a path of the edge's own.
     wide: bool,
-}
-
-/// Two paths that the same request could mean.
-#[derive(Debug)]
-pub(crate) struct Collision {
-    pub(crate) api: String,
-    pub(crate) path: String,
-    pub(crate) other: String,
-    pub(crate) other_path: String,
 }
 
 /// One route.
@@ -70,38 +62,48 @@ pub(crate) enum Found {
 }
 
 impl Table {
-    /// The routes of `catalog`, and those that are left out because no router
-    /// could tell them from others.
+    /// The routes of `catalog`, and why some are left out.
     pub(crate) fn new(
         catalog: &Catalog,
         rules: &Rules,
         heartbeat: Duration,
-    ) -> (Self, Vec<Collision>) {
-        let mut paths: BTreeMap<&str, Methods> = BTreeMap::new();
+    ) -> (Self, Vec<EdgeError>) {
+        let mut left_out = Vec::new();
+        // Templates that differ in names only are one path to the router.
+        let mut shapes: BTreeMap<String, (&str, Methods)> = BTreeMap::new();
         for api in catalog.apis() {
-            for route in &api.descriptor.routes {
-                let Ok(names) = parameters(&route.path) else {
-                    tracing::warn!(api = %api.descriptor.id, route = %route, "not a valid route: left out");
+            for Route { method, path } in &api.descriptor.routes {
+                let own = || api.descriptor.id.to_string();
+                if service::reserved(path) {
+                    left_out.push(EdgeError::ReservedPath {
+                        api: own(),
+                        path: path.clone(),
+                    });
+                    continue;
+                }
+                let Ok(names) = parameters(path) else {
+                    left_out.push(EdgeError::InvalidPath {
+                        api: own(),
+                        path: path.clone(),
+                    });
                     continue;
                 };
-                let entry = Entry::new(api, names.into(), rules.of(&route.path), heartbeat);
-                let methods = paths.entry(&route.path).or_default();
-                methods.push((route.method.clone(), Arc::new(entry)));
+                let (first_path, methods) = shapes.entry(shape(path)).or_insert((path, Vec::new()));
+                if let Some((_, first)) = methods.iter().find(|(m, _)| m == method) {
+                    left_out.push(EdgeError::Collision {
+                        first: first.api.descriptor.id.to_string(),
+                        first_path: (*first_path).to_owned(),
+                        second: own(),
+                        second_path: path.clone(),
+                    });
+                    continue;
+                }
+                let entry = Entry::new(api, names.into(), rules.of(path), heartbeat);
+                methods.push((method.clone(), Arc::new(entry)));
             }
         }
         let mut table = Self::default();
-        // Templates that differ in names only are one path to the router.
-        let mut shapes: BTreeMap<String, (String, Methods)> = BTreeMap::new();
-        for (path, methods) in paths {
-            let shape = shape(path);
-            shapes
-                .entry(shape)
-                .or_insert_with(|| (path.to_owned(), Vec::new()))
-                .1
-                .extend(methods);
-        }
-        let mut collisions = Vec::new();
-        let mut inserted: BTreeMap<String, String> = BTreeMap::new();
+        let mut inserted: BTreeMap<&str, String> = BTreeMap::new();
         for (path, methods) in shapes.into_values() {
             let allow = allow(&methods);
             let api = methods.first().map_or_else(String::new, |(_, entry)| {
@@ -110,27 +112,27 @@ impl Table {
             let value = Path {
                 methods: methods.into(),
                 allow,
-                wide: wide(&path),
+                wide: wide(path),
             };
-            match table.router.insert(&path, Arc::new(value)) {
+            match table.router.insert(path, Arc::new(value)) {
                 Ok(()) => {
                     inserted.insert(path, api);
                 }
-                Err(error) => {
-                    let other_path = match error {
-                        matchit::InsertError::Conflict { with } => with,
-                        other => other.to_string(),
-                    };
-                    collisions.push(Collision {
-                        api,
-                        path,
-                        other: inserted.get(&other_path).cloned().unwrap_or_default(),
-                        other_path,
+                Err(matchit::InsertError::Conflict { with }) => {
+                    left_out.push(EdgeError::Collision {
+                        first: inserted.get(&*with).cloned().unwrap_or_default(),
+                        first_path: with,
+                        second: api,
+                        second_path: path.to_owned(),
                     });
                 }
+                Err(_) => left_out.push(EdgeError::InvalidPath {
+                    api,
+                    path: path.to_owned(),
+                }),
             }
         }
-        (table, collisions)
+        (table, left_out)
     }
 
     /// What stands at `method` and the undecoded `path`.

@@ -1,5 +1,6 @@
 //! What the process can do now, for `/health`, `/ready` and the dashboard.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -12,8 +13,25 @@ use serde::Serialize;
 pub struct Status {
     phase: AtomicU8,
     started: Instant,
-    reasons: Mutex<Vec<String>>,
+    reasons: Mutex<Reasons>,
     version: String,
+}
+
+#[derive(Debug, Default)]
+struct Reasons {
+    /// For good.
+    lasting: Vec<String>,
+    /// For now, by who said it.
+    passing: BTreeMap<&'static str, Vec<Condition>>,
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Requests had better go elsewhere until it is over: `/ready` answers 503.
+    Unready(String),
+    /// Something is missing that does not keep the rest from working.
+    Degraded(String),
 }
 
 const STARTING: u8 = 0;
@@ -21,9 +39,9 @@ const READY: u8 = 1;
 const STOPPING: u8 = 2;
 
 /// What `/ready` answers.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Readiness {
-    /// `ready`, `degraded`, `starting` or `stopping`.
+    /// `ready`, `degraded`, `unready`, `starting` or `stopping`.
     pub status: &'static str,
     /// What is missing.
     pub reasons: Vec<String>,
@@ -53,12 +71,20 @@ impl Status {
         self.phase.store(STOPPING, Ordering::Release);
     }
 
-    /// Something is missing that does not keep the rest from working.
+    /// Something is missing for good that does not keep the rest from working.
     pub fn degraded(&self, reason: String) {
-        self.reasons
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(reason);
+        self.reasons().lasting.push(reason);
+    }
+
+    /// What `who` has to say now, in place of what it said before.
+    pub fn set(&self, who: &'static str, conditions: Vec<Condition>) {
+        self.reasons().passing.insert(who, conditions);
+    }
+
+    /// What is missing for good.
+    #[must_use]
+    pub fn failures(&self) -> Vec<String> {
+        self.reasons().lasting.clone()
     }
 
     /// The version of what runs.
@@ -70,22 +96,64 @@ impl Status {
     /// What can be done now, and the HTTP status that says so.
     #[must_use]
     pub fn readiness(&self) -> (StatusCode, Readiness) {
-        let reasons = self
-            .reasons
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        // What matters most comes first.
+        let mut unready = Vec::new();
+        let mut degraded = Vec::new();
+        {
+            let reasons = self.reasons();
+            for condition in reasons.passing.values().flatten() {
+                match condition {
+                    Condition::Unready(reason) => unready.push(reason.clone()),
+                    Condition::Degraded(reason) => degraded.push(reason.clone()),
+                }
+            }
+            degraded.extend(reasons.lasting.iter().cloned());
+        }
         let (code, status) = match self.phase.load(Ordering::Acquire) {
             STARTING => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
             STOPPING => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
-            _ if reasons.is_empty() => (StatusCode::OK, "ready"),
-            _ => (StatusCode::OK, "degraded"),
+            _ if !unready.is_empty() => (StatusCode::SERVICE_UNAVAILABLE, "unready"),
+            _ if !degraded.is_empty() => (StatusCode::OK, "degraded"),
+            _ => (StatusCode::OK, "ready"),
         };
+        unready.append(&mut degraded);
         let readiness = Readiness {
             status,
-            reasons,
+            reasons: unready,
             uptime_seconds: self.started.elapsed().as_secs(),
         };
         (code, readiness)
+    }
+
+    fn reasons(&self) -> std::sync::MutexGuard<'_, Reasons> {
+        self.reasons.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_come_and_go() {
+        let status = Status::new("1.0.0");
+        let seen = || {
+            let (code, readiness) = status.readiness();
+            (code.as_u16(), readiness.status, readiness.reasons)
+        };
+        let of = |reasons: &[&str]| reasons.iter().map(|r| (*r).to_owned()).collect::<Vec<_>>();
+        assert_eq!(seen(), (503, "starting", of(&[])));
+        status.ready();
+        assert_eq!(seen(), (200, "ready", of(&[])));
+        status.set("dependencies", vec![Condition::Degraded("a".into())]);
+        status.degraded("for good".into());
+        status.set("broker", vec![Condition::Unready("gone".into())]);
+        assert_eq!(seen(), (503, "unready", of(&["gone", "a", "for good"])));
+        status.set("broker", Vec::new());
+        assert_eq!(seen(), (200, "degraded", of(&["a", "for good"])));
+        status.set("dependencies", Vec::new());
+        assert_eq!(seen(), (200, "degraded", of(&["for good"])));
+        status.stopping();
+        assert_eq!(seen().0, 503);
     }
 }

@@ -1,37 +1,52 @@
 //! `apis`: what can be called.
 
-use framex_bus::{Api, Bus as _};
+use framex_bus::Api;
 use serde_json::{Value, json};
 
+use super::broker::{self, Choice};
 use super::failure::{Failure, say};
 use super::options::Common;
 use super::{nothing_loaded, output, runtime};
-use crate::log;
-use crate::start::{Definitions, Serving};
+use crate::start::{Definitions, Role, Serving};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   framex apis --load-builtin-plugins echo
   framex apis --load-builtin-plugins echo --json | jq '.[].id'
+  framex apis --nats-url nats://127.0.0.1:4222
 
-The plugins are made, as `run` would, but not started; no port is opened.")]
+The plugins are made, as `run` would, but not started; no port is opened. On NATS no plugin is
+loaded: what runs there is listed.")]
 pub(crate) struct Apis {
     /// Print a JSON list, with each API's summary
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    broker: Choice,
+    #[command(flatten)]
     common: Common,
 }
 
 pub(crate) fn run(options: &Apis, definitions: &Definitions) -> Result<(), Failure> {
-    let settings = options.common.load(|_| ())?;
-    log::start(&settings, log::Default::Warnings)?;
-    let runtime = runtime()?;
-    let serving = runtime.block_on(async { Serving::load(definitions, &settings) })?;
-    let catalog = serving.bus.catalog();
+    let settings = options
+        .common
+        .load(|overrides| options.broker.overrides(overrides))?;
+    let role = broker::role(&settings, &options.common)?;
+    let runtime = runtime(1)?;
+    let catalog = runtime.block_on(async {
+        let serving = Serving::load(definitions, &settings, role)?;
+        broker::reach(&serving).await?;
+        let catalog = serving.bus().catalog();
+        serving.transport.close().await;
+        Ok::<_, Failure>(catalog)
+    })?;
     if catalog.apis().next().is_none() {
-        say("note", &nothing_loaded(definitions));
+        let text = match role {
+            Role::Client => broker::nobody_there(&settings),
+            _ => nothing_loaded(definitions),
+        };
+        say("note", &text);
     }
     let printed = if options.json {
         let all: Vec<Value> = catalog.apis().map(|api| entry(api)).collect();
@@ -64,7 +79,7 @@ fn row(api: &Api) -> [String; 6] {
         },
         api.plugin.name.clone(),
         api.plugin.version.clone(),
-        api.instances.to_string(),
+        api.instances().to_string(),
     ]
 }
 
@@ -77,6 +92,6 @@ fn entry(api: &Api) -> Value {
         "summary": api.descriptor.summary,
         "plugin": api.plugin.name,
         "version": api.plugin.version,
-        "instances": api.instances,
+        "instances": api.instances(),
     })
 }

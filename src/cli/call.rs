@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use framex_bus::{Api, Bus as _};
+use framex_bus::{Api, Catalog};
 use framex_core::args::Args;
 use framex_core::context::{CallMeta, Request};
 use framex_core::descriptor::{ApiDescriptor, Parameter};
@@ -17,12 +17,12 @@ use framex_core::settings::nearest;
 use futures_core::Stream;
 use serde_json::{Map, Value};
 
+use super::broker::{self, Choice};
 use super::failure::{Failure, say};
 use super::options::{Common, pair};
 use super::pretty::{one_line, pretty};
 use super::{nothing_loaded, output, runtime, signals};
-use crate::log;
-use crate::start::{Definitions, Serving};
+use crate::start::{Definitions, Role, Serving};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -32,10 +32,11 @@ Examples:
   framex call /api/v1/echo_model message=hi 'model={\"id\": 1}' --load-builtin-plugins echo
   framex call /api/v1/echo_model --json '{\"message\": \"hi\", \"model\": {\"id\": 1}}'
   framex call /api/v1/echo_model --json @arguments.json
+  framex call echo.EchoPlugin.echo message=hello --nats-url nats://127.0.0.1:4222
 
 The API's own schema says how a value is read: `limit=3` is a number where a number is wanted. A
 repeated key makes a list. The plugins are started for the call and stopped after it, no port is
-opened.
+opened. On NATS no plugin is loaded: those that run there are called.
 
 The result is printed as JSON; the events of a stream as lines of JSON, as they come. A failed call
 is told on standard error, with exit code 1.")]
@@ -51,6 +52,8 @@ pub(crate) struct Call {
     /// Give up after this time, e.g. 500ms or 30s [default: the API's own]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
+    #[command(flatten)]
+    broker: Choice,
     #[command(flatten)]
     common: Common,
 }
@@ -81,12 +84,19 @@ fn duration(text: &str) -> Result<Duration, String> {
 pub(crate) fn run(options: Call, definitions: &Definitions) -> Result<(), Failure> {
     let (target, pairs) = target_and_pairs(options.target, options.arguments)?;
     let given = options.json.as_deref().map_or(Ok(Map::new()), object)?;
-    let settings = options.common.load(|_| ())?;
-    log::start(&settings, log::Default::Warnings)?;
-    let runtime = runtime()?;
+    let settings = options
+        .common
+        .load(|overrides| options.broker.overrides(overrides))?;
+    let role = broker::role(&settings, &options.common)?;
+    let runtime = runtime(1)?;
     let done = runtime.block_on(async {
-        let mut serving = Serving::load(definitions, &settings)?;
-        let api = find(&serving, &target, definitions)?;
+        let mut serving = Serving::load(definitions, &settings, role)?;
+        broker::reach(&serving).await?;
+        let catalog = serving.bus().catalog();
+        let api = find(&catalog, &target, || match role {
+            Role::Client => broker::nobody_there(&settings),
+            _ => nothing_loaded(definitions),
+        })?;
         let args = Args::from_texts(&api.descriptor, given, &pairs)
             .map_err(|error| failed(&error, &api.descriptor))?;
         let signal = signals::watch()?;
@@ -151,13 +161,12 @@ fn object(text: &str) -> Result<Map<String, Value>, Failure> {
 }
 
 fn find(
-    serving: &Serving,
+    catalog: &Catalog,
     target: &str,
-    definitions: &Definitions,
+    empty: impl FnOnce() -> String,
 ) -> Result<std::sync::Arc<Api>, Failure> {
-    let catalog = serving.bus.catalog();
     if catalog.apis().next().is_none() {
-        return Err(Failure::Told(nothing_loaded(definitions)));
+        return Err(Failure::Told(empty()));
     }
     catalog.resolve(target).map_err(|error| {
         let mut text = error.to_string();
@@ -192,7 +201,7 @@ async fn call(
         deadline: timeout.map(|timeout| Instant::now() + timeout),
         ..CallMeta::default()
     };
-    let reply = serving.bus.call(api, Request { args, meta }).await;
+    let reply = serving.bus().call(api, Request { args, meta }).await;
     match reply.map_err(|error| failed(&error.into_error(), &api.descriptor))? {
         Reply::Value(json) => output::print_line(json_text(&json)?),
         Reply::Response(response) => print_response(&response),

@@ -28,21 +28,25 @@
 //! After a second signal, 128 and its number.
 
 mod apis;
+mod broker;
 mod call;
 mod completions;
 mod config;
+mod edge;
 mod failure;
+mod listen;
 mod openapi;
 mod options;
 mod output;
 mod pretty;
 mod run;
 mod signals;
+mod worker;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::{Args as _, CommandFactory, FromArgMatches};
 use framex_core::plugin::PluginDefinition;
 
 use crate::start::{Definitions, StartError};
@@ -115,13 +119,45 @@ pub fn main(binary: Binary, plugins: impl IntoIterator<Item = PluginDefinition>)
     }
 }
 
+/// Runs the command line of a binary that is `edge` and nothing else.
+pub fn edge_main(binary: Binary) -> ExitCode {
+    let begun = Instant::now();
+    let mut command = edge_command(binary);
+    let parsed = command
+        .try_get_matches_from_mut(std::env::args_os())
+        .and_then(|matches| edge::Edge::from_arg_matches(&matches));
+    let done = match parsed {
+        Ok(options) => edge::run(&options, begun),
+        Err(error) => Err(Failure::Usage(error)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(),
+    }
+}
+
+fn edge_command(binary: Binary) -> clap::Command {
+    let name = binary.name;
+    let command = edge::Edge::augment_args(clap::Command::new(name));
+    let help = command.get_after_help().map(ToString::to_string);
+    let help = help.unwrap_or_default().replace("framex edge", name);
+    command
+        .about("Serves the plugins of a NATS broker over HTTP")
+        .version(version(binary))
+        .max_term_width(WIDEST)
+        .after_help(help)
+}
+
+/// Columns of help.
+const WIDEST: usize = 100;
+
 #[derive(Debug, clap::Parser)]
 #[command(
     about = "Runs plugins: their APIs on a bus, and on HTTP",
     arg_required_else_help = true,
     subcommand_required = true,
     disable_help_subcommand = true,
-    max_term_width = 100
+    max_term_width = WIDEST
 )]
 struct Cli {
     #[command(subcommand)]
@@ -132,6 +168,10 @@ struct Cli {
 enum Command {
     /// Serve plugins over HTTP until SIGINT or SIGTERM
     Run(run::Run),
+    /// Serve plugins on a NATS broker, without HTTP
+    Worker(worker::Worker),
+    /// Serve the plugins of a NATS broker over HTTP
+    Edge(edge::Edge),
     /// List the APIs of the plugins
     Apis(apis::Apis),
     /// Call an API and print its result
@@ -153,6 +193,8 @@ impl Command {
     ) -> Result<(), Failure> {
         match self {
             Self::Run(options) => run::run(&options, definitions, begun),
+            Self::Worker(options) => worker::run(&options, definitions, begun),
+            Self::Edge(options) => edge::run(&options, begun),
             Self::Apis(options) => apis::run(&options, definitions),
             Self::Call(options) => call::run(options, definitions),
             Self::Config(options) => config::run(&options, definitions),
@@ -204,9 +246,9 @@ fn version(binary: Binary) -> String {
 
 /// The runtime of a process' plugins, away from the edge's threads: what a
 /// plugin spawns in `on_start` lives here.
-fn runtime() -> Result<tokio::runtime::Runtime, StartError> {
+fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, StartError> {
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
+        .worker_threads(threads)
         .thread_name("framex-main")
         .enable_all()
         .build()
@@ -257,14 +299,35 @@ mod tests {
     }
 
     #[test]
-    fn every_option_of_run_is_a_key() {
+    fn every_option_of_a_server_is_a_key() {
         let mut framex = framex();
         let keys: Vec<_> = reference().iter().map(|key| key.key).collect();
-        for option in framex.find_subcommand_mut("run").unwrap().get_arguments() {
-            let name = option.get_id().as_str();
-            let name = name.strip_prefix("no_").unwrap_or(name);
-            let known = keys.iter().any(|key| key.rsplit('.').next() == Some(name));
-            assert!(known || matches!(name, "config" | "set" | "help"), "{name}");
+        for command in ["run", "worker", "edge"] {
+            let command = framex.find_subcommand_mut(command).unwrap();
+            for option in command.get_arguments() {
+                let name = option.get_id().as_str();
+                let name = name.strip_prefix("no_").unwrap_or(name);
+                let known = keys.iter().any(|key| {
+                    key.rsplit('.').next() == Some(name) || key.replace('.', "_") == name
+                });
+                assert!(known || matches!(name, "config" | "set" | "help"), "{name}");
+            }
         }
+    }
+
+    #[test]
+    fn an_edge_of_its_own_has_the_options_of_the_command() {
+        let edge = edge_command(Binary::new(Some("framex-edge"), None));
+        edge.clone().debug_assert();
+        let help = edge.clone().render_long_help().to_string();
+        assert!(help.contains("\n  framex-edge --host"), "{help}");
+        assert!(!help.contains("framex edge"), "{help}");
+        let options = |command: &clap::Command| {
+            let names = command.get_arguments().map(|o| o.get_id().to_string());
+            names.collect::<Vec<_>>()
+        };
+        let mut framex = framex();
+        let command = framex.find_subcommand_mut("edge").unwrap();
+        assert_eq!(options(&edge), options(command));
     }
 }

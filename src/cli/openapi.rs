@@ -2,39 +2,55 @@
 
 use std::path::PathBuf;
 
+use super::broker::{self, Choice};
 use super::failure::{Failure, say};
 use super::options::Common;
 use super::pretty::pretty;
 use super::{nothing_loaded, output, runtime};
 use crate::app;
-use crate::log;
-use crate::start::Definitions;
+use crate::start::{Definitions, Role};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   framex openapi --load-builtin-plugins echo
   framex openapi --load-builtin-plugins echo --output openapi.json
+  framex openapi --nats-url nats://127.0.0.1:4222
 
 It is the document at /api/v1/openapi.json. The plugins are made, as `run` would, but not started;
-no port is opened.")]
+no port is opened. On NATS no plugin is loaded: what runs there is described.")]
 pub(crate) struct Openapi {
     /// Write to FILE [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
+    broker: Choice,
+    #[command(flatten)]
     common: Common,
 }
 
 pub(crate) fn run(options: &Openapi, definitions: &Definitions) -> Result<(), Failure> {
-    let settings = options.common.load(|_| ())?;
-    log::start(&settings, log::Default::Warnings)?;
-    let runtime = runtime()?;
-    let (serving, edge) = runtime.block_on(async { app::assemble(definitions, &settings) })?;
-    if serving.plugins().next().is_none() {
-        say("note", &nothing_loaded(definitions));
+    let settings = options
+        .common
+        .load(|overrides| options.broker.overrides(overrides))?;
+    let role = broker::role(&settings, &options.common)?;
+    let runtime = runtime(1)?;
+    let (catalog, document) = runtime.block_on(async {
+        let (serving, edge) = app::assemble(definitions, &settings, role)?;
+        broker::reach(&serving).await?;
+        edge.update();
+        let described = (serving.bus().catalog(), edge.openapi());
+        serving.transport.close().await;
+        Ok::<_, Failure>(described)
+    })?;
+    if catalog.apis().next().is_none() {
+        let text = match role {
+            Role::Client => broker::nobody_there(&settings),
+            _ => nothing_loaded(definitions),
+        };
+        say("note", &text);
     }
-    let document = pretty(&edge.openapi())
+    let document = pretty(&document)
         .map_err(|error| Failure::Told(format!("the document is no JSON: {error}")))?;
     let written = match &options.output {
         None => output::print_line(document),

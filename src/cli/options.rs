@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::failure::Failure;
 use crate::start::StartError;
 
-/// Where the settings come from, and the plugins.
+/// The plugins, and where the settings come from.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Common {
     /// Load a plugin of this binary; repeat it for more
@@ -27,6 +27,13 @@ pub(crate) struct Common {
         help_heading = "Plugins"
     )]
     load_builtin_plugins: Vec<String>,
+    #[command(flatten)]
+    from: FromWhere,
+}
+
+/// Where the settings come from.
+#[derive(Debug, clap::Args)]
+pub(crate) struct FromWhere {
     /// Read the settings from FILE [default: config.toml, if it is there]
     #[arg(long, value_name = "FILE", help_heading = "Settings")]
     config: Option<PathBuf>,
@@ -38,28 +45,42 @@ pub(crate) struct Common {
 impl Common {
     /// Reads all sources. `more` adds the command's own options, which beat `--set`.
     pub(crate) fn load(&self, more: impl FnOnce(&mut Overrides)) -> Result<Loaded, Failure> {
-        let mut sources = Sources::of_process().map_err(|source| StartError::System {
-            what: "there is no working directory",
-            source,
-        })?;
-        sources.config_file.clone_from(&self.config);
-        let overrides = &mut sources.overrides;
-        for (key, value) in &self.set {
-            overrides.set_text("--set", key, value);
-        }
-        for (option, key, names) in [
+        let lists = [
             ("--load-plugins", "load_plugins", &self.load_plugins),
             (
                 "--load-builtin-plugins",
                 "load_builtin_plugins",
                 &self.load_builtin_plugins,
             ),
-        ] {
-            if !names.is_empty() {
-                overrides.set(option, key, Value::from(names.clone()));
+        ];
+        self.from.load(|overrides| {
+            for (option, key, names) in lists {
+                if !names.is_empty() {
+                    overrides.set(option, key, Value::from(names.clone()));
+                }
             }
+            more(overrides);
+        })
+    }
+
+    /// Whether the command line names a plugin.
+    pub(crate) fn names_plugins(&self) -> bool {
+        !self.load_plugins.is_empty() || !self.load_builtin_plugins.is_empty()
+    }
+}
+
+impl FromWhere {
+    /// Reads all sources. `more` adds the command's own options, which beat `--set`.
+    pub(crate) fn load(&self, more: impl FnOnce(&mut Overrides)) -> Result<Loaded, Failure> {
+        let mut sources = Sources::of_process().map_err(|source| StartError::System {
+            what: "there is no working directory",
+            source,
+        })?;
+        sources.config_file.clone_from(&self.config);
+        for (key, value) in &self.set {
+            sources.overrides.set_text("--set", key, value);
         }
-        more(overrides);
+        more(&mut sources.overrides);
         Ok(Settings::load(&sources).map_err(StartError::from)?)
     }
 }

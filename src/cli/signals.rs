@@ -4,7 +4,9 @@
 use tokio::sync::oneshot;
 
 use super::failure::Failure;
-use crate::app::{Signal, Signals};
+use super::output;
+use crate::app::{App, Signal, Signals};
+use crate::report;
 use crate::start::StartError;
 
 /// Gives the first signal. A second one ends the process at once.
@@ -34,4 +36,27 @@ pub(crate) fn watch() -> Result<oneshot::Receiver<Signal>, Failure> {
         })
         .map_err(system)?;
     Ok(told)
+}
+
+/// Waits for the first signal; says meanwhile, once, when `app` is ready on its broker.
+pub(crate) async fn serve_until(mut signal: oneshot::Receiver<Signal>, app: &App) {
+    if app.serving().transport.nats().is_some() {
+        tokio::select! {
+            signal = &mut signal => return told(signal),
+            () = app.following().ready() => {
+                // Who reads it may have left.
+                let _ = output::print(report::ready(app));
+            }
+        }
+    }
+    told(signal.await);
+}
+
+fn told(signal: Result<Signal, oneshot::error::RecvError>) {
+    if let Ok(signal) = signal {
+        tracing::info!(
+            signal = signal.name(),
+            "stopping; a second signal ends the process at once"
+        );
+    }
 }

@@ -4,7 +4,9 @@
 //! transport implements that trait and says `conformance!(its_name, ITS)`.
 
 mod local;
+mod nats;
 mod plugins;
+mod serving;
 mod suite;
 
 use std::sync::Arc;
@@ -90,6 +92,8 @@ macro_rules! conformance {
 }
 
 conformance!(in_one_process, crate::local::InOneProcess);
+conformance!(over_one_server, crate::nats::OneServer);
+conformance!(over_three_nodes, crate::nats::ThreeNodes);
 
 /// Plugins without configuration are made from no settings at all.
 fn no_settings() -> Loaded {

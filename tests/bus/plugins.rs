@@ -1,7 +1,7 @@
 //! What the suite calls.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use framex::prelude::*;
@@ -15,20 +15,21 @@ pub(crate) struct Seen {
     pub(crate) events: usize,
 }
 
-static SEEN: Mutex<Option<HashMap<String, Seen>>> = Mutex::new(None);
+thread_local! {
+    /// Of one test: each has a thread, and its handlers run there.
+    static SEEN: RefCell<HashMap<String, Seen>> = RefCell::default();
+}
 
 pub(crate) fn seen(key: &str) -> Seen {
     note(key, |_| ())
 }
 
 fn note(key: &str, change: impl FnOnce(&mut Seen)) -> Seen {
-    let mut all = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let seen = all
-        .get_or_insert_with(HashMap::new)
-        .entry(key.to_owned())
-        .or_default();
-    change(seen);
-    *seen
+    SEEN.with_borrow_mut(|all| {
+        let seen = all.entry(key.to_owned()).or_default();
+        change(seen);
+        *seen
+    })
 }
 
 struct Guard(String);

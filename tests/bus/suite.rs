@@ -578,7 +578,7 @@ pub(crate) async fn changes_of_the_catalog_are_told(transport: &impl Transport) 
         .map(|p| p.metadata.name.clone())
         .collect();
     assert_eq!(names, ["callee", "caller"]);
-    assert!(before.apis().all(|api| api.instances == 1));
+    assert!(before.apis().all(|api| api.instances() == 1));
 }
 
 pub(crate) async fn names_ids_and_routes_are_claimed_once(transport: &impl Transport) {

@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod broker;
 mod call;
 mod config;
 mod inspect;
+mod nats;
 mod own;
 mod run;
 mod support;

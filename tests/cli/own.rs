@@ -28,7 +28,7 @@ fn it_loads_its_own_plugins_unless_told_otherwise() {
         plugins.dedup();
         plugins
     };
-    assert_eq!(ids(&[]), ["clock 0.1.0", "shop 2.1.0"]);
+    assert_eq!(ids(&[]), ["clock 0.1.0", "courier 0.1.0", "shop 2.1.0"]);
     assert_eq!(ids(&["--load-plugins", "shop"]), ["shop 2.1.0"]);
     assert_eq!(ids(&["--load-builtin-plugins", "echo"]), ["echo 0.1.0"]);
     let both = ["--load-plugins", "clock", "--load-builtin-plugins", "echo"];
@@ -37,7 +37,7 @@ fn it_loads_its_own_plugins_unless_told_otherwise() {
     assert!(text.contains("did you mean `shop`"), "{text}");
     let help = place.run(&["--help"]).ok();
     assert!(
-        help.contains("cli_own_binary run") && help.contains("clock, shop"),
+        help.contains("cli_own_binary run") && help.contains("clock, courier, shop"),
         "{help}"
     );
     assert!(

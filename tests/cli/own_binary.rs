@@ -1,4 +1,4 @@
-//! A user's binary: two plugins, the dependency under another name, and nothing
+//! A user's binary: three plugins, the dependency under another name, and nothing
 //! of the prelude in the module that `main!` is used in.
 
 extern crate framex as renamed;
@@ -95,7 +95,7 @@ mod plugins {
         }
     }
 
-    #[derive(Serialize, ToSchema)]
+    #[derive(Deserialize, Serialize, ToSchema)]
     pub(crate) struct Order {
         amount: u8,
         size: Size,
@@ -115,6 +115,19 @@ mod plugins {
         }
     }
 
+    #[derive(Default)]
+    pub(crate) struct Courier;
+
+    #[on_register(crate = renamed, plugin = "courier", required_remote_apis = ["GET /api/v1/order"])]
+    impl Courier {
+        /// Orders from the shop, wherever that is.
+        #[on_request(get, "/deliver")]
+        async fn deliver(&self, ctx: &Context, amount: u8) -> Result<Order> {
+            let args = args! { amount: amount, size: Size::Small };
+            ctx.call_plugin_api("GET /api/v1/order", args).await
+        }
+    }
+
     /// Seen by the tests.
     fn tracing_note(text: &str) {
         use std::io::Write as _;
@@ -125,7 +138,11 @@ mod plugins {
 mod bare {
     #![no_implicit_prelude]
 
-    ::renamed::main!(super::plugins::Shop, super::plugins::Clock);
+    ::renamed::main!(
+        super::plugins::Shop,
+        super::plugins::Clock,
+        super::plugins::Courier,
+    );
 
     pub(super) fn run() -> ::std::process::ExitCode {
         main()

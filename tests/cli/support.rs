@@ -38,7 +38,8 @@ impl Done {
     #[track_caller]
     pub(crate) fn fails(self, code: i32) -> String {
         assert_eq!(self.code, Some(code), "{self:?}");
-        assert_eq!(self.err.matches("error: ").count(), 1, "{self:?}");
+        let told = self.err.lines().filter(|l| l.starts_with("error: "));
+        assert_eq!(told.count(), 1, "{self:?}");
         assert!(!self.err.contains("panicked"), "{self:?}");
         self.err
     }
@@ -121,8 +122,12 @@ impl Place {
 
     /// Starts `run` on free ports and waits for its report.
     pub(crate) fn serve(&self, args: &[&str]) -> Server {
-        let all = [&["run", "--port", "0", "--dashboard-port", "0"], args].concat();
-        let mut process = self.start(&all);
+        self.report(&[&["run", "--port", "0", "--dashboard-port", "0"], args].concat())
+    }
+
+    /// Starts a command that serves and waits for its report.
+    pub(crate) fn report(&self, args: &[&str]) -> Server {
+        let mut process = self.start(args);
         let mut report = String::new();
         while !report.contains("started in ") {
             let Some(line) = process.line() else {

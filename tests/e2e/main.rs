@@ -15,6 +15,7 @@ mod http2;
 mod leaving;
 mod mounted;
 mod nested;
+mod others;
 mod routing;
 mod services;
 mod starting;

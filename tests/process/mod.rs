@@ -7,12 +7,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use framex_test_support::process::Guarded;
+
 /// How long anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A process that serves. Killed when it is dropped.
+/// A process that serves. Killed when it is dropped, or when the test is.
 pub(crate) struct Serving {
-    child: Child,
+    process: Guarded,
     /// What it logs, shown if the test fails.
     log: Arc<Mutex<String>>,
     /// What it printed while it started.
@@ -22,17 +24,16 @@ pub(crate) struct Serving {
 impl Serving {
     /// Starts `command` in `dir` on free ports and waits until it serves.
     pub(crate) fn start(command: &mut Command, dir: &Path) -> Self {
-        let mut child = command
+        command
             .current_dir(dir)
             .env("SERVER__PORT", "0")
             .env("SERVER__DASHBOARD_PORT", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let stdout = child.stdout.take().expect("a pipe");
-        let stderr = child.stderr.take().expect("a pipe");
+            .stderr(Stdio::piped());
+        let mut process = Guarded::spawn(command, None);
+        let stdout = process.child().stdout.take().expect("a pipe");
+        let stderr = process.child().stderr.take().expect("a pipe");
         let log = Arc::new(Mutex::new(String::new()));
         let kept = Arc::clone(&log);
         std::thread::spawn(move || {
@@ -50,7 +51,7 @@ impl Serving {
             }
         });
         let mut serving = Self {
-            child,
+            process,
             log,
             output: String::new(),
         };
@@ -89,13 +90,23 @@ impl Serving {
         address[..end].parse().ok()
     }
 
-    #[allow(dead_code)] // As above.
     /// Asks it to stop, and waits until it has: gives its exit code.
+    #[allow(dead_code)] // As above.
     pub(crate) fn stop(mut self) -> Option<i32> {
-        let kill = format!("kill -TERM {}", self.child.id());
-        let asked = Command::new("sh").arg("-c").arg(kill).status();
-        assert!(asked.expect("a shell").success());
-        wait(&mut self.child, PATIENCE)
+        self.process.terminate();
+        self.process.wait(PATIENCE)?.code()
+    }
+
+    /// The process: to be frozen, thawed, killed, or asked to stop.
+    #[allow(dead_code)] // As above.
+    pub(crate) fn process(&mut self) -> &mut Guarded {
+        &mut self.process
+    }
+
+    /// What it logged so far.
+    #[allow(dead_code)] // As above.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().expect("nothing panics with it").clone()
     }
 }
 
@@ -106,9 +117,6 @@ impl Drop for Serving {
         {
             eprintln!("{}{log}", self.output);
         }
-        // It may be gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -4,12 +4,9 @@
 //! same checks: percent-encoding, UTF-8, presence, body limit, media type, JSON. It has no route
 //! table, no plugins, no middleware: what FrameX costs beyond it is the price of those.
 
-mod body;
-pub(crate) mod envelope;
 mod events;
-pub(crate) mod query;
+mod reply;
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -20,7 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -31,19 +28,19 @@ use serde_json::value::RawValue;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use self::body::{Reply, collect_json};
-use self::envelope::Failure;
 use self::events::Events;
+use self::reply::Reply;
+use crate::common::hand::body::collect_json;
+use crate::common::hand::envelope::{self, Failure};
+use crate::common::hand::query;
+use crate::common::hand::{JSON, REQUEST_ID, request_id};
+use crate::common::threads::{self, Source};
 use crate::spec::Spec;
-use crate::threads::{self, Source};
-
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Serves until the process ends.
 pub(crate) fn serve(spec: &Spec) {
     let shared = spec.clone();
-    threads::run(spec, move |mut source: Source| {
+    threads::run(&spec.threads, move |mut source: Source| {
         let spec = shared.clone();
         async move {
             while let Some(stream) = source.accept().await {
@@ -213,25 +210,4 @@ fn events(query: Option<&str>, constant: bool) -> Response<Reply> {
     headers.insert("cache-control", HeaderValue::from_static("no-cache"));
     headers.insert(REQUEST_ID, request_id());
     response
-}
-
-/// 16 digits that no other request of this process has.
-fn request_id() -> HeaderValue {
-    thread_local! {
-        // Threads are far apart, so that their numbers never meet.
-        static NEXT: Cell<u64> = Cell::new(u64::from(std::process::id()) << 48 | thread_number() << 40);
-    }
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let number = NEXT.get();
-    NEXT.set(number + 1);
-    let mut id = [0; 16];
-    for (index, digit) in id.iter_mut().enumerate() {
-        *digit = DIGITS[(number >> (60 - 4 * index) & 15) as usize];
-    }
-    HeaderValue::from_bytes(&id).expect("digits are a header value")
-}
-
-fn thread_number() -> u64 {
-    static THREADS: AtomicU64 = AtomicU64::new(0);
-    THREADS.fetch_add(1, Relaxed)
 }

@@ -49,6 +49,16 @@ fn urls(text: &str) -> String {
         .collect()
 }
 
+/// `url` without the user and what else comes before the host.
+pub(crate) fn without_user(url: &str) -> String {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), url),
+    };
+    let host = rest.rsplit('@').next().unwrap_or(rest);
+    scheme + host
+}
+
 /// `url` with the password hidden. A lone user name is hidden too: NATS reads
 /// it as a token.
 pub(crate) fn url(url: &str) -> Cow<'_, str> {
@@ -83,6 +93,9 @@ mod tests {
 
     #[test]
     fn urls_lose_their_password_only() {
+        assert_eq!(without_user("nats://u:p@ss@host:4222"), "nats://host:4222");
+        assert_eq!(without_user("tls://host"), "tls://host");
+        assert_eq!(without_user("tok@host"), "host");
         assert_eq!(url("nats://host:4222"), "nats://host:4222");
         assert_eq!(url("nats://u:p@host:4222"), "nats://u:********@host:4222");
         assert_eq!(url("nats://tok@host"), "nats://********@host");

@@ -126,10 +126,42 @@ pub struct Nats {
     pub password: Option<Secret>,
     /// A token.
     pub token: Option<Secret>,
+    /// A file with an nkey seed.
+    pub nkey: Option<PathBuf>,
+    /// How connections are encrypted.
+    pub tls: NatsTls,
     /// First token of every subject, to keep teams on one broker apart.
     pub namespace: Option<String>,
+    /// First tokens of the subjects that replies come to: what the broker lets
+    /// this user subscribe to.
+    pub inbox_prefix: Option<String>,
     /// Call a plugin of this process directly, not through the broker.
     pub prefer_local: bool,
+}
+
+/// `[nats.tls]`: how connections to the broker are encrypted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NatsTls {
+    /// Certificates of authorities to trust besides the system's.
+    pub ca: Option<PathBuf>,
+    /// This process' certificate, where the broker asks for one.
+    pub cert: Option<PathBuf>,
+    /// The key of `cert`.
+    pub key: Option<PathBuf>,
+    /// Refuse a broker without TLS.
+    pub required: bool,
+    /// Begin with TLS, before the broker's greeting.
+    pub first: bool,
+}
+
+impl Nats {
+    /// The servers, as they may be shown: without users, passwords and tokens.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let urls: Vec<_> = self.url.iter().map(|url| mask::without_user(url)).collect();
+        urls.join(", ")
+    }
 }
 
 impl Default for Nats {
@@ -140,7 +172,10 @@ impl Default for Nats {
             user: None,
             password: None,
             token: None,
+            nkey: None,
+            tls: NatsTls::default(),
             namespace: None,
+            inbox_prefix: None,
             prefer_local: true,
         }
     }
@@ -212,7 +247,10 @@ impl fmt::Debug for Nats {
             .field("user", &self.user)
             .field("password", &self.password)
             .field("token", &self.token)
+            .field("nkey", &self.nkey)
+            .field("tls", &self.tls)
             .field("namespace", &self.namespace)
+            .field("inbox_prefix", &self.inbox_prefix)
             .field("prefer_local", &self.prefer_local)
             .finish()
     }

@@ -50,6 +50,8 @@ pub(crate) enum Text {
     UrlPath,
     BrokerUrl,
     Token,
+    /// Tokens with dots between them.
+    Subject,
     PluginName,
     Secret,
 }
@@ -209,9 +211,8 @@ impl Text {
                 return Err(Mismatch::no_list("a string with commas", self));
             }
             Self::BrokerUrl => is_broker_url(text),
-            Self::Token => text
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_'),
+            Self::Token => is_token(text),
+            Self::Subject => text.split('.').all(is_token),
             Self::PluginName if text.contains(',') => {
                 return Err(Mismatch::no_list("a string with commas", self));
             }
@@ -238,6 +239,11 @@ impl Text {
             false => Err(wrong),
         }
     }
+}
+
+fn is_token(text: &str) -> bool {
+    let of_token = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    !text.is_empty() && text.bytes().all(of_token)
 }
 
 fn is_host(text: &str) -> bool {
@@ -297,6 +303,9 @@ impl fmt::Display for Text {
             Self::UrlPath => "a path that begins with `/`",
             Self::BrokerUrl => "a URL like \"nats://host:4222\" (or tls, ws, wss)",
             Self::Token => "a string of letters, digits, `-` and `_`",
+            Self::Subject => {
+                "letters, digits, `-` and `_`, with dots between, like \"_INBOX.edge\""
+            }
             Self::PluginName => "a plugin name without spaces or commas",
         })
     }

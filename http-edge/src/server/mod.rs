@@ -5,6 +5,7 @@
 //! handler. A thread that a handler blocks takes no new connections, the others
 //! do; where all are blocked, a spare one is started.
 
+mod blocked;
 mod connection;
 mod listener;
 mod patience;
@@ -17,6 +18,7 @@ use framex_core::settings::Server as Settings;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::Edge;
+pub use blocked::BlockedWatch;
 pub use listener::{ListenError, bind};
 use threads::Threads;
 

@@ -8,15 +8,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use framex_core::watch::Watch;
+use futures_core::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::blocked::Reports;
 use super::patience::{Keeper, Order};
 use super::{Options, connection};
 use crate::Edge;
 
-/// A poll of this length blocks its thread.
-const BLOCKED_AFTER: Duration = Duration::from_millis(100);
 /// Without a free thread, a spare one comes after this.
 const SPARE_AFTER: Duration = Duration::from_millis(20);
 /// How often the threads are looked at.
@@ -129,6 +129,8 @@ fn spawn(shared: &Arc<Shared>, name: String) -> io::Result<JoinHandle<()>> {
 
 /// One thread: takes connections until the stop, then lets them finish.
 async fn run(shared: &Arc<Shared>, listener: TcpListener, load: &Arc<AtomicUsize>) {
+    // The thread's own part of the bus outlives its calls.
+    let _attending = shared.edge.bus().attend().map(Attending::start);
     let tasks = TaskTracker::new();
     let keeper = Keeper::new(shared.options.header_timeout, shared.options.idle_timeout);
     match tokio::net::TcpListener::from_std(listener) {
@@ -162,6 +164,21 @@ async fn run(shared: &Arc<Shared>, listener: TcpListener, load: &Arc<AtomicUsize
     tracing::warn!(connections = cut, grace = ?shared.options.grace, "grace period over, cutting connections");
     keeper.tell_all(Order::Cut);
     tasks.wait().await;
+}
+
+/// What the bus does on this thread. Dropping it ends it.
+struct Attending(tokio::task::JoinHandle<()>);
+
+impl Attending {
+    fn start(work: BoxFuture<'static, ()>) -> Self {
+        Self(tokio::spawn(work))
+    }
+}
+
+impl Drop for Attending {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 async fn accept(
@@ -239,14 +256,12 @@ impl Drop for Counted {
 /// Names handlers that block, and starts a spare thread where none is left.
 fn watch(shared: &Arc<Shared>, running: &Mutex<Vec<JoinHandle<()>>>) {
     let mut looks = Watch::default();
-    let mut reports = Watch::default();
+    let mut reports = Reports::default();
     let mut spare = 0;
     while !shared.stop.is_cancelled() {
         std::thread::sleep(LOOK_EVERY);
         let stuck = looks.look(SPARE_AFTER);
-        for blocked in reports.look(BLOCKED_AFTER).iter().filter(|b| !b.reported) {
-            report(blocked);
-        }
+        reports.look();
         let mine = stuck
             .iter()
             .filter(|b| b.thread.starts_with("edge-"))
@@ -274,12 +289,4 @@ fn close(shared: &Shared) {
         // Not every system can; closing does it once every thread has.
         tracing::debug!(%error, "a listening socket is closed, not shut down");
     }
-}
-
-fn report(blocked: &framex_core::watch::Blocked) {
-    tracing::warn!(
-        api = %blocked.api,
-        thread = blocked.thread,
-        "a handler blocks its thread for more than {BLOCKED_AFTER:?}: move the blocking part into a `#[remote]` function"
-    );
 }

@@ -16,6 +16,19 @@ const HINT: &str = "the test needs `python3` with `venv` and `pip`, and a packag
 /// If it cannot be installed, with a hint: a test that cannot check is a failure.
 #[must_use]
 pub fn python_tool(requirement: &str) -> PathBuf {
+    install(requirement).unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+/// As [`python_tool`], for those who have something to add to the failure.
+///
+/// # Errors
+///
+/// What failed, with a hint.
+///
+/// # Panics
+///
+/// If the target directory cannot be written.
+pub fn install(requirement: &str) -> Result<PathBuf, String> {
     let home = target().join("python");
     let at = home.join(requirement.replace(['=', '<', '>', '[', ']', ' '], "_"));
     let done = at.join("installed");
@@ -26,19 +39,21 @@ pub fn python_tool(requirement: &str) -> PathBuf {
     if !done.exists() {
         // What an interrupted installation left would not work.
         let _ = std::fs::remove_dir_all(&at);
-        run(Command::new("python3").args(["-m", "venv"]).arg(&at));
-        run(Command::new(at.join("bin/python"))
-            .args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-            ])
-            .arg(requirement));
+        try_run(Command::new("python3").args(["-m", "venv"]).arg(&at))?;
+        try_run(
+            Command::new(at.join("bin/python"))
+                .args([
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--disable-pip-version-check",
+                ])
+                .arg(requirement),
+        )?;
         File::create(&done).expect("a file below the target directory");
     }
-    at.join("bin")
+    Ok(at.join("bin"))
 }
 
 /// Runs `command` to its end.
@@ -47,20 +62,23 @@ pub fn python_tool(requirement: &str) -> PathBuf {
 ///
 /// If it fails, with all that it said.
 pub fn run(command: &mut Command) -> String {
+    try_run(command).unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+fn try_run(command: &mut Command) -> Result<String, String> {
     let output = command
         .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}; {HINT}"));
+        .map_err(|error| format!("{command:?}: {error}; {HINT}"))?;
     let said = format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(
-        output.status.success(),
-        "{command:?} failed ({}); {HINT}\n{said}",
-        output.status
-    );
-    said
+    if output.status.success() {
+        return Ok(said);
+    }
+    let status = output.status;
+    Err(format!("{command:?} failed ({status}); {HINT}\n{said}"))
 }
 
 /// The target directory: the test's own program lies in `<target>/<profile>/deps`.

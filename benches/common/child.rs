@@ -8,90 +8,53 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::spec::Spec;
-
-/// A server that has not told its address by then never will.
+/// A process that has not said what is waited for by then never will.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A server in a process of its own, gone when this is dropped.
-pub(crate) struct Server {
-    process: Process,
-    pub(crate) address: SocketAddr,
-}
+/// A process of the bench's own, gone when this is dropped.
+pub(crate) struct Process(Child);
 
-struct Process(Child);
-
-impl Server {
-    /// Starts the server that `spec` describes, from this very binary.
+impl Process {
+    /// Starts `command` and waits until `find` makes something of a line of its output.
     ///
     /// # Errors
     ///
-    /// What the process said, if it ended without an address.
-    pub(crate) fn start(spec: &Spec) -> Result<Self, String> {
-        let exe = match &spec.exe {
-            Some(exe) => exe.clone(),
-            None => env::current_exe().expect("Linux tells"),
-        };
-        let mut command = Command::new(exe);
-        command.arg("serve").args(
-            spec.to_string()
-                .split_whitespace()
-                .filter(|w| !w.starts_with("exe=")),
-        );
-        Self::spawn(command)
-    }
-
-    /// Starts the program that users run.
-    ///
-    /// # Errors
-    ///
-    /// What the process said, if it ended without an address.
-    pub(crate) fn start_framex_binary() -> Result<Self, String> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_framex"));
-        command.args([
-            "run",
-            "--load-builtin-plugins",
-            "echo",
-            "--port",
-            "0",
-            "--dashboard-port",
-            "0",
-        ]);
-        Self::spawn(command)
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.0.id()
-    }
-
-    fn spawn(mut command: Command) -> Result<Self, String> {
-        // One pipe for both: wherever the address is printed, it is seen.
+    /// What the process said last, if it ended before.
+    pub(crate) fn spawn<T: Send + 'static>(
+        mut command: Command,
+        find: impl Fn(&str) -> Option<T> + Send + 'static,
+    ) -> Result<(Self, T), String> {
+        // One pipe for both: wherever the line is printed, it is seen.
         let (output, input) = io::pipe().expect("a pipe");
         command
             .stdin(Stdio::piped())
             .stderr(input.try_clone().expect("a pipe"))
             .stdout(input);
-        let process = Process(command.spawn().expect("the program was just built"));
+        let process = Self(command.spawn().expect("the program is there"));
         drop(command); // and with it our writing end, so that an early exit is seen as the end
 
         // Read to the end, or a server that logs would one day wait for us.
-        let (found, address) = mpsc::channel();
+        let (tell, found) = mpsc::channel();
         thread::spawn(move || {
             let mut last = "it ended without a word".to_owned();
             for line in BufReader::new(output).lines().map_while(Result::ok) {
-                if let Some(address) = edge_address(&line) {
+                if let Some(found) = find(&line) {
                     // Nobody asks for a second one.
-                    let _ = found.send(Ok(address));
+                    let _ = tell.send(Ok(found));
                 }
                 if !line.trim().is_empty() {
                     last = line;
                 }
             }
-            let _ = found.send(Err(last));
+            let _ = tell.send(Err(last));
         });
-        let silent = |_| Err(format!("it told no address for {PATIENCE:?}"));
-        let address = address.recv_timeout(PATIENCE).unwrap_or_else(silent)?;
-        Ok(Self { process, address })
+        let silent = |_| Err(format!("it was silent for {PATIENCE:?}"));
+        let found = found.recv_timeout(PATIENCE).unwrap_or_else(silent)?;
+        Ok((process, found))
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
     }
 }
 
@@ -101,6 +64,33 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// A process that serves HTTP.
+pub(crate) struct Server {
+    process: Process,
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// Starts `command` and waits for the address that it tells.
+    ///
+    /// # Errors
+    ///
+    /// What the process said, if it ended without an address.
+    pub(crate) fn spawn(command: Command) -> Result<Self, String> {
+        let (process, address) = Process::spawn(command, edge_address)?;
+        Ok(Self { process, address })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+}
+
+/// This very binary, to play another role.
+pub(crate) fn again() -> Command {
+    Command::new(env::current_exe().expect("Linux tells"))
 }
 
 /// The edge's address, if this line of a server's output tells it.

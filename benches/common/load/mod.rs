@@ -7,6 +7,7 @@
 
 mod expect;
 mod histogram;
+mod launch;
 mod response;
 
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -17,19 +18,21 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::launch::Load;
+
 use self::histogram::Histogram;
 use self::response::Response;
-use crate::process;
-use crate::workload::{CHUNKS, Workload};
+use crate::common::process;
+use crate::common::workload::{CHUNKS, Workload};
 
 /// What to do, for how long.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[arg(long)]
     pub(crate) address: SocketAddr,
-    /// The server's process, to read its CPU time at both ends of the window.
-    #[arg(long)]
-    pub(crate) pid: u32,
+    /// The processes whose CPU time is read at both ends of the window, the server's first.
+    #[arg(long = "pid", required = true)]
+    pub(crate) pids: Vec<u32>,
     #[arg(long)]
     pub(crate) workload: Workload,
     #[arg(long)]
@@ -48,8 +51,8 @@ pub(crate) struct Options {
 pub(crate) struct Sample {
     /// Requests a second, or chunks where they are counted.
     pub(crate) rate: f64,
-    /// CPU of the server for each of them, in microseconds.
-    pub(crate) cpu: f64,
+    /// CPU of each process for each of them, in microseconds.
+    pub(crate) cpus: Vec<f64>,
     /// Microseconds from the request's first byte to the answer's last.
     pub(crate) p50: f64,
     /// The same for the slowest hundredth.
@@ -58,6 +61,13 @@ pub(crate) struct Sample {
     pub(crate) rss: f64,
     /// Share of a core that this process used: near 1, it was the bottleneck.
     pub(crate) load: f64,
+}
+
+impl Sample {
+    /// CPU of all processes together.
+    pub(crate) fn cpu(&self) -> f64 {
+        self.cpus.iter().sum()
+    }
 }
 
 /// Loads a server.
@@ -77,14 +87,14 @@ pub(crate) fn run(options: &Options) -> Sample {
 
     let mut buffer = vec![0; 256 << 10];
     let mut events = Events::with_capacity(1024);
-    let mut window = Window::begin(options.pid);
+    let mut window = Window::begin(&options.pids);
     let warm = Instant::now() + Duration::from_secs_f64(options.warm_up);
     let end = warm + Duration::from_secs_f64(options.seconds);
     let mut warming = true;
     loop {
         let now = Instant::now();
         if warming && now >= warm {
-            window = Window::begin(options.pid);
+            window = Window::begin(&options.pids);
             warming = false;
         }
         if now >= end || window.latencies.count() >= options.requests {
@@ -109,16 +119,16 @@ pub(crate) fn run(options: &Options) -> Sample {
 /// What is counted from one moment on.
 struct Window {
     started: Instant,
-    server_cpu: Duration,
+    cpu: Vec<Duration>,
     own_cpu: Duration,
     latencies: Histogram,
 }
 
 impl Window {
-    fn begin(pid: u32) -> Self {
+    fn begin(pids: &[u32]) -> Self {
         Self {
             started: Instant::now(),
-            server_cpu: process::cpu_time(pid),
+            cpu: pids.iter().map(|pid| process::cpu_time(*pid)).collect(),
             own_cpu: process::cpu_time(std::process::id()),
             latencies: Histogram::new(),
         }
@@ -126,7 +136,12 @@ impl Window {
 
     fn end(self, options: &Options) -> Sample {
         let seconds = self.started.elapsed().as_secs_f64();
-        let server = process::cpu_time(options.pid) - self.server_cpu;
+        let used = options
+            .pids
+            .iter()
+            .zip(&self.cpu)
+            .map(|(pid, before)| process::cpu_time(*pid).saturating_sub(*before))
+            .collect::<Vec<_>>();
         let own = process::cpu_time(std::process::id()) - self.own_cpu;
         let requests = self.latencies.count();
         assert!(requests > 0, "no answer in {seconds:.1} s");
@@ -137,10 +152,13 @@ impl Window {
         } as f64;
         Sample {
             rate: units / seconds,
-            cpu: server.as_secs_f64() * 1e6 / units,
+            cpus: used
+                .iter()
+                .map(|cpu| cpu.as_secs_f64() * 1e6 / units)
+                .collect(),
             p50: self.latencies.quantile(0.50).as_secs_f64() * 1e6,
             p99: self.latencies.quantile(0.99).as_secs_f64() * 1e6,
-            rss: process::resident_mb(options.pid),
+            rss: process::resident_mb(options.pids[0]),
             load: own.as_secs_f64() / seconds,
         }
     }

@@ -3,7 +3,7 @@
 use memchr::memchr_iter;
 
 use super::expect;
-use crate::workload::{CHUNKS, Workload};
+use crate::common::workload::{CHUNKS, Workload};
 
 /// An answer that is being received.
 pub(super) struct Response {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::workload::Expected;
+use crate::common::workload::Expected;
 
 /// Compares a whole answer, head included.
 ///

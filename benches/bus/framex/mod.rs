@@ -1,0 +1,83 @@
+//! The same as FrameX plugins: the one place in this bench that knows FrameX.
+
+pub(crate) mod instances;
+
+use std::env;
+use std::process::{Command, ExitCode};
+
+use framex::PluginDefinition;
+use framex::cli::Binary;
+use framex::prelude::*;
+
+use crate::calls::{MESSAGE, Window};
+use crate::common::child;
+use crate::spec::Spec;
+
+#[derive(Default)]
+struct Bench;
+
+/// What the benches ask for.
+#[on_register(plugin = "bench")]
+impl Bench {
+    #[on_request(all, get, "/echo")]
+    async fn echo(&self, message: String) -> String {
+        message
+    }
+
+    #[on_request(post, "/raw")]
+    async fn raw(&self, #[body] document: RawJson) -> RawJson {
+        document
+    }
+}
+
+#[derive(Default)]
+struct Caller;
+
+/// Calls another plugin in a loop.
+#[on_register(plugin = "caller", required_remote_apis = ["bench.Bench.echo"])]
+impl Caller {
+    #[on_request(func)]
+    async fn drive(&self, ctx: &Context, begin: u64, end: u64) -> Result<u64> {
+        let window = Window { begin, end };
+        let mut calls = 0;
+        while let Some(counts) = window.counts() {
+            let args = args! { message: MESSAGE };
+            let text: String = ctx.call_plugin_api("bench.Bench.echo", args).await?;
+            assert_eq!(text, MESSAGE);
+            calls += counts;
+        }
+        Ok(calls)
+    }
+}
+
+/// Runs the command line of a user's binary, if this process is to be one.
+pub(crate) fn child() -> Option<ExitCode> {
+    let command = env::args().nth(1)?;
+    if command != "worker" && command != "edge" {
+        return None;
+    }
+    child::exit_with_parent();
+    let plugins = [
+        PluginDefinition::of::<Bench>(),
+        PluginDefinition::of::<Caller>(),
+    ];
+    Some(framex::cli::main(Binary::new(Some("bus"), None), plugins))
+}
+
+/// The command of a worker with `plugin`.
+pub(crate) fn worker(spec: &Spec, plugin: &str, url: &str) -> Command {
+    let mut command = spec.command();
+    command.args(["worker", "--load-plugins", plugin, "--nats-url", url]);
+    command
+}
+
+/// The command of an edge.
+pub(crate) fn edge(spec: &Spec, url: &str) -> Command {
+    let mut command = spec.command();
+    command.args(["edge", "--nats-url", url]);
+    command.args(["--port", "0", "--dashboard-port", "0"]);
+    if let Some(threads) = spec.threads.count {
+        command.args(["--set", &format!("server.num_cpus={threads}")]);
+    }
+    command
+}

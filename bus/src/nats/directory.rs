@@ -1,0 +1,189 @@
+//! The catalog of a process on a broker: its own APIs and those of others.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use async_nats::Subject;
+use framex_core::descriptor::{ApiDescriptor, PluginMetadata};
+use framex_core::id::ApiId;
+use framex_core::route::shape;
+use tokio::sync::watch;
+
+use super::peers::{Endpoint, Remote};
+use crate::{Api, Bus as _, Catalog, LocalBus};
+
+/// See the module. An entry stays the same one for as long as what it says is
+/// the same: instances come and go inside of it.
+pub(crate) struct Directory {
+    catalog: ArcSwap<Catalog>,
+    changes: watch::Sender<u64>,
+    remote: Mutex<Vec<RemoteApi>>,
+}
+
+/// An API that others serve.
+#[derive(Clone, Debug)]
+pub(crate) struct RemoteApi {
+    pub(crate) descriptor: Arc<ApiDescriptor>,
+    pub(crate) plugin: Arc<PluginMetadata>,
+    /// The public way in.
+    pub(crate) subject: Subject,
+    pub(crate) endpoints: Vec<Endpoint>,
+}
+
+/// Routes and the APIs that have them.
+#[derive(Default)]
+struct Claims<'a>(HashMap<String, &'a ApiId>);
+
+impl<'a> Claims<'a> {
+    /// Takes all routes of an API, or gives the first that is another's.
+    fn take(&mut self, api: &'a ApiDescriptor) -> Result<(), (String, &'a ApiId)> {
+        for route in &api.routes {
+            let key = format!("{} {}", route.method, shape(&route.path));
+            if let Some(first) = self.0.get(&key).filter(|id| **id != &api.id) {
+                return Err((route.to_string(), first));
+            }
+        }
+        for route in &api.routes {
+            let key = format!("{} {}", route.method, shape(&route.path));
+            self.0.insert(key, &api.id);
+        }
+        Ok(())
+    }
+}
+
+impl Directory {
+    pub(crate) fn new(local: Arc<Catalog>) -> Self {
+        Self {
+            catalog: ArcSwap::new(local),
+            changes: watch::Sender::new(0),
+            remote: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.load_full()
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Takes over what this process serves now.
+    pub(crate) fn merge(&self, local: &LocalBus) {
+        let remote = self.remote.lock().unwrap_or_else(PoisonError::into_inner);
+        self.publish(&local.catalog(), &remote);
+    }
+
+    /// Takes over what others serve now. Gives what cannot stand beside something
+    /// else, and why.
+    pub(crate) fn set_remote(&self, apis: Vec<RemoteApi>, local: &LocalBus) -> Vec<String> {
+        let mut remote = self.remote.lock().unwrap_or_else(PoisonError::into_inner);
+        *remote = apis;
+        self.publish(&local.catalog(), &remote)
+    }
+
+    fn publish(&self, local: &Catalog, remote: &[RemoteApi]) -> Vec<String> {
+        let before = self.catalog.load();
+        let (remote, refused) = admitted(&before, local, remote);
+        let mut apis: Vec<Arc<Api>> = Vec::new();
+        for api in local.apis() {
+            let elsewhere = remote.get(&api.descriptor.id);
+            match elsewhere.filter(|remote| !remote.endpoints.is_empty()) {
+                None => apis.push(Arc::clone(api)),
+                Some(remote) => apis.push(entry(&before, Some(api), remote)),
+            }
+        }
+        for (id, remote) in &remote {
+            if local.get(id.as_str()).is_none() {
+                apis.push(entry(&before, None, remote));
+            }
+        }
+        let known = |api: &Arc<Api>| {
+            let old = before.get(api.descriptor.id.as_str());
+            old.is_some_and(|old| Arc::ptr_eq(old, api))
+        };
+        if apis.len() != before.apis().count() || !apis.iter().all(known) {
+            self.catalog.store(Arc::new(Catalog::new(apis)));
+            self.changes.send_modify(|count| *count += 1);
+        }
+        refused
+    }
+}
+
+/// The APIs of others whose routes are free. What has a route keeps it; of those
+/// that come together, the plugin with the lower name has it.
+fn admitted<'a>(
+    before: &Catalog,
+    local: &'a Catalog,
+    remote: &'a [RemoteApi],
+) -> (HashMap<&'a ApiId, &'a RemoteApi>, Vec<String>) {
+    let mut claims = Claims::default();
+    for api in local.apis() {
+        // Of one process, so they agree.
+        let _ = claims.take(&api.descriptor);
+    }
+    let mut order: Vec<&RemoteApi> = remote.iter().collect();
+    order.sort_by_cached_key(|api| {
+        let id = &api.descriptor.id;
+        let stays = before.get(id.as_str()).is_some_and(|old| {
+            let had = &old.descriptor.routes;
+            api.descriptor.routes.iter().all(|route| had.contains(route))
+        });
+        (!stays, id.plugin().to_owned(), id.clone())
+    });
+    let mut admitted = HashMap::new();
+    let mut refused = Vec::new();
+    for api in order {
+        let id = &api.descriptor.id;
+        // Where this process serves it too, its own description counts.
+        let taken = match local.get(id.as_str()) {
+            Some(_) => Ok(()),
+            None => claims.take(&api.descriptor),
+        };
+        match taken {
+            Ok(()) => {
+                admitted.insert(id, api);
+            }
+            Err((route, first)) => {
+                let who = super::discovery::instances(api.endpoints.iter().map(|e| &e.instance));
+                refused.push(format!(
+                    "`{id}` ({who}) is refused: its route `{route}` is the one of `{first}`"
+                ));
+            }
+        }
+    }
+    (admitted, refused)
+}
+
+/// The entry of an API: the one that is there, if it says the same.
+fn entry(before: &Catalog, local: Option<&Arc<Api>>, remote: &RemoteApi) -> Arc<Api> {
+    let (descriptor, plugin) = match local {
+        Some(api) => (&api.descriptor, &api.plugin),
+        None => (&remote.descriptor, &remote.plugin),
+    };
+    let handler = local.and_then(|api| api.local.as_ref());
+    if let Some(old) = before.get(remote.descriptor.id.as_str())
+        && let Some(known) = &old.remote
+        && same(&old.descriptor, descriptor)
+        && same(&old.plugin, plugin)
+        && known.subject == remote.subject
+        && old.local.as_ref().map(Arc::as_ptr) == handler.map(Arc::as_ptr)
+    {
+        known.endpoints.store(Arc::new(remote.endpoints.clone()));
+        return Arc::clone(old);
+    }
+    Arc::new(Api {
+        descriptor: Arc::clone(descriptor),
+        plugin: Arc::clone(plugin),
+        local: handler.cloned(),
+        remote: Some(Arc::new(Remote {
+            subject: remote.subject.clone(),
+            endpoints: ArcSwap::from_pointee(remote.endpoints.clone()),
+        })),
+    })
+}
+
+fn same<T: PartialEq>(a: &Arc<T>, b: &Arc<T>) -> bool {
+    Arc::ptr_eq(a, b) || a == b
+}

@@ -1,0 +1,267 @@
+//! The answers to those who ask for the plugins of this process.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use chrono::{SecondsFormat, Utc};
+use framex_core::descriptor::{ApiDescriptor, PluginMetadata, ReplyShape};
+use framex_core::error::Error;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::adr32::{self, Identity, Info, InfoEndpoint, Stage, StatsEndpoint, key};
+use super::{digest, version};
+use crate::nats::Shared;
+use crate::nats::serve::{Offer, OfferedApi};
+use crate::nats::wire::{self, Names, Outgoing};
+
+/// What of a broker's limit is left for headers and subjects.
+const MARGIN: usize = 4096;
+
+/// What others may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    Ping,
+    Info,
+    Stats,
+    Describe,
+}
+
+/// A question for descriptions.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Describe {
+    api: Option<String>,
+    plugin: bool,
+}
+
+/// One plugin of this process, as others are told about it.
+pub(super) struct Told {
+    offer: Arc<Offer>,
+    names: Names,
+    namespace: Option<String>,
+    id: Arc<str>,
+    pub(super) plugin: Arc<PluginMetadata>,
+    /// A semantic version in any case.
+    pub(super) version: String,
+    /// Of everything that is told.
+    pub(super) digest: String,
+    started: String,
+    started_ms: u128,
+    metadata: Bytes,
+    /// Descriptors as they are sent, with their digests.
+    descriptors: HashMap<String, (Bytes, String)>,
+}
+
+impl Told {
+    pub(super) fn new(shared: &Shared, offer: &Arc<Offer>) -> Self {
+        let metadata = json(&*offer.plugin);
+        let mut all = metadata.to_vec();
+        let mut descriptors = HashMap::new();
+        for api in &offer.apis {
+            let text = json(&*api.descriptor);
+            let digest = digest(&text);
+            all.extend_from_slice(digest.as_bytes());
+            descriptors.insert(api.descriptor.id.to_string(), (text, digest));
+        }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            names: shared.names.clone(),
+            namespace: shared.options.namespace.clone(),
+            id: Arc::clone(&shared.id),
+            plugin: Arc::clone(&offer.plugin),
+            version: version(&offer.plugin.version).to_string(),
+            digest: digest(&all),
+            started: Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true),
+            started_ms: since.unwrap_or_default().as_millis(),
+            metadata,
+            descriptors,
+            offer: Arc::clone(offer),
+        }
+    }
+
+    /// Where questions come in.
+    pub(super) fn subjects(&self) -> Vec<(String, Question)> {
+        let (name, id) = (&self.plugin.name, &self.id);
+        let mut subjects = vec![(self.names.describe(name, id), Question::Describe)];
+        for (verb, question) in [
+            ("PING", Question::Ping),
+            ("INFO", Question::Info),
+            ("STATS", Question::Stats),
+        ] {
+            subjects.push((format!("$SRV.{verb}"), question));
+            subjects.push((format!("$SRV.{verb}.{name}"), question));
+            subjects.push((format!("$SRV.{verb}.{name}.{id}"), question));
+        }
+        subjects
+    }
+
+    /// The answer to `question`; `most` bytes are what the broker takes.
+    pub(super) fn answer(
+        &self,
+        question: Question,
+        state: Stage,
+        payload: &[u8],
+        most: usize,
+    ) -> Outgoing {
+        let limit = most.saturating_sub(MARGIN);
+        let out = match question {
+            Question::Ping => Outgoing::bare(json(&self.identity(adr32::PING, state))),
+            Question::Info => self.info(state, limit),
+            Question::Stats => Outgoing::bare(json(&self.stats(state))),
+            Question::Describe => self.describe(payload),
+        };
+        if out.payload.len() <= limit {
+            return out;
+        }
+        let what = match question {
+            Question::Describe => format!("the description `{}`", String::from_utf8_lossy(payload)),
+            question => format!("the answer to {question:?}"),
+        };
+        let reason = format!(
+            "{what} of `{}` has {} bytes, more than the broker takes ({most})",
+            self.plugin.name,
+            out.payload.len()
+        );
+        tracing::error!("{reason}");
+        let error = Error::new(StatusCode::BAD_GATEWAY, reason).with_code("too_large");
+        wire::error(&error, false)
+    }
+
+    fn identity(&self, kind: &'static str, state: Stage) -> Identity<'_> {
+        let describe = self.names.describe(&self.plugin.name, &self.id);
+        let mut metadata = BTreeMap::from([
+            (key::PROTOCOL, adr32::PROTOCOL.to_owned()),
+            (key::STATE, state.as_str().to_owned()),
+            (key::DIGEST, self.digest.clone()),
+            (key::DESCRIBE, describe),
+            (key::STARTED, self.started_ms.to_string()),
+        ]);
+        if let Some(namespace) = &self.namespace {
+            metadata.insert(key::NAMESPACE, namespace.clone());
+        }
+        Identity {
+            kind,
+            name: &self.plugin.name,
+            id: &self.id,
+            version: &self.version,
+            metadata,
+        }
+    }
+
+    fn info(&self, state: Stage, limit: usize) -> Outgoing {
+        let full = json(&self.info_with(state, true));
+        if full.len() <= limit {
+            return Outgoing::bare(full);
+        }
+        tracing::warn!(
+            plugin = self.plugin.name,
+            "its APIs are too many for one message of the broker's: tools see less of them"
+        );
+        Outgoing::bare(json(&self.info_with(state, false)))
+    }
+
+    fn info_with(&self, state: Stage, everything: bool) -> Info<'_> {
+        let endpoint = |api: &Arc<OfferedApi>| {
+            let digest = self.descriptors.get(api.descriptor.id.as_str());
+            let digest = digest.map_or_else(String::new, |(_, digest)| digest.clone());
+            let mut metadata = BTreeMap::from([(key::DIGEST, digest)]);
+            if everything {
+                metadata.extend(shown(&api.descriptor));
+            }
+            InfoEndpoint {
+                name: endpoint_name(&api.descriptor),
+                subject: self.names.api(api.descriptor.id.as_str()),
+                queue_group: &self.plugin.name,
+                metadata,
+            }
+        };
+        Info {
+            identity: self.identity(adr32::INFO, state),
+            // The whole text is in the plugin's description, for those who ask.
+            description: match everything {
+                true => self.plugin.description.lines().next().unwrap_or_default(),
+                false => "",
+            },
+            endpoints: self.offer.apis.iter().map(endpoint).collect(),
+        }
+    }
+
+    fn stats(&self, state: Stage) -> adr32::Stats<'_> {
+        let endpoint = |api: &Arc<OfferedApi>| {
+            let requests = api.stats.requests.load(Ordering::Relaxed);
+            let time = api.stats.time.load(Ordering::Relaxed);
+            let last_error = api.stats.last_error.lock();
+            StatsEndpoint {
+                name: endpoint_name(&api.descriptor),
+                subject: self.names.api(api.descriptor.id.as_str()),
+                queue_group: &self.plugin.name,
+                num_requests: requests,
+                num_errors: api.stats.errors.load(Ordering::Relaxed),
+                last_error: last_error.map(|text| text.clone()).unwrap_or_default(),
+                processing_time: time,
+                average_processing_time: time.checked_div(requests).unwrap_or_default(),
+            }
+        };
+        adr32::Stats {
+            identity: self.identity(adr32::STATS, state),
+            started: &self.started,
+            endpoints: self.offer.apis.iter().map(endpoint).collect(),
+        }
+    }
+
+    fn describe(&self, payload: &[u8]) -> Outgoing {
+        const HOW: &str = r#"write {"api": "<id>"} or {"plugin": true}"#;
+        let refuse = |error: Error| wire::error(&error, false);
+        match serde_json::from_slice(payload) {
+            Ok(Describe { api: Some(api), .. }) => match self.descriptors.get(&api) {
+                Some((text, _)) => Outgoing::bare(text.clone()),
+                None => {
+                    let plugin = &self.plugin.name;
+                    refuse(Error::not_found(format!("`{plugin}` has no such API")))
+                }
+            },
+            Ok(Describe { plugin: true, .. }) => Outgoing::bare(self.metadata.clone()),
+            Ok(_) => refuse(Error::bad_request(HOW)),
+            Err(error) => refuse(Error::bad_request(format!("{HOW}: {error}"))),
+        }
+    }
+}
+
+/// `EchoPlugin-confess`: names of endpoints have no dots.
+fn endpoint_name(api: &ApiDescriptor) -> String {
+    let (_, name) = api.id.as_str().split_once('.').unwrap_or_default();
+    name.replace('.', "-")
+}
+
+/// What tools show of an API.
+fn shown(api: &ApiDescriptor) -> Vec<(&'static str, String)> {
+    let flags = [
+        ("stream", api.streams()),
+        ("response", matches!(api.reply, ReplyShape::Response)),
+        ("raw", api.raw),
+        ("idempotent", api.idempotent),
+        ("deprecated", api.deprecated),
+        ("hidden", !api.include_in_schema),
+        ("headers", api.headers),
+    ];
+    let flags = flags.iter().filter(|(_, set)| *set).map(|(name, _)| *name);
+    let flags: Vec<&str> = flags.collect();
+    let routes: Vec<String> = api.routes.iter().map(ToString::to_string).collect();
+    let mut shown = vec![(key::KIND, api.kind.as_str().to_owned())];
+    if !routes.is_empty() {
+        shown.push((key::ROUTE, routes.join(",")));
+    }
+    if !flags.is_empty() {
+        shown.push((key::FLAGS, flags.join(",")));
+    }
+    shown
+}
+
+fn json(value: &impl Serialize) -> Bytes {
+    // Plain data with text keys: it can always be written.
+    serde_json::to_vec(value).unwrap_or_default().into()
+}

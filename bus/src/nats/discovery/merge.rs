@@ -1,0 +1,196 @@
+//! What many instances serve becomes one catalog.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use framex_core::descriptor::{ApiDescriptor, Parameter, ReplyShape};
+use framex_core::id::ApiId;
+
+use super::check::Described;
+use super::learn::{Served, Service};
+use crate::Catalog;
+use crate::nats::directory::RemoteApi;
+use crate::nats::peers::{Endpoint, Instance};
+use crate::nats::wire::Names;
+
+/// One instance and what it serves.
+pub(super) struct Part<'a> {
+    pub(super) instance: &'a Arc<Instance>,
+    pub(super) service: &'a Service,
+    /// It takes calls. Of one that takes none, it is remembered what it served.
+    pub(super) live: bool,
+}
+
+/// An API of an instance.
+#[derive(Clone, Copy)]
+struct Candidate<'a> {
+    instance: &'a Arc<Instance>,
+    service: &'a Service,
+    served: &'a Served,
+    live: bool,
+}
+
+/// The instances that describe an API in one way.
+struct Group<'a> {
+    api: &'a Rc<Described>,
+    /// With the highest version of the plugin.
+    service: &'a Service,
+    members: Vec<Candidate<'a>>,
+}
+
+/// Every API that `parts` serve, and what does not fit together.
+pub(super) fn merge<'a>(
+    parts: impl Iterator<Item = Part<'a>>,
+    local: &Catalog,
+    names: &Names,
+) -> (Vec<RemoteApi>, Vec<String>) {
+    let mut by_api: BTreeMap<&ApiId, Vec<Candidate<'a>>> = BTreeMap::new();
+    for part in parts {
+        for served in &part.service.apis {
+            let candidates = by_api.entry(&served.api.descriptor.id).or_default();
+            candidates.push(Candidate {
+                instance: part.instance,
+                service: part.service,
+                served,
+                live: part.live,
+            });
+        }
+    }
+    let mut apis = Vec::new();
+    let mut problems = Vec::new();
+    for (id, candidates) in by_api {
+        let own = local.get(id.as_str()).map(|api| &*api.descriptor);
+        apis.extend(one(id, candidates, own, names, &mut problems));
+    }
+    (apis, problems)
+}
+
+fn one(
+    id: &ApiId,
+    candidates: Vec<Candidate<'_>>,
+    own: Option<&ApiDescriptor>,
+    names: &Names,
+    problems: &mut Vec<String>,
+) -> Option<RemoteApi> {
+    // What the departed served counts only where nobody else does.
+    let any_live = candidates.iter().any(|candidate| candidate.live);
+    let mut groups: BTreeMap<&str, Group<'_>> = BTreeMap::new();
+    for candidate in candidates.into_iter().filter(|c| c.live || !any_live) {
+        let Candidate {
+            service, served, ..
+        } = candidate;
+        let group = groups.entry(&served.api.digest).or_insert_with(|| Group {
+            api: &served.api,
+            service,
+            members: Vec::new(),
+        });
+        if service.version > group.service.version {
+            group.service = service;
+        }
+        group.members.push(candidate);
+    }
+    // Of equals, the one with the lower digest: the first.
+    let shown = groups.values().rev().max_by(|a, b| {
+        let version = a.service.version.cmp(&b.service.version);
+        version.then(a.members.len().cmp(&b.members.len()))
+    })?;
+    let (descriptor, shown_version) = (&shown.api.descriptor, &shown.service.version);
+    let queue_group = shown.members.first()?.served.queue_group.clone();
+    let mut endpoints = Vec::new();
+    for group in groups.values() {
+        let against = own.unwrap_or(descriptor);
+        if let Err(why) = fits(against, &group.api.descriptor) {
+            let shown = match own {
+                Some(_) => "the version of this process".to_owned(),
+                None => format!("version {shown_version}"),
+            };
+            problems.push(format!(
+                "`{id}`: version {} ({}) does not fit {shown}: {why}; its instances get no calls",
+                group.service.version,
+                instances(group.members.iter().map(|member| member.instance)),
+            ));
+            continue;
+        }
+        for member in group.members.iter().filter(|member| member.live) {
+            let native = member.instance.native;
+            endpoints.push(Endpoint {
+                instance: Arc::clone(member.instance),
+                own_subject: native.then(|| names.api_at(id.as_str(), &member.instance.id).into()),
+            });
+        }
+    }
+    let of_others = groups.values().flat_map(|group| &group.members);
+    let others = of_others.filter(|member| member.live && member.served.queue_group != queue_group);
+    let others: Vec<_> = others.collect();
+    if let (Some(other), Some(group)) = (others.first(), &queue_group)
+        && let Some(theirs) = &other.served.queue_group
+    {
+        problems.push(format!(
+            "`{id}` is served in the queue groups `{group}` and `{theirs}` ({}): a call at its public subject runs once in each",
+            instances(others.iter().map(|member| member.instance)),
+        ));
+    }
+    Some(RemoteApi {
+        descriptor: Arc::clone(descriptor),
+        plugin: Arc::clone(&shown.service.plugin),
+        subject: names.api(id.as_str()).into(),
+        endpoints,
+    })
+}
+
+/// Whether calls that are made for `shown` can go to whoever serves `other`.
+fn fits(shown: &ApiDescriptor, other: &ApiDescriptor) -> Result<(), String> {
+    let routes = |api: &ApiDescriptor| {
+        let mut routes: Vec<_> = api.routes.iter().map(ToString::to_string).collect();
+        routes.sort();
+        routes
+    };
+    if routes(shown) != routes(other) {
+        return Err("their routes differ".into());
+    }
+    let kind = |api: &ApiDescriptor| match api.reply {
+        ReplyShape::Value { .. } => "a value",
+        ReplyShape::Response => "a response of its own",
+        ReplyShape::Stream { .. } => "a stream",
+    };
+    if kind(shown) != kind(other) {
+        return Err(format!("one answers {}, one {}", kind(shown), kind(other)));
+    }
+    if shown.raw != other.raw {
+        return Err("one has the envelope, one has not".into());
+    }
+    let find = |api: &'_ ApiDescriptor, name: &str| -> Option<Parameter> {
+        api.parameters.iter().find(|p| p.name == name).cloned()
+    };
+    for parameter in &shown.parameters {
+        let name = &parameter.name;
+        match find(other, name) {
+            None => return Err(format!("one takes `{name}`, one does not")),
+            Some(theirs) if theirs.location != parameter.location => {
+                return Err(format!("they take `{name}` from different places"));
+            }
+            Some(_) => {}
+        }
+    }
+    for theirs in other.parameters.iter().filter(|p| p.required) {
+        let name = &theirs.name;
+        if !find(shown, name).is_some_and(|parameter| parameter.required) {
+            return Err(format!("one requires `{name}`, one does not"));
+        }
+    }
+    Ok(())
+}
+
+/// A few of them by their ids.
+pub(crate) fn instances<'a>(all: impl Iterator<Item = &'a Arc<Instance>>) -> String {
+    const NAMED: usize = 3;
+    let mut ids: Vec<&str> = all.map(|instance| &*instance.id).collect();
+    ids.sort_unstable();
+    let named: Vec<_> = ids.iter().take(NAMED).map(|id| format!("`{id}`")).collect();
+    let one = if ids.len() == 1 { "instance" } else { "instances" };
+    match ids.len().saturating_sub(NAMED) {
+        0 => format!("{one} {}", named.join(", ")),
+        more => format!("{one} {} and {more} more", named.join(", ")),
+    }
+}

@@ -1,0 +1,149 @@
+//! What this process tells others about its own plugins.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Message;
+use futures_util::StreamExt;
+use futures_util::stream::{FuturesUnordered, select_all};
+use tokio::time::MissedTickBehavior;
+
+use super::adr32::{ANNOUNCEMENT, Announcement, Stage};
+use super::answer::{Question, Told};
+use super::{FENCE_LIMIT, say};
+use crate::nats::Shared;
+use crate::nats::link::Link;
+use crate::nats::serve::{Offer, OfferState};
+use crate::nats::wire::{Outgoing, is_poll};
+
+/// How often an instance says that it is there.
+const BEAT_EVERY: Duration = Duration::from_secs(2);
+
+/// Speaks for every offer, from the moment it is ready until it has stopped.
+pub(super) async fn run(shared: &Arc<Shared>, link: &Arc<Link>) {
+    let mut changes = shared.offers.changes.subscribe();
+    let mut attended: Vec<Arc<Offer>> = Vec::new();
+    let mut attending = FuturesUnordered::new();
+    loop {
+        for offer in shared.offers.list() {
+            let known = attended.iter().any(|known| Arc::ptr_eq(known, &offer));
+            if !known && *offer.state.borrow() != OfferState::Stopped {
+                attended.push(Arc::clone(&offer));
+                attending.push(attend(shared, link, offer));
+            }
+        }
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            Some(over) = attending.next() => {
+                attended.retain(|offer| !Arc::ptr_eq(offer, &over));
+            }
+        }
+    }
+}
+
+/// Gives the offer back when it has stopped.
+async fn attend(shared: &Arc<Shared>, link: &Arc<Link>, offer: Arc<Offer>) -> Arc<Offer> {
+    let mut state = offer.state.subscribe();
+    let begun = state
+        .wait_for(|state| *state != OfferState::Starting)
+        .await
+        .is_ok_and(|state| *state != OfferState::Stopped);
+    let (true, Some(client)) = (begun, link.wait_up().await) else {
+        return offer;
+    };
+    let told = Told::new(shared, &offer);
+    let plugin = &told.plugin.name;
+    let subjects = told.subjects();
+    let mut questions = Vec::new();
+    for (subject, question) in &subjects {
+        match client.subscribe(subject.clone()).await {
+            Ok(asked) => questions.push(asked.map(move |message| (*question, message))),
+            Err(error) => tracing::error!(%error, plugin, "nobody can ask at `{subject}`"),
+        }
+    }
+    let mut questions = pin!(select_all(questions));
+    // Whoever hears of it asks at once: by then the broker has the subscriptions.
+    let _ = link.fence(FENCE_LIMIT).await;
+    let refused = subjects
+        .iter()
+        .find(|(subject, _)| link.may_not_subscribe(subject))
+        .map(|(subject, _)| {
+            format!(
+                "others cannot find `{plugin}` for sure: the user of this process may not subscribe to `{subject}`"
+            )
+        });
+    let topic = format!("discovery of {plugin}");
+    shared.report(&topic, refused.into_iter().collect());
+
+    let mut beat = tokio::time::interval(BEAT_EVERY);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut phase = link.phase();
+    loop {
+        tokio::select! {
+            Some((question, message)) = questions.next() => {
+                let now = *offer.state.borrow();
+                answer(link, &told, question, now, message).await;
+                continue;
+            }
+            changed = state.changed() => if changed.is_err() { break },
+            changed = phase.changed() => if changed.is_err() { break },
+            _ = beat.tick() => {}
+        }
+        let now = *state.borrow_and_update();
+        // While the broker does not have its subscriptions, nobody should come.
+        if let Some(stage) = stage(now) {
+            announce(shared, link, &told, stage).await;
+        }
+        if now == OfferState::Stopped {
+            break;
+        }
+    }
+    shared.report(&topic, Vec::new());
+    offer
+}
+
+/// What others are told; nothing of one that they cannot call now.
+fn stage(state: OfferState) -> Option<Stage> {
+    match state {
+        OfferState::Starting => None,
+        OfferState::Ready => Some(Stage::Ready),
+        OfferState::Draining => Some(Stage::Draining),
+        OfferState::Stopped => Some(Stage::Stopped),
+    }
+}
+
+async fn announce(shared: &Shared, link: &Link, told: &Told, state: Stage) {
+    let plugin = &told.plugin.name;
+    let announcement = Announcement {
+        kind: ANNOUNCEMENT.to_owned(),
+        name: plugin.clone(),
+        id: shared.id.to_string(),
+        version: told.version.clone(),
+        digest: told.digest.clone(),
+        state,
+        ongoing: u32::try_from(shared.local.ongoing()).unwrap_or(u32::MAX),
+        beat: u32::try_from(BEAT_EVERY.as_millis()).unwrap_or(u32::MAX),
+    };
+    let subject = shared.names.announce(plugin, &shared.id);
+    let payload = serde_json::to_vec(&announcement).unwrap_or_default();
+    say(link, subject.into(), None, Outgoing::bare(payload)).await;
+}
+
+async fn answer(
+    link: &Link,
+    told: &Told,
+    question: Question,
+    state: OfferState,
+    message: Message,
+) {
+    let there = stage(state).filter(|stage| *stage != Stage::Stopped);
+    // Those who poll look for services that do not announce themselves.
+    let polled = question == Question::Ping && is_poll(&message);
+    let (Some(stage), Some(reply), false) = (there, message.reply, polled) else {
+        return;
+    };
+    let most = link.client().map_or(0, |client| client.max_payload());
+    let out = told.answer(question, stage, &message.payload, most);
+    say(link, reply, None, out).await;
+}

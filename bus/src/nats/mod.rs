@@ -1,0 +1,364 @@
+//! The bus over NATS.
+//!
+//! A [`NatsBus`] holds the [`LocalBus`] of its process for what the process
+//! serves itself; everything else it knows from discovery and reaches through
+//! the broker. docs/protocol.md is the contract of everything on the wire.
+
+mod call;
+mod directory;
+mod discovery;
+mod link;
+mod options;
+mod peers;
+mod serve;
+mod state;
+mod stream;
+mod waiting;
+mod wire;
+
+use std::cell::RefCell;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use framex_core::context::{Caller, Request, Scope};
+use framex_core::error::CallError;
+use framex_core::plugin::PluginInstance;
+use framex_core::reply::Reply;
+use futures_core::future::BoxFuture;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Api, Bus, Call, Catalog, LocalBus, ServeError};
+pub(crate) use peers::Remote;
+pub use options::{Auth, NatsError, Options, Tls};
+pub use state::State;
+
+use directory::Directory;
+use link::Link;
+use wire::Names;
+
+/// Calls plugins of this process and, through a broker, of others.
+pub struct NatsBus {
+    shared: Arc<Shared>,
+}
+
+/// What the parts of a bus share.
+pub(crate) struct Shared {
+    pub(crate) me: Weak<NatsBus>,
+    pub(crate) options: Options,
+    pub(crate) names: Names,
+    /// This process among all: 16 characters of `[a-z0-9]`.
+    pub(crate) id: Arc<str>,
+    pub(crate) local: Arc<LocalBus>,
+    pub(crate) directory: Directory,
+    /// Every connection of this process.
+    pub(crate) links: Mutex<Vec<Weak<Link>>>,
+    /// The connection of the plugins' runtime: what they serve, and what they call.
+    data: OnceLock<Arc<Link>>,
+    pub(crate) state: watch::Sender<State>,
+    /// What this process serves on the broker.
+    pub(crate) offers: serve::Offers,
+    /// Takes the calls that nobody answers.
+    fallback: OnceLock<Arc<dyn Fallback>>,
+    /// Ends every task of the bus.
+    pub(crate) stop: CancellationToken,
+}
+
+/// Where calls go that nobody on the bus answers: the bridge.
+pub trait Fallback: Send + Sync {
+    /// Calls `target`, an API id or a path.
+    fn call(&self, target: &str, request: Request) -> Call;
+}
+
+thread_local! {
+    /// The links that run in this thread, by the bus they belong to.
+    static HOME: RefCell<Vec<(usize, Arc<Link>)>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Shared {
+    /// This bus among those of the process.
+    fn key(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// The connection to use from this thread: its own, else the plugins'.
+    fn link(&self) -> Option<Arc<Link>> {
+        let own = HOME.with_borrow(|home| {
+            let mut mine = home.iter().filter(|(bus, _)| *bus == self.key());
+            mine.next().map(|(_, link)| Arc::clone(link))
+        });
+        match own {
+            Some(link) if link.client().is_some() => Some(link),
+            _ => self.data.get().cloned(),
+        }
+    }
+
+    pub(crate) fn data(&self) -> Option<&Arc<Link>> {
+        self.data.get()
+    }
+
+    pub(crate) fn links(&self) -> Vec<Arc<Link>> {
+        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+/// A link that runs in this thread, for as long as this lives.
+struct AtHome(usize);
+
+impl AtHome {
+    fn new(shared: &Shared, link: Arc<Link>) -> Self {
+        let key = shared.key();
+        HOME.with_borrow_mut(|home| home.push((key, link)));
+        Self(key)
+    }
+}
+
+impl Drop for AtHome {
+    fn drop(&mut self) {
+        HOME.with_borrow_mut(|home| home.retain(|(bus, _)| *bus != self.0));
+    }
+}
+
+impl NatsBus {
+    /// Starts connecting, and goes on trying. Discovery has a thread of its own;
+    /// what plugins serve and call runs in the current runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`NatsError`] for options that can never work. A broker that is not there
+    /// is none: [`NatsBus::state`] tells.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn start(options: Options, local: Arc<LocalBus>) -> Result<Arc<Self>, NatsError> {
+        options.servers()?;
+        options.connect_options(String::new())?;
+        let id: Arc<str> = new_id().into();
+        let bus = Arc::new_cyclic(|me| Self {
+            shared: Arc::new(Shared {
+                me: Weak::clone(me),
+                names: Names::new(options.namespace.as_deref()),
+                options,
+                id,
+                directory: Directory::new(local.catalog()),
+                local,
+                links: Mutex::default(),
+                data: OnceLock::new(),
+                state: watch::Sender::new(State::default()),
+                offers: serve::Offers::default(),
+                fallback: OnceLock::new(),
+                stop: CancellationToken::new(),
+            }),
+        });
+        let shared = &bus.shared;
+        let data = Link::new(shared, "calls");
+        let _ = shared.data.set(Arc::clone(&data));
+        let run = data.run(shared.options.clone(), Arc::clone(&shared.id));
+        tokio::spawn(shared.stop.clone().run_until_cancelled_owned(run));
+        let control = Link::new(shared, "control");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(NatsError::Thread)?;
+        let shared = Arc::clone(shared);
+        std::thread::Builder::new()
+            .name("framex-bus".into())
+            .spawn(move || runtime.block_on(control_thread(&shared, control)))
+            .map_err(NatsError::Thread)?;
+        Ok(bus)
+    }
+
+    /// This process among all: 16 characters of `[a-z0-9]`.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.shared.id
+    }
+
+    /// Makes the APIs of `plugin` callable in this process. Others see them after
+    /// [`NatsBus::offer`].
+    ///
+    /// # Errors
+    ///
+    /// As [`LocalBus::serve`].
+    pub fn serve(&self, plugin: &PluginInstance) -> Result<Arc<Scope>, ServeError> {
+        let me: Weak<dyn Caller> = Weak::clone(&self.shared.me) as _;
+        let scope = self.shared.local.serve_for(plugin, me)?;
+        self.shared.directory.merge(&self.shared.local);
+        Ok(scope)
+    }
+
+    /// Lets others call `plugin`, which this process serves, as soon as the
+    /// broker is there. [`State::offered`] tells when.
+    pub fn offer(&self, plugin: &str) {
+        serve::offer(&self.shared, plugin);
+    }
+
+    /// Serves `plugin` no more: others are told, what is on its way is still
+    /// taken, calls that run go on.
+    pub async fn withdraw(&self, plugin: &str) {
+        serve::withdraw(&self.shared, plugin).await;
+        self.shared.local.withdraw(plugin);
+        self.shared.directory.merge(&self.shared.local);
+    }
+
+    /// Leaves the catalog of others, takes what is on its way, and waits up to
+    /// `grace` for calls that run. Gives how many still do.
+    pub async fn drain(&self, grace: Duration) -> usize {
+        let begun = Instant::now();
+        serve::withdraw_all(&self.shared).await;
+        let left = self
+            .shared
+            .local
+            .drain(grace.saturating_sub(begun.elapsed()))
+            .await;
+        serve::flush(&self.shared).await;
+        left
+    }
+
+    /// Gives the calls that nobody answers to `fallback`: unknown targets, and
+    /// APIs without an instance. The first one stays.
+    pub fn set_fallback(&self, fallback: Arc<dyn Fallback>) {
+        let _ = self.shared.fallback.set(fallback);
+    }
+
+    /// How this process stands with its broker.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<State> {
+        self.shared.state.subscribe()
+    }
+
+    /// Waits until the broker is there, who serves what is known, and what this
+    /// process offers is there for others.
+    ///
+    /// # Errors
+    ///
+    /// [`NatsError::NotReady`] with what is missing after `limit`.
+    pub async fn ready(&self, limit: Duration) -> Result<(), NatsError> {
+        let mut state = self.state();
+        let ready = state.wait_for(|s| s.connected && s.discovered && s.offered);
+        if let Ok(Ok(_)) = tokio::time::timeout(limit, ready).await {
+            return Ok(());
+        }
+        let state = state.borrow().clone();
+        let shown = self.shared.options.shown();
+        Err(NatsError::NotReady(match state {
+            State { connected: false, trouble, .. } => {
+                trouble.map_or_else(|| format!("the broker does not answer ({shown})"), |why| {
+                    format!("no connection to the broker: {why}")
+                })
+            }
+            State { discovered: false, .. } => {
+                format!("the broker did not answer the question for services ({shown}): its user needs the permissions of an observer")
+            }
+            State { problems, .. } if !problems.is_empty() => problems.join("; "),
+            State { .. } => format!("the broker has not taken every subscription ({shown})"),
+        }))
+    }
+
+    /// Ends everything that runs for this bus. Calls on their way fail.
+    pub async fn close(&self) {
+        serve::withdraw_all(&self.shared).await;
+        serve::flush(&self.shared).await;
+        self.shared.stop.cancel();
+    }
+}
+
+impl NatsBus {
+    fn unresolved(&self, target: &str, request: Request, error: CallError) -> Call {
+        match (&error, self.shared.fallback.get()) {
+            (CallError::Unknown { .. }, Some(fallback)) => fallback.call(target, request),
+            _ => Call::failed(error),
+        }
+    }
+}
+
+impl Drop for NatsBus {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
+
+/// What must go on while handlers block: discovery, signs of life, cancellation.
+async fn control_thread(shared: &Arc<Shared>, link: Arc<Link>) {
+    let run = Arc::clone(&link).run(shared.options.clone(), Arc::clone(&shared.id));
+    let work = async {
+        tokio::join!(discovery::run(shared, &link), serve::control(shared, &link));
+    };
+    tokio::select! {
+        () = run => {}
+        () = work => {}
+        () = shared.stop.cancelled() => {}
+    }
+}
+
+fn new_id() -> String {
+    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut number = uuid::Uuid::new_v4().as_u128();
+    let digit = |number: &mut u128| {
+        let digit = usize::try_from(*number % 36).unwrap_or(0);
+        *number /= 36;
+        char::from(DIGITS[digit])
+    };
+    (0..16).map(|_| digit(&mut number)).collect()
+}
+
+impl Bus for NatsBus {
+    fn catalog(&self) -> Arc<Catalog> {
+        self.shared.directory.catalog()
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.directory.changes()
+    }
+
+    fn call(&self, api: &Arc<Api>, request: Request) -> Call {
+        let prefer_local = self.shared.options.prefer_local;
+        match (&api.local, &api.remote) {
+            (Some(_), None) => self.shared.local.call(api, request),
+            (Some(local), Some(_)) if prefer_local && !local.is_full() => {
+                self.shared.local.call(api, request)
+            }
+            _ => Call::remote(Box::pin(call::call(
+                Arc::clone(&self.shared),
+                Arc::clone(api),
+                request,
+            ))),
+        }
+    }
+
+    fn call_target(&self, target: &str, request: Request) -> Call {
+        match self.catalog().resolve(target) {
+            Ok(api) => self.call(&api, request),
+            Err(error) => self.unresolved(target, request, error),
+        }
+    }
+
+    fn attend(&self) -> Option<BoxFuture<'static, ()>> {
+        let shared = Arc::clone(&self.shared);
+        Some(Box::pin(async move {
+            let link = Link::new(&shared, "edge");
+            let _home = AtHome::new(&shared, Arc::clone(&link));
+            let run = link.run(shared.options.clone(), Arc::clone(&shared.id));
+            tokio::select! {
+                () = run => {}
+                () = shared.stop.cancelled() => {}
+            }
+        }))
+    }
+}
+
+impl Caller for NatsBus {
+    fn call_from(
+        &self,
+        scope: &Scope,
+        target: &str,
+        request: Request,
+    ) -> BoxFuture<'static, Result<Reply, CallError>> {
+        Box::pin(match self.catalog().resolve_for(scope, target) {
+            Ok(api) => self.call(&api, request),
+            Err(error) => self.unresolved(target, request, error),
+        })
+    }
+}

@@ -1,0 +1,307 @@
+//! From a request to its answer.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use async_nats::{Client, Message, Subject};
+use framex_core::context::{Request, RequestId};
+use framex_core::error::{CallError, Part};
+use framex_core::event::EventStream;
+use framex_core::id::ApiId;
+use framex_core::reply::Reply;
+use futures_core::future::BoxFuture;
+
+use super::OfferedApi;
+use super::log::{self, Seldom};
+use super::stream::pump;
+use crate::call::LocalCall;
+use crate::nats::wire::{self, Asked, Incoming, Outgoing};
+use crate::nats::{Shared, link};
+use crate::{Call, Outcome};
+
+/// Calls of one API at once, where neither it nor its plugin says how many.
+const MOST_RUNNING: usize = 4096;
+/// The first calls of an API run where a handler that blocks stops nobody else.
+pub(super) const PROBATION: u64 = 32;
+
+/// One API, with what it takes to answer for it.
+pub(super) struct Service {
+    pub(super) shared: Arc<Shared>,
+    pub(super) api: Arc<OfferedApi>,
+    pub(super) client: Client,
+    /// Whether a thread that is blocked can hand its work on.
+    pub(super) threads: bool,
+    pub(super) silent: Seldom,
+}
+
+/// Who wants an answer, and how.
+pub(super) struct Task {
+    pub(super) reply: Subject,
+    pub(super) asked: Asked,
+    pub(super) id: RequestId,
+    pub(super) began: Instant,
+}
+
+/// A message that is to be sent.
+pub(super) struct Answer {
+    pub(super) reply: Subject,
+    pub(super) out: Outgoing,
+}
+
+/// What became of a request.
+pub(super) enum Begun {
+    /// Nobody wants an answer.
+    Nothing,
+    Answered(Answer),
+    /// It takes a while.
+    Running(Work),
+    /// It has to run where it may block.
+    Apart(Work),
+}
+
+/// A call that takes a while; gives its last message, unless that is sent already.
+pub(super) type Work = BoxFuture<'static, Option<Answer>>;
+
+enum Started {
+    Call(Call),
+    Stream(EventStream),
+}
+
+impl Service {
+    pub(super) fn id(&self) -> &ApiId {
+        &self.api.descriptor.id
+    }
+
+    /// Whether its handler may block: it has, or is not known well enough.
+    pub(super) fn is_careful(&self) -> bool {
+        self.threads
+            && (self.api.heavy.load(Ordering::Relaxed)
+                || self.api.stats.requests.load(Ordering::Relaxed) < PROBATION)
+    }
+
+    /// Runs `work`, which may block, so that other tasks of this thread go on.
+    pub(super) fn in_place<R>(&self, work: impl FnOnce() -> R) -> R {
+        match self.threads {
+            true => tokio::task::block_in_place(work),
+            false => work(),
+        }
+    }
+
+    /// Starts what `message` asks for, and finishes it if that needs no waiting.
+    /// `clock` is the time, before and after.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        message: Message,
+        clock: &mut Instant,
+        cx: &mut Context<'_>,
+    ) -> Begun {
+        let Some(reply) = message.reply else {
+            self.wants_no_answer(&message.subject);
+            return Begun::Nothing;
+        };
+        let began = *clock;
+        let read = wire::read_request(message.payload, message.headers.as_ref(), &reply, began);
+        let Incoming { args, meta, asked } = match read {
+            Ok(incoming) => incoming,
+            Err(error) => {
+                self.api.stats.count(began, began);
+                self.api.stats.count_error(&error);
+                // Not for another instance to try: it would refuse it too.
+                let out = wire::error(&error, true);
+                return Begun::Answered(Answer { reply, out });
+            }
+        };
+        let task = Task {
+            reply,
+            asked,
+            id: meta.request_id.clone(),
+            began,
+        };
+        let careful = self.is_careful();
+        let request = Request { args, meta };
+        let started = match careful {
+            false => self.start(request),
+            // Making the future may block too: a stream is made by a plain function.
+            true => self.in_place(|| {
+                let started = self.start(request);
+                *clock = Instant::now();
+                started
+            }),
+        };
+        let mut call = match started {
+            Ok(call) => Call::local(call),
+            Err(failed) => return Begun::Answered(self.failed(failed, task)),
+        };
+        if careful {
+            return match self.work(Started::Call(call), task) {
+                Some(work) => Begun::Apart(work),
+                None => Begun::Nothing,
+            };
+        }
+        let started = match Pin::new(&mut call).poll(cx) {
+            Poll::Ready(outcome) => {
+                *clock = Instant::now();
+                match self.conclude(outcome, task, *clock) {
+                    Ok(answer) => return Begun::Answered(answer),
+                    Err((events, task)) => (Started::Stream(events), task),
+                }
+            }
+            Poll::Pending => {
+                *clock = Instant::now();
+                (Started::Call(call), task)
+            }
+        };
+        match self.work(started.0, started.1) {
+            Some(work) => Begun::Running(work),
+            None => Begun::Nothing,
+        }
+    }
+
+    fn start(&self, request: Request) -> Result<LocalCall, CallError> {
+        let local = &self.api.local;
+        if !local.is_bounded() && self.api.running.load(Ordering::Relaxed) >= MOST_RUNNING {
+            return Err(CallError::Overloaded {
+                api: self.id().clone(),
+            });
+        }
+        self.shared.local.start(local, request)
+    }
+
+    /// The rest of a call that did not finish at once; nothing if it is cancelled.
+    fn work(self: &Arc<Self>, started: Started, task: Task) -> Option<Work> {
+        let jobs = &self.shared.offers.jobs;
+        let entered = jobs.enter(&task.reply, task.asked, task.began)?;
+        let job = Arc::clone(entered.job());
+        let service = Arc::clone(self);
+        let running = Running::new(&self.api);
+        let work = entered.run(async move {
+            let _running = running;
+            let (events, task) = match started {
+                Started::Call(call) => {
+                    let outcome = call.await;
+                    match service.conclude(outcome, task, Instant::now()) {
+                        Ok(answer) => return Some(answer),
+                        Err(stream) => stream,
+                    }
+                }
+                Started::Stream(events) => (events, task),
+            };
+            pump(&service, events, &task, &job).await;
+            service.api.stats.count(task.began, Instant::now());
+            None
+        });
+        Some(Box::pin(async move { work.await.flatten() }))
+    }
+
+    /// The answer to a call that is over; else the events that are to be sent.
+    fn conclude(
+        &self,
+        outcome: Outcome,
+        task: Task,
+        now: Instant,
+    ) -> Result<Answer, (EventStream, Task)> {
+        let out = match outcome {
+            Ok(Reply::Value(json)) => wire::value(json, task.asked),
+            Ok(Reply::Response(response)) => wire::response(response),
+            Ok(Reply::Stream(events)) => return Err((events, task)),
+            Err(failed) => return Ok(self.failed(failed, task)),
+        };
+        if let Some((size, most)) = self.too_large(&out) {
+            let failed = CallError::TooLarge {
+                api: self.id().clone(),
+                part: Part::Answer,
+                size,
+                most,
+            };
+            return Ok(self.failed(failed, task));
+        }
+        self.api.stats.count(task.began, now);
+        Ok(Answer {
+            reply: task.reply,
+            out,
+        })
+    }
+
+    fn failed(&self, failed: CallError, task: Task) -> Answer {
+        log::failure(&failed, self.id(), &task.id);
+        let may_have_run = wire::may_have_run(&failed);
+        let error = failed.into_error();
+        self.api.stats.count(task.began, task.began);
+        self.api.stats.count_error(&error);
+        let mut out = wire::error(&error, may_have_run);
+        if let Some((size, most)) = self.too_large(&out) {
+            let failed = CallError::TooLarge {
+                api: self.id().clone(),
+                part: Part::Answer,
+                size,
+                most,
+            };
+            out = wire::error(&failed.into_error(), may_have_run);
+        }
+        Answer {
+            reply: task.reply,
+            out,
+        }
+    }
+
+    /// The size of a message that the broker would not take, and what it takes.
+    pub(super) fn too_large(&self, out: &Outgoing) -> Option<(usize, usize)> {
+        let most = self.client.max_payload();
+        let size = out.payload.len() + out.headers.as_ref().map_or(0, wire::size_of_headers);
+        (size > most).then_some((size, most))
+    }
+
+    /// Hands a message to the connection; waits while that has too many already.
+    pub(super) async fn send(&self, reply: &Subject, out: Outgoing) {
+        let Outgoing { headers, payload } = out;
+        if let Err(lost) = link::publish(&self.client, reply.clone(), None, headers, payload).await
+        {
+            tracing::warn!(api = %self.id(), ?lost, "an answer could not be sent");
+        }
+    }
+
+    /// For as long as the result lives, a stop waits: an answer is being made.
+    pub(super) fn answering(&self) -> Answering {
+        self.api.answering.fetch_add(1, Ordering::SeqCst);
+        Answering(Arc::clone(&self.api))
+    }
+
+    fn wants_no_answer(&self, subject: &str) {
+        if let Some(times) = self.silent.now() {
+            tracing::warn!(
+                api = %self.id(),
+                subject,
+                times,
+                "a message without a reply subject is no request: nothing runs"
+            );
+        }
+    }
+}
+
+/// See [`Service::answering`].
+pub(super) struct Answering(Arc<OfferedApi>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.answering.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// One of the calls that did not finish at once.
+struct Running(Arc<OfferedApi>);
+
+impl Running {
+    fn new(api: &Arc<OfferedApi>) -> Self {
+        api.running.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(api))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,285 @@
+//! What this process serves on the broker.
+//!
+//! | module | its secret |
+//! |---|---|
+//! | `offer` | from a plugin of this process to subscriptions that the broker has, and back |
+//! | `run` | one task for each API: it takes requests and polls what they start |
+//! | `answer` | from a request to its answer |
+//! | `stream` | many answers, no more at a time than were granted |
+//! | `jobs` | the calls that take a while: who wants to hear of them, and their end |
+//! | `control` | what goes on while handlers block: cancellation, credit, signs of life |
+//! | `leave` | the end of subscriptions that loses no request |
+
+mod answer;
+mod control;
+mod jobs;
+mod leave;
+mod log;
+mod offer;
+mod run;
+mod stream;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use framex_core::descriptor::{ApiDescriptor, PluginMetadata};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use crate::Bus;
+use crate::local::LocalApi;
+
+pub(crate) use control::control;
+
+/// How long a withdrawal takes at most; a broker that is there needs far less.
+const WITHDRAW_LIMIT: Duration = Duration::from_secs(5);
+/// How long the answers of finished calls may take to leave.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
+/// A plugin that others may call.
+pub(crate) struct Offer {
+    pub(crate) plugin: Arc<PluginMetadata>,
+    pub(crate) apis: Vec<Arc<OfferedApi>>,
+    pub(crate) state: watch::Sender<OfferState>,
+    /// Says that it is to be withdrawn.
+    leave: CancellationToken,
+}
+
+/// How far an offer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OfferState {
+    /// The broker does not have its subscriptions yet, or not now.
+    Starting,
+    /// Others may call it.
+    Ready,
+    /// It takes what is on its way, and nothing that starts now.
+    Draining,
+    /// It is gone.
+    Stopped,
+}
+
+/// An API of an offer.
+pub(crate) struct OfferedApi {
+    pub(crate) descriptor: Arc<ApiDescriptor>,
+    pub(crate) local: Arc<LocalApi>,
+    pub(crate) stats: Stats,
+    /// Its handler has blocked a thread: it runs where it stops nobody else.
+    heavy: AtomicBool,
+    /// Calls that did not finish at once.
+    running: AtomicUsize,
+    /// Whoever may hold answers that are not sent yet.
+    answering: AtomicUsize,
+}
+
+/// What `$SRV.STATS` tells of an API.
+#[derive(Default)]
+pub(crate) struct Stats {
+    pub(crate) requests: AtomicU64,
+    pub(crate) errors: AtomicU64,
+    /// In nanoseconds, altogether.
+    pub(crate) time: AtomicU64,
+    /// As `<status>:<message>`; empty if there was none.
+    pub(crate) last_error: Mutex<String>,
+}
+
+/// Everything this process offers.
+pub(crate) struct Offers {
+    all: Mutex<Vec<Arc<Offer>>>,
+    /// Counts changes of offers and of their states.
+    pub(crate) changes: watch::Sender<u64>,
+    /// The plugins' runtime.
+    runtime: Option<Handle>,
+    jobs: Arc<jobs::Jobs>,
+}
+
+impl Default for Offers {
+    /// No offers yet; what will be offered runs in the current runtime.
+    fn default() -> Self {
+        Self {
+            all: Mutex::default(),
+            changes: watch::Sender::new(0),
+            runtime: Handle::try_current().ok(),
+            jobs: Arc::default(),
+        }
+    }
+}
+
+impl Offers {
+    /// Every plugin that is or was offered, as of now.
+    pub(crate) fn list(&self) -> Vec<Arc<Offer>> {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.clone()
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+impl Offer {
+    pub(crate) fn state(&self) -> OfferState {
+        *self.state.borrow()
+    }
+
+    /// Goes on to `state`, and tells those whom it concerns.
+    fn set(&self, shared: &Shared, state: OfferState) {
+        let news = self
+            .state
+            .send_if_modified(|now| std::mem::replace(now, state) != state);
+        if news {
+            shared.offers.changed();
+            tell_offered(shared);
+        }
+    }
+
+    /// Whether it is on its way out, or gone.
+    fn leaves(&self) -> bool {
+        matches!(self.state(), OfferState::Draining | OfferState::Stopped)
+    }
+}
+
+impl Stats {
+    fn count(&self, began: Instant, now: Instant) {
+        let took = now.saturating_duration_since(began).as_nanos();
+        let took = u64::try_from(took).unwrap_or(u64::MAX);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.time.fetch_add(took, Ordering::Relaxed);
+    }
+
+    fn count_error(&self, error: &framex_core::error::Error) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+        let text = format!("{}:{}", error.status().as_u16(), error.message());
+        *self
+            .last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = text;
+    }
+}
+
+/// Lets others call `plugin`, which this process serves, as soon as the broker
+/// is there. A plugin that is on offer already stays so.
+pub(crate) fn offer(shared: &Arc<Shared>, plugin: &str) {
+    let catalog = shared.local.catalog();
+    let mine: Vec<_> = catalog
+        .apis()
+        .filter(|api| api.plugin.name == plugin)
+        .collect();
+    let Some(metadata) = mine.first().map(|api| Arc::clone(&api.plugin)) else {
+        return;
+    };
+    let Some(runtime) = &shared.offers.runtime else {
+        tracing::error!(
+            plugin,
+            "nothing can be offered: the bus was not started in a runtime"
+        );
+        return;
+    };
+    let apis = mine.iter().filter_map(|api| {
+        Some(Arc::new(OfferedApi {
+            descriptor: Arc::clone(&api.descriptor),
+            local: Arc::clone(api.local.as_ref()?),
+            stats: Stats::default(),
+            heavy: AtomicBool::new(false),
+            running: AtomicUsize::new(0),
+            answering: AtomicUsize::new(0),
+        }))
+    });
+    let offer = Arc::new(Offer {
+        plugin: metadata,
+        apis: apis.collect(),
+        state: watch::Sender::new(OfferState::Starting),
+        leave: CancellationToken::new(),
+    });
+    {
+        let offers = &shared.offers.all;
+        let mut all = offers.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.iter().any(|o| o.plugin.name == plugin && !o.leaves()) {
+            return;
+        }
+        // One that still leaves is finished by its own task.
+        all.retain(|o| o.plugin.name != plugin);
+        all.push(Arc::clone(&offer));
+    }
+    shared.offers.changed();
+    tell_offered(shared);
+    let attend = offer::attend(Arc::clone(shared), offer);
+    runtime.spawn(shared.stop.clone().run_until_cancelled_owned(attend));
+}
+
+/// Takes `plugin` out of the catalogs of others, and what is on its way to it.
+/// Calls that run go on.
+pub(crate) async fn withdraw(shared: &Arc<Shared>, plugin: &str) {
+    withdraw_those(shared, |offer| offer.plugin.name == plugin).await;
+}
+
+/// [`withdraw`] for everything that is on offer, all at the same time.
+pub(crate) async fn withdraw_all(shared: &Arc<Shared>) {
+    withdraw_those(shared, |_| true).await;
+}
+
+async fn withdraw_those(shared: &Arc<Shared>, wanted: impl Fn(&Offer) -> bool) {
+    let offers: Vec<_> = shared
+        .offers
+        .list()
+        .into_iter()
+        .filter(|offer| wanted(offer))
+        .collect();
+    for offer in &offers {
+        if !offer.leaves() {
+            offer.set(shared, OfferState::Draining);
+        }
+        offer.leave.cancel();
+    }
+    let gone = async {
+        for offer in &offers {
+            let mut state = offer.state.subscribe();
+            // Its sender is in `offer`: this ends with the state alone.
+            let _ = state.wait_for(|s| *s == OfferState::Stopped).await;
+        }
+    };
+    tokio::select! {
+        () = gone => {}
+        () = shared.stop.cancelled() => {}
+        () = tokio::time::sleep(WITHDRAW_LIMIT) => {
+            tracing::warn!("the broker has not ended every subscription in time");
+        }
+    }
+    for offer in offers {
+        offer.set(shared, OfferState::Stopped);
+    }
+}
+
+/// Waits until the answers of all calls that are finished have reached the broker.
+pub(crate) async fn flush(shared: &Arc<Shared>) {
+    let Some(link) = shared.data().filter(|link| link.is_up()) else {
+        return;
+    };
+    let until = Instant::now() + FLUSH_LIMIT;
+    let offers = shared.offers.list();
+    let answering = || {
+        let mut apis = offers.iter().flat_map(|offer| &offer.apis);
+        apis.any(|api| api.answering.load(Ordering::SeqCst) > 0)
+    };
+    while answering() && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let left = until.saturating_duration_since(Instant::now());
+    if let Err(lost) = link.fence(left).await {
+        tracing::warn!(?lost, "the last answers may not have reached the broker");
+    }
+}
+
+/// Writes [`State::offered`](super::State::offered) anew.
+fn tell_offered(shared: &Shared) {
+    let offers = shared.offers.list();
+    let offered = offers
+        .iter()
+        .filter(|offer| !offer.leaves())
+        .all(|offer| offer.state() == OfferState::Ready);
+    shared
+        .state
+        .send_if_modified(|state| std::mem::replace(&mut state.offered, offered) != offered);
+}

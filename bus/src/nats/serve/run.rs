@@ -1,0 +1,298 @@
+//! The task of one API: takes requests, polls what they start, sends answers.
+//!
+//! Most handlers finish in their first poll, here, without a task or an
+//! allocation of their own. Answers are sent at the end of a turn: sending wakes
+//! the connection's task to run next in this thread, where a handler that blocks
+//! would hold it up. For the same reason, an API whose handler has blocked, or
+//! that is new, runs each call in a task of its own that says that it may block.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use async_nats::Message;
+use futures_core::Stream;
+use futures_core::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio::task::coop::has_budget_remaining;
+
+use super::answer::{Answer, Begun, Service, Work};
+use super::leave::{self, Intake};
+use crate::nats::link::Link;
+
+/// Answers that are sent together.
+const MOST_TOGETHER: usize = 32;
+
+/// What a turn came to.
+enum Turn {
+    /// There are answers to send.
+    Answers,
+    /// It is to be withdrawn.
+    Leave,
+    /// Everything that was sent to it has come.
+    Arrived,
+    /// The slow way out is at its end.
+    Idle,
+    /// Nothing comes any more, nothing runs.
+    Over,
+}
+
+/// How far the way out is.
+enum Stage {
+    Serving(BoxFuture<'static, ()>),
+    /// Waits for the round trip.
+    Ending(BoxFuture<'static, ()>),
+    /// Looks whether the broker really ended it; so many had come before.
+    Checking(BoxFuture<'static, ()>, u64),
+    /// The broker did not: the slow way.
+    EndingSlowly(BoxFuture<'static, ()>),
+    Left,
+}
+
+/// See the module.
+pub(super) struct Receiver {
+    service: Arc<Service>,
+    link: Arc<Link>,
+    intakes: Vec<Intake>,
+    /// Whose turn it is.
+    next: usize,
+    /// Taken, and not started yet.
+    ahead: Option<Message>,
+    stage: Stage,
+    running: FuturesUnordered<Work>,
+    answers: Vec<Answer>,
+    /// Dropped when no more requests will come.
+    serving: Option<mpsc::Sender<()>>,
+    /// What the slow way out knows of the intakes.
+    taken: Arc<AtomicU64>,
+}
+
+impl Receiver {
+    pub(super) fn new(
+        service: Arc<Service>,
+        link: Arc<Link>,
+        intakes: Vec<Intake>,
+        leave: BoxFuture<'static, ()>,
+        serving: mpsc::Sender<()>,
+    ) -> Self {
+        Self {
+            service,
+            link,
+            intakes,
+            next: 0,
+            ahead: None,
+            stage: Stage::Serving(leave),
+            running: FuturesUnordered::new(),
+            answers: Vec::with_capacity(MOST_TOGETHER),
+            serving: Some(serving),
+            taken: Arc::default(),
+        }
+    }
+
+    /// Serves until it is withdrawn, and until what runs then is done.
+    pub(super) async fn run(mut self) {
+        loop {
+            match poll_fn(|cx| self.poll_turn(cx)).await {
+                Turn::Answers => {
+                    for Answer { reply, out } in std::mem::take(&mut self.answers) {
+                        self.service.send(&reply, out).await;
+                    }
+                    self.service.api.answering.fetch_sub(1, Ordering::SeqCst);
+                    if poll_fn(|cx| Poll::Ready(self.has_more(cx))).await {
+                        // The connection first: it would wait for the next handlers.
+                        tokio::task::yield_now().await;
+                    }
+                }
+                Turn::Leave => {
+                    for intake in &mut self.intakes {
+                        intake.end().await;
+                    }
+                    let arrived = leave::everything_arrived(Arc::clone(&self.link));
+                    self.stage = Stage::Ending(Box::pin(arrived));
+                }
+                Turn::Arrived => self.arrived().await,
+                Turn::Idle => self.left(),
+                Turn::Over => return,
+            }
+        }
+    }
+
+    /// One step further on the way out.
+    async fn arrived(&mut self) {
+        let taken = self.taken();
+        match self.stage {
+            Stage::Ending(_) => {
+                self.stage = Stage::Checking(Box::pin(leave::a_moment()), taken);
+            }
+            Stage::Checking(_, before) if before < taken => {
+                for intake in &mut self.intakes {
+                    intake.end_slowly().await;
+                }
+                let taken = Arc::clone(&self.taken);
+                let idle = leave::idle(move || taken.load(Ordering::Relaxed));
+                self.stage = Stage::EndingSlowly(Box::pin(idle));
+            }
+            _ => self.left(),
+        }
+    }
+
+    fn left(&mut self) {
+        self.stage = Stage::Left;
+        self.intakes.clear();
+        self.serving = None;
+    }
+
+    fn taken(&self) -> u64 {
+        self.intakes.iter().map(|intake| intake.taken).sum()
+    }
+
+    /// Runs handlers until there is something to wait for, or to send. With
+    /// [`Turn::Answers`], `answering` stays raised until they are sent.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        let answering = &Arc::clone(&self.service).api.answering;
+        answering.fetch_add(1, Ordering::SeqCst);
+        self.finish_some(cx);
+        let before = self.running.len();
+        let came = self.take_some(cx);
+        if self.running.len() > before {
+            self.finish_some(cx);
+        }
+        if !self.answers.is_empty() {
+            return Poll::Ready(Turn::Answers);
+        }
+        answering.fetch_sub(1, Ordering::SeqCst);
+        if ready!(came) {
+            self.left();
+        }
+        self.poll_stage(cx)
+    }
+
+    /// Polls the calls that wait.
+    fn finish_some(&mut self, cx: &mut Context<'_>) {
+        if self.running.is_empty() {
+            return;
+        }
+        let Self {
+            running, answers, ..
+        } = self;
+        let mut poll = || {
+            while !running.is_empty() && answers.len() < MOST_TOGETHER {
+                match Pin::new(&mut *running).poll_next(cx) {
+                    Poll::Ready(Some(answer)) => answers.extend(answer),
+                    Poll::Ready(None) | Poll::Pending => return,
+                }
+            }
+        };
+        match self.service.api.heavy.load(Ordering::Relaxed) {
+            false => poll(),
+            true => self.service.in_place(poll),
+        }
+    }
+
+    /// Starts calls. Ready with `false` if nothing lies there now, with `true` if
+    /// nothing ever will; pending if this has to go on before anybody waits.
+    fn take_some(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let service = Arc::clone(&self.service);
+        let mut clock: Option<Instant> = None;
+        while self.answers.len() < MOST_TOGETHER {
+            let message = match self.poll_message(cx) {
+                Poll::Ready(Some(message)) => message,
+                Poll::Ready(None) => return Poll::Ready(!matches!(self.stage, Stage::Left)),
+                Poll::Pending if has_budget_remaining() => return Poll::Ready(false),
+                // There may be more; the turn is over, and another is asked for.
+                Poll::Pending => return Poll::Pending,
+            };
+            let clock = clock.get_or_insert_with(Instant::now);
+            match service.begin(message, clock, cx) {
+                Begun::Nothing => {}
+                Begun::Answered(answer) => self.answers.push(answer),
+                Begun::Running(work) => self.running.push(work),
+                Begun::Apart(work) => spawn(&service, work),
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Whether handlers could be polled right now, as far as that is known.
+    fn has_more(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Poll::Ready(Some(message)) = self.poll_message(cx) {
+            self.ahead = Some(message);
+        }
+        self.ahead.is_some() || !self.running.is_empty()
+    }
+
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        if let Some(message) = self.ahead.take() {
+            return Poll::Ready(Some(message));
+        }
+        let mut waits = false;
+        for _ in 0..self.intakes.len() {
+            let intake = &mut self.intakes[self.next];
+            match Pin::new(&mut intake.subscriber).poll_next(cx) {
+                Poll::Ready(Some(message)) => {
+                    intake.taken += 1;
+                    return Poll::Ready(Some(message));
+                }
+                Poll::Ready(None) => {}
+                Poll::Pending => waits = true,
+            }
+            self.next = (self.next + 1) % self.intakes.len();
+        }
+        match waits {
+            true => Poll::Pending,
+            false => Poll::Ready(None),
+        }
+    }
+
+    /// With nothing to take: the way out goes on.
+    fn poll_stage(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        let turn = match &mut self.stage {
+            Stage::Serving(leave) => {
+                ready!(leave.as_mut().poll(cx));
+                Turn::Leave
+            }
+            Stage::Ending(arrived) | Stage::Checking(arrived, _) => {
+                ready!(arrived.as_mut().poll(cx));
+                Turn::Arrived
+            }
+            Stage::EndingSlowly(idle) => {
+                let taken = self.intakes.iter().map(|intake| intake.taken).sum();
+                self.taken.store(taken, Ordering::Relaxed);
+                ready!(idle.as_mut().poll(cx));
+                Turn::Idle
+            }
+            Stage::Left if self.running.is_empty() => Turn::Over,
+            Stage::Left => return Poll::Pending,
+        };
+        Poll::Ready(turn)
+    }
+}
+
+/// Runs a call in a task of its own, where it may block.
+fn spawn(service: &Arc<Service>, mut work: Work) {
+    let service = Arc::clone(service);
+    let stop = service.shared.stop.clone();
+    let apart = async move {
+        let poll = poll_fn(|cx| {
+            // Before the poll: a call that ends in it is never without notice.
+            let answering = service.answering();
+            let answer = match service.is_careful() {
+                true => service.in_place(|| work.as_mut().poll(cx)),
+                false => work.as_mut().poll(cx),
+            };
+            answer.map(|answer| (answer, answering))
+        });
+        let (answer, _answering) = poll.await;
+        if let Some(Answer { reply, out }) = answer {
+            service.send(&reply, out).await;
+        }
+    };
+    tokio::spawn(async move {
+        let mut apart = pin!(apart);
+        stop.run_until_cancelled(apart.as_mut()).await;
+    });
+}

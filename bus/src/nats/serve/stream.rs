@@ -1,0 +1,165 @@
+//! A handler's events, as chunks.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
+use framex_core::error::{CallError, Part};
+use framex_core::event::EventStream;
+
+use super::answer::{Service, Task};
+use super::jobs::Job;
+use super::log;
+use crate::nats::wire;
+
+/// Sent and not granted again, in bytes. One chunk is always allowed.
+const MOST_BYTES: usize = 256 * 1024;
+/// How long a caller who is not heard otherwise may grant nothing.
+const LEASE: Duration = Duration::from_secs(60);
+
+/// Sends `events` until they end, as far as the caller grants.
+pub(super) async fn pump(service: &Service, mut events: EventStream, task: &Task, job: &Job) {
+    let mut flow = Flow::new(task.asked.window);
+    let mut count: u64 = 0;
+    let last = loop {
+        if !flow.room(job, task.asked.beats).await {
+            let reply = task.reply.as_str();
+            tracing::info!(api = %service.id(), reply, "nobody takes the stream any more");
+            return;
+        }
+        match events.next().await {
+            Some(Ok(event)) => {
+                count += 1;
+                let chunk = wire::chunk(count, &event);
+                if let Some((size, most)) = service.too_large(&chunk) {
+                    let error = CallError::TooLarge {
+                        api: service.id().clone(),
+                        part: Part::Answer,
+                        size,
+                        most,
+                    };
+                    break Err(error.into_error());
+                }
+                flow.sent(chunk.payload.len());
+                service.send(&task.reply, chunk).await;
+            }
+            Some(Err(error)) => break Err(error),
+            None => break Ok(()),
+        }
+    };
+    // The call is over, its last message is not sent: a stop waits for it.
+    let _answering = service.answering();
+    drop(events);
+    let last = match last {
+        Ok(()) => wire::end(count),
+        Err(error) => {
+            log::error_of(&error, service.id(), &task.id);
+            service.api.stats.count_error(&error);
+            wire::error(&error, true)
+        }
+    };
+    service.send(&task.reply, last).await;
+}
+
+/// What was sent and not granted again.
+struct Flow {
+    window: Option<u64>,
+    sent: u64,
+    /// Sizes of the chunks that are out, oldest first.
+    out: VecDeque<usize>,
+    bytes: usize,
+}
+
+impl Flow {
+    fn new(window: Option<u32>) -> Self {
+        Self {
+            window: window.map(u64::from),
+            sent: 0,
+            out: VecDeque::new(),
+            bytes: 0,
+        }
+    }
+
+    fn sent(&mut self, bytes: usize) {
+        self.sent += 1;
+        if self.window.is_some() {
+            self.out.push_back(bytes);
+            self.bytes += bytes;
+        }
+    }
+
+    /// Notes what has been granted; gives whether one more may be sent.
+    fn may_send(&mut self, granted: u64) -> bool {
+        let Some(window) = self.window else {
+            return true;
+        };
+        let taken = granted.saturating_sub(window).min(self.sent);
+        while self.sent - taken < self.out.len() as u64 {
+            let Some(bytes) = self.out.pop_front() else {
+                break;
+            };
+            self.bytes -= bytes;
+        }
+        self.sent < granted && (self.out.is_empty() || self.bytes < MOST_BYTES)
+    }
+
+    /// Waits until one more may be sent. Not, if nothing was granted for so long
+    /// that nobody can be there; `heard` says that this would be known otherwise.
+    async fn room(&mut self, job: &Job, heard: bool) -> bool {
+        if self.may_send(job.granted()) {
+            return true;
+        }
+        // Whoever grants wakes the task that runs the job.
+        let room = poll_fn(|_| match self.may_send(job.granted()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        });
+        if heard {
+            room.await;
+            return true;
+        }
+        tokio::time::timeout(LEASE, room).await.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_sent_as_granted() {
+        let mut flow = Flow::new(Some(2));
+        for _ in 0..2 {
+            assert!(flow.may_send(2));
+            flow.sent(10);
+        }
+        assert!(!flow.may_send(2));
+        assert!(flow.may_send(3));
+        assert_eq!(flow.bytes, 10);
+        flow.sent(10);
+        assert!(!flow.may_send(3));
+        // More than was ever sent.
+        assert!(flow.may_send(u64::MAX));
+        assert_eq!(flow.bytes, 0);
+    }
+
+    #[test]
+    fn large_chunks_use_up_the_window_sooner() {
+        let mut flow = Flow::new(Some(64));
+        assert!(flow.may_send(64));
+        flow.sent(MOST_BYTES * 2);
+        assert!(!flow.may_send(64));
+        assert!(flow.may_send(65));
+    }
+
+    #[test]
+    fn without_a_window_nothing_is_counted() {
+        let mut flow = Flow::new(None);
+        for _ in 0..1000 {
+            assert!(flow.may_send(u64::MAX));
+            flow.sent(1 << 20);
+        }
+        assert!(flow.out.is_empty());
+    }
+}
