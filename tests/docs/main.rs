@@ -217,7 +217,32 @@ fn codes_are_true() {
             api: api.clone(),
             hops: 0,
         },
-        CallError::Stopping { api },
+        CallError::Stopping { api: api.clone() },
+        CallError::Disconnected { api: api.clone() },
+        CallError::Lost {
+            api: api.clone(),
+            why: "",
+        },
+        CallError::Refused {
+            api: api.clone(),
+            subject: String::new(),
+        },
+        CallError::TooLarge {
+            api: api.clone(),
+            part: framex_core::error::Part::Arguments,
+            size: 1,
+            most: 0,
+        },
+        CallError::TooLarge {
+            api: api.clone(),
+            part: framex_core::error::Part::Answer,
+            size: 1,
+            most: 0,
+        },
+        CallError::BadReply {
+            api,
+            reason: String::new(),
+        },
     ];
     let calls: Vec<(u16, String)> = calls
         .into_iter()

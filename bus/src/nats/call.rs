@@ -87,7 +87,9 @@ pub(super) async fn call(shared: Arc<Shared>, api: Arc<Api>, request: Request) -
         started,
         shared.options.default_timeout,
     );
-    let payload = args.to_payload(&api.descriptor).map_err(CallError::Handler)?;
+    let payload = args
+        .to_payload(&api.descriptor)
+        .map_err(CallError::Handler)?;
     let origin = match args.by_http() {
         true => Origin::Http,
         false => Origin::Bus,
@@ -243,7 +245,10 @@ impl Journey {
             return self.stream(pending, instance).await;
         }
         let message = pending.waiter.next().await;
-        pending.over = !matches!(message, Err(Lost::TimedOut | Lost::Gone | Lost::Disconnected));
+        pending.over = !matches!(
+            message,
+            Err(Lost::TimedOut | Lost::Gone | Lost::Disconnected)
+        );
         let message = message.map_err(|lost| self.over(lost))?;
         let answer = wire::read_answer(message).map_err(|reason| self.unreadable(reason))?;
         match answer {
@@ -289,7 +294,10 @@ impl Journey {
                 pending.over = true;
                 Ok(Reply::Response(response))
             }
-            Some(Answer::Failed { error, started: false }) => {
+            Some(Answer::Failed {
+                error,
+                started: false,
+            }) => {
                 pending.over = true;
                 Err(self.failed(error, false))
             }
@@ -453,7 +461,8 @@ fn load(instance: &Instance) -> u32 {
     let mine = instance.outstanding.load(Ordering::Relaxed);
     let all = instance.ongoing.load(Ordering::Relaxed);
     let quiet = instance.suspected.load(Ordering::Relaxed) && instance.silence_ms() > QUIET_MS;
-    mine.max(all).saturating_add(if quiet { 1_000_000 } else { 0 })
+    mine.max(all)
+        .saturating_add(if quiet { 1_000_000 } else { 0 })
 }
 
 /// A number below `limit`, good enough for spreading.

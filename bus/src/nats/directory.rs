@@ -128,7 +128,10 @@ fn admitted<'a>(
         let id = &api.descriptor.id;
         let stays = before.get(id.as_str()).is_some_and(|old| {
             let had = &old.descriptor.routes;
-            api.descriptor.routes.iter().all(|route| had.contains(route))
+            api.descriptor
+                .routes
+                .iter()
+                .all(|route| had.contains(route))
         });
         (!stays, id.plugin().to_owned(), id.clone())
     });

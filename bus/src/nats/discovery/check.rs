@@ -184,9 +184,10 @@ fn parameters(api: &ApiDescriptor) -> Result<(), String> {
             return Err(format!("the schema of its parameter `{name}` is none"));
         }
     }
-    let bodies = api.parameters.iter().filter(|parameter| {
-        matches!(parameter.location, Location::Body | Location::Raw)
-    });
+    let bodies = api
+        .parameters
+        .iter()
+        .filter(|parameter| matches!(parameter.location, Location::Body | Location::Raw));
     let bodies = bodies.count();
     if bodies > 1 || bodies == 1 && api.multipart() {
         return Err("it has more than one body".into());
@@ -245,11 +246,20 @@ mod tests {
             (r#"{"routes":["GET /api/v1/a//b"]}"#, "empty segment"),
             (r#"{"routes":["GET /api/v1/{x}"]}"#, "do not agree"),
             (r#"{"routes":["BREW /api/v1/x"]}"#, "another method"),
-            (r##"{"reply":{"schema":{"$ref":"#/components/schemas/X"}}}"##, "nothing describes"),
+            (
+                r##"{"reply":{"schema":{"$ref":"#/components/schemas/X"}}}"##,
+                "nothing describes",
+            ),
             (r#"{"reply":{"schema":7}}"#, "schemas is none"),
-            (r#"{"parameters":[{"name":"x"},{"name":"x"}]}"#, "two parameters"),
+            (
+                r#"{"parameters":[{"name":"x"},{"name":"x"}]}"#,
+                "two parameters",
+            ),
             (r#"{"parameters":[{"name":""}]}"#, "no name"),
-            (r#"{"parameters":[{"name":"x","schema":"string"}]}"#, "schema of its parameter"),
+            (
+                r#"{"parameters":[{"name":"x","schema":"string"}]}"#,
+                "schema of its parameter",
+            ),
             (&*long, "more than"),
         ] {
             let refused = read(json, false).expect_err(json);

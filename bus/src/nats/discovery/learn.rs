@@ -118,7 +118,11 @@ impl Student<'_> {
             && (said.is_native() || said.metadata.get(key::NAMESPACE).is_some());
         let mut service = Service {
             ours: ours && !elsewhere,
-            digest: said.metadata.get(key::DIGEST).unwrap_or_default().to_owned(),
+            digest: said
+                .metadata
+                .get(key::DIGEST)
+                .unwrap_or_default()
+                .to_owned(),
             version: version(&said.version),
             plugin: Arc::new(self.metadata()),
             apis: Vec::new(),
@@ -262,7 +266,10 @@ impl Student<'_> {
 
 /// Tells what a foreign service serves now from what it served before.
 fn summary(service: &Service) -> String {
-    let mut all = format!("{} {}\n", service.plugin.version, service.plugin.description);
+    let mut all = format!(
+        "{} {}\n",
+        service.plugin.version, service.plugin.description
+    );
     for served in &service.apis {
         all.push_str(&served.api.digest);
         all.push_str(served.queue_group.as_deref().unwrap_or_default());

@@ -188,7 +188,11 @@ pub(crate) fn instances<'a>(all: impl Iterator<Item = &'a Arc<Instance>>) -> Str
     let mut ids: Vec<&str> = all.map(|instance| &*instance.id).collect();
     ids.sort_unstable();
     let named: Vec<_> = ids.iter().take(NAMED).map(|id| format!("`{id}`")).collect();
-    let one = if ids.len() == 1 { "instance" } else { "instances" };
+    let one = if ids.len() == 1 {
+        "instance"
+    } else {
+        "instances"
+    };
     match ids.len().saturating_sub(NAMED) {
         0 => format!("{one} {}", named.join(", ")),
         more => format!("{one} {} and {more} more", named.join(", ")),

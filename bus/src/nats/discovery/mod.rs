@@ -63,11 +63,13 @@ fn digest(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
 
     let hash = Sha256::digest(bytes);
-    hash.iter().take(16).fold(String::with_capacity(32), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hash.iter()
+        .take(16)
+        .fold(String::with_capacity(32), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// A version as a semantic one; 0.0.0 if it is none.

@@ -184,7 +184,9 @@ impl Others<'_> {
                 self.registry.announced((plugin, id), &said, self.now());
             }
             Ok(_) => tracing::debug!(plugin, id, "an announcement of another type"),
-            Err(error) => tracing::debug!(plugin, id, %error, "an announcement that cannot be read"),
+            Err(error) => {
+                tracing::debug!(plugin, id, %error, "an announcement that cannot be read")
+            }
         }
     }
 
@@ -283,7 +285,8 @@ impl Others<'_> {
         let Some(round) = &self.round else {
             return;
         };
-        let silence = "others are not found: the user of this process may not publish to `$SRV.PING`";
+        let silence =
+            "others are not found: the user of this process may not publish to `$SRV.PING`";
         if self.link.may_not_publish(EVERYBODY) {
             self.shared.report("asking", vec![silence.to_owned()]);
             return;
@@ -303,7 +306,9 @@ impl Others<'_> {
             )
         });
         self.shared.report("asking", deaf.into_iter().collect());
-        self.shared.state.send_if_modified(|state| !std::mem::replace(&mut state.discovered, true));
+        self.shared
+            .state
+            .send_if_modified(|state| !std::mem::replace(&mut state.discovered, true));
     }
 
     /// Makes the catalog anew.

@@ -130,13 +130,7 @@ async fn announce(shared: &Shared, link: &Link, told: &Told, state: Stage) {
     say(link, subject.into(), None, Outgoing::bare(payload)).await;
 }
 
-async fn answer(
-    link: &Link,
-    told: &Told,
-    question: Question,
-    state: OfferState,
-    message: Message,
-) {
+async fn answer(link: &Link, told: &Told, question: Question, state: OfferState, message: Message) {
     let there = stage(state).filter(|stage| *stage != Stage::Stopped);
     // Those who poll look for services that do not announce themselves.
     let polled = question == Question::Ping && is_poll(&message);

@@ -112,7 +112,9 @@ impl Peer {
     fn becomes(&mut self, life: Life, now: u64) {
         self.life = life;
         self.since = now;
-        self.instance.shunned.store(life != Life::Live, Ordering::Relaxed);
+        self.instance
+            .shunned
+            .store(life != Life::Live, Ordering::Relaxed);
     }
 }
 
@@ -312,7 +314,11 @@ impl Registry {
     /// What to learn now, each with an instance to ask.
     pub(super) fn lessons(&mut self, now: u64) -> Vec<(Topic, Who)> {
         self.curious = false;
-        let running = self.lessons.values().filter(|lesson| lesson.running).count();
+        let running = self
+            .lessons
+            .values()
+            .filter(|lesson| lesson.running)
+            .count();
         let mut room = LESSONS_AT_ONCE.saturating_sub(running);
         let mut teachers: HashMap<&Topic, Vec<&Who>> = HashMap::new();
         for (who, peer) in &self.peers {
@@ -422,7 +428,8 @@ impl Registry {
             Topic::Build { .. } => self.builds.get(topic),
             Topic::One(who) => self.peers.get(who).and_then(|peer| peer.service.as_ref()),
         };
-        let same = old.is_some_and(|old| old.digest == service.digest && old.complete == service.complete);
+        let same =
+            old.is_some_and(|old| old.digest == service.digest && old.complete == service.complete);
         if let Topic::One(who) = topic
             && same
         {
@@ -455,7 +462,9 @@ impl Registry {
         for (who, peer) in &mut self.peers {
             let instance = &peer.instance;
             let silence = instance.silence_at(now);
-            let asked = peer.asked.filter(|asked| now.saturating_sub(*asked) <= silence);
+            let asked = peer
+                .asked
+                .filter(|asked| now.saturating_sub(*asked) <= silence);
             peer.asked = asked;
             let age = now.saturating_sub(peer.since);
             match peer.life {
@@ -526,7 +535,11 @@ impl Registry {
     fn forget(&mut self) {
         const UNUSED: usize = 64;
         if self.builds.len() > UNUSED {
-            let unused = self.builds.values().filter(|b| Rc::strong_count(b) == 1).count();
+            let unused = self
+                .builds
+                .values()
+                .filter(|b| Rc::strong_count(b) == 1)
+                .count();
             if unused > UNUSED {
                 self.builds.retain(|_, build| Rc::strong_count(build) > 1);
             }
@@ -534,7 +547,8 @@ impl Registry {
         if self.lessons.len() > 2 * self.peers.len() + UNUSED {
             let peers = self.peers.values().map(|peer| &peer.topic);
             let topics: std::collections::HashSet<&Topic> = peers.collect();
-            self.lessons.retain(|topic, lesson| lesson.running || topics.contains(topic));
+            self.lessons
+                .retain(|topic, lesson| lesson.running || topics.contains(topic));
         }
     }
 
@@ -623,7 +637,9 @@ impl Registry {
             .map(|((of, reason), by)| format!("{} {of}: {reason}", instances(by.into_iter())))
             .collect();
         if self.peers.len() >= MOST {
-            problems.push(format!("there are more than {MOST} instances: the rest is ignored"));
+            problems.push(format!(
+                "there are more than {MOST} instances: the rest is ignored"
+            ));
         }
         problems.sort();
         problems
