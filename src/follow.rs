@@ -11,9 +11,11 @@ use tokio::task::JoinSet;
 
 use crate::start::{Dependency, MissingApi, Role, Serving, missing_apis};
 
-/// No word about a broker that is not there before this: it may be just about to be.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Reasons that change by themselves are logged no more often.
+/// A broker that is not there at the start may be just about to be: no word before this.
+const AT_START: Duration = Duration::from_secs(1);
+/// What goes wrong does so in several steps: one word after this.
+const SETTLED: Duration = Duration::from_millis(200);
+/// Reasons that change while the status stays are logged no more often.
 const LOG_EVERY: Duration = Duration::from_secs(5);
 
 /// What follows the bus. Dropping it ends it.
@@ -69,12 +71,16 @@ impl Judge {
     async fn follow(self, bus: Arc<NatsBus>, tell: watch::Sender<bool>) {
         let mut states = bus.state();
         let mut changes = bus.changes();
-        let begun = Instant::now();
         let mut log = Log::default();
         let mut rules_to_check = self.role != Role::Worker;
+        let mut unrouted = true;
         loop {
             let state = states.borrow_and_update().clone();
             changes.mark_unchanged();
+            if state.discovered && std::mem::take(&mut unrouted) {
+                // Nobody is told that this is ready before the routes are there.
+                self.edge.update();
+            }
             self.judge(&bus.catalog(), &state);
             if state.discovered && std::mem::take(&mut rules_to_check) {
                 for idle in self.edge.idle_rules() {
@@ -82,15 +88,12 @@ impl Judge {
                 }
             }
             let (code, readiness) = self.status.readiness();
-            let early = state.trouble.is_none() && begun.elapsed() < PATIENCE;
-            if code.is_success() || !early {
-                log.tell(&readiness);
-            }
+            let later = log.tell(&readiness, Instant::now());
             tell.send_replace(code.is_success());
             tokio::select! {
                 changed = states.changed() => if changed.is_err() { return },
                 changed = changes.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep(PATIENCE), if early && !code.is_success() => {}
+                () = tokio::time::sleep(later.unwrap_or_default()), if later.is_some() => {}
             }
         }
     }
@@ -158,26 +161,43 @@ fn nobody_serves(missing: MissingApi) -> Condition {
     ))
 }
 
-/// What the log was told last.
+/// Tells the log what changed, once it has settled.
 #[derive(Default)]
-struct Log(Option<(Readiness, Instant)>);
+struct Log {
+    told: Option<(Verdict, Instant)>,
+    /// What it is now, and since when.
+    now: Option<(Verdict, Instant)>,
+}
+
+type Verdict = (&'static str, Vec<String>);
 
 impl Log {
-    fn tell(&mut self, now: &Readiness) {
-        if let Some((before, when)) = &self.0 {
-            let same = before.status == now.status && before.reasons == now.reasons;
-            let soon = before.status == now.status && when.elapsed() < LOG_EVERY;
-            if same || soon {
-                return;
-            }
+    /// Logs `readiness`, or says after how long to ask again.
+    fn tell(&mut self, readiness: &Readiness, time: Instant) -> Option<Duration> {
+        let verdict = (readiness.status, readiness.reasons.clone());
+        let since = match &self.now {
+            Some((same, since)) if *same == verdict => *since,
+            _ => time,
+        };
+        self.now = Some((verdict.clone(), since));
+        let due = match &self.told {
+            Some((told, _)) if *told == verdict => return None,
+            _ if readiness.status == "ready" => since,
+            None => since + AT_START,
+            Some((told, when)) if told.0 == verdict.0 => (since + SETTLED).max(*when + LOG_EVERY),
+            Some(_) => since + SETTLED,
+        };
+        if time < due {
+            return Some(due - time);
         }
-        let reasons = now.reasons.join("; ");
-        match now.status {
+        match readiness.status {
             "ready" => tracing::info!("ready"),
+            // Whoever stops it says so.
             "stopping" => {}
-            status => tracing::warn!("{status}: {reasons}"),
+            status => tracing::warn!("{status}: {}", readiness.reasons.join("; ")),
         }
-        self.0 = Some((now.clone(), Instant::now()));
+        self.told = Some((verdict, time));
+        None
     }
 }
 
@@ -259,6 +279,33 @@ mod tests {
         ] {
             assert_eq!(verdict(&judge(role, offers), &state).0, status, "{role:?}");
         }
+    }
+
+    #[test]
+    fn the_log_waits_until_it_knows() {
+        let verdict = |status, reasons: &[&str]| Readiness {
+            status,
+            reasons: reasons.iter().map(|r| (*r).to_owned()).collect(),
+            uptime_seconds: 0,
+        };
+        let mut log = Log::default();
+        let begun = Instant::now();
+        let at = |ms| begun + Duration::from_millis(ms);
+        let wait = |ms| Some(Duration::from_millis(ms));
+        assert_eq!(log.tell(&verdict("unready", &["a"]), at(0)), wait(1000));
+        assert_eq!(log.tell(&verdict("unready", &["a"]), at(1000)), None);
+        assert_eq!(log.tell(&verdict("ready", &[]), at(1500)), None);
+        // Gone before anybody had to know.
+        assert_eq!(log.tell(&verdict("unready", &["b"]), at(2000)), wait(200));
+        assert_eq!(log.tell(&verdict("ready", &[]), at(2100)), None);
+        assert_eq!(log.tell(&verdict("unready", &["b"]), at(3000)), wait(200));
+        assert_eq!(log.tell(&verdict("unready", &["c"]), at(3100)), wait(200));
+        assert_eq!(log.tell(&verdict("unready", &["c"]), at(3300)), None);
+        assert_eq!(log.told.as_ref().unwrap().0.1, ["c"]);
+        // The same with another reason: not at once.
+        assert_eq!(log.tell(&verdict("unready", &["d"]), at(3400)), wait(4900));
+        assert_eq!(log.tell(&verdict("unready", &["d"]), at(8300)), None);
+        assert_eq!(log.told.unwrap().0.1, ["d"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Values are never trusted: control characters in them, which could forge a line
 //! or speak to a terminal, are written out.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _};
 
@@ -90,10 +91,20 @@ fn filter(settings: &Loaded, default: Default) -> Result<EnvFilter, StartError> 
         Default::Errors if unsaid => "error",
         _ => text,
     };
-    read(text).map_err(|reason| StartError::LogFilter {
+    read(&quieter(text)).map_err(|reason| StartError::LogFilter {
         place: source.map_or_else(String::new, ToString::to_string),
         reason,
     })
+}
+
+/// The NATS client tells at `info` what the bus tells in its own words, and each
+/// attempt to connect again: so not there, unless it is asked for by name.
+fn quieter(text: &str) -> Cow<'_, str> {
+    let mut words = text.split(',').map(str::trim);
+    match words.any(|word| word.eq_ignore_ascii_case("info")) && !text.contains("async_nats") {
+        true => Cow::Owned(format!("{text},async_nats=warn")),
+        false => Cow::Borrowed(text),
+    }
 }
 
 fn read(text: &str) -> Result<EnvFilter, String> {
@@ -162,6 +173,20 @@ mod tests {
         ] {
             let reason = read(text).unwrap_err();
             assert!(reason.contains(part), "{text}: {reason}");
+        }
+    }
+
+    #[test]
+    fn the_client_of_the_broker_is_quiet_unless_asked_for() {
+        for (text, quieter_text) in [
+            ("info", "info,async_nats=warn"),
+            ("INFO,framex=debug", "INFO,framex=debug,async_nats=warn"),
+            ("info,async_nats=debug", "info,async_nats=debug"),
+            ("warn", "warn"),
+            ("debug", "debug"),
+        ] {
+            assert_eq!(quieter(text), quieter_text);
+            assert!(read(&quieter(text)).is_ok());
         }
     }
 

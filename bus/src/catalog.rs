@@ -35,6 +35,15 @@ impl Api {
     }
 }
 
+impl Api {
+    /// Whether it is remembered only: those who served it elsewhere are gone, or say
+    /// nothing any more.
+    #[must_use]
+    pub fn is_forsaken(&self) -> bool {
+        self.local.is_none() && self.remote.is_some() && self.instances() == 0
+    }
+}
+
 impl fmt::Debug for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Api({})", self.descriptor.id)

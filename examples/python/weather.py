@@ -48,12 +48,14 @@ async def refuse(request, status, message):
 
 
 async def main(url):
+    user = os.environ.get("NATS_USER")
     nc = await nats.connect(
         url,
         name="weather.py",
-        user=os.environ.get("NATS_USER"),
+        user=user,
         password=os.environ.get("NATS_PASSWORD"),
-        inbox_prefix=os.environ.get("NATS_INBOX_PREFIX", "_INBOX").encode(),
+        # The broker of nats.conf gives each user an inbox of its own.
+        inbox_prefix=(f"_INBOX.{user}" if user else "_INBOX").encode(),
     )
 
     async def confess(message):
@@ -94,12 +96,21 @@ async def main(url):
         handler=forecast,
         metadata={"framex.descriptor": json.dumps(DESCRIPTOR)},
     )
+
+    async def announce(state):
+        """Optional: who announces its coming and going is seen at once, not a second later."""
+        said = {"type": "io.framex.v1.announcement", "name": "weather", "id": service.id,
+                "version": "1.0.0", "state": state}
+        await nc.publish(f"_framex.announce.weather.{service.id}", json.dumps(said).encode())
+
+    await announce("ready")
     print(f"serving {API} on {url}", flush=True)
 
     stopped = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stopped.set)
     await stopped.wait()
+    await announce("stopped")
     await service.stop()
     await nc.drain()
 

@@ -205,8 +205,12 @@ impl Edge {
     /// Follows the catalog until the bus is gone.
     pub async fn follow(self) {
         let mut changes = self.0.bus.changes();
-        while changes.changed().await.is_ok() {
+        loop {
+            // At first for what has changed since the edge was made.
             self.update();
+            if changes.changed().await.is_err() {
+                return;
+            }
         }
     }
 

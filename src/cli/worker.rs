@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use framex_core::settings::{Loaded, Overrides, Source};
 use framex_http_edge::dashboard::Dashboard;
-use framex_http_edge::server::BlockedWatch;
 
 use super::broker::Broker;
 use super::failure::Failure;
@@ -13,7 +12,7 @@ use super::{nothing_loaded, output, runtime, signals};
 use crate::app;
 use crate::log;
 use crate::report::report;
-use crate::start::{Definitions, Role, StartError};
+use crate::start::{Definitions, Role};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -104,13 +103,9 @@ async fn serve(definitions: &Definitions, settings: Loaded, begun: Instant) -> R
         true => app.open_dashboard().map(Some),
         false => Ok(None),
     };
-    let watched = BlockedWatch::start().map_err(|source| StartError::System {
-        what: "a thread cannot be started",
-        source,
-    });
-    let (dashboard, _watch) = match (opened, watched) {
-        (Ok(dashboard), Ok(watch)) => (dashboard, watch),
-        (Err(error), _) | (_, Err(error)) => {
+    let dashboard = match opened {
+        Ok(dashboard) => dashboard,
+        Err(error) => {
             app.stop().await;
             return Err(error.into());
         }

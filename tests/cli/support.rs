@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, mpsc};
 use std::time::{Duration, Instant};
 
+use framex_test_support::process::example;
 use tempfile::TempDir;
 
 /// No test waits longer for anything.
@@ -265,24 +266,11 @@ fn lines(source: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     told
 }
 
-/// The example next to the binary under test. `cargo test` built it, but
-/// `cargo test --test cli` did not.
+/// A user's binary, built.
 pub(crate) fn own_binary() -> PathBuf {
     static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
-        const NAME: &str = "cli_own_binary";
-        let dir = Path::new(env!("CARGO_BIN_EXE_framex")).parent().unwrap();
-        let profile = match dir.file_name().and_then(|name| name.to_str()) {
-            Some("debug") | None => "dev",
-            Some(other) => other,
-        };
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--offline", "--example", NAME])
-            .args(["--profile", profile, "--target-dir"])
-            .arg(dir.parent().unwrap())
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status();
-        assert!(built.unwrap().success());
-        dir.join("examples").join(NAME)
+        let built = Path::new(env!("CARGO_BIN_EXE_framex"));
+        example("cli_own_binary", built, env!("CARGO_MANIFEST_DIR"))
     });
     BUILT.clone()
 }

@@ -5,9 +5,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::markdown::{Block, rewrite};
-use crate::process::{self, PATIENCE, Serving};
+use crate::process::{self, PATIENCE};
 use crate::root;
-use crate::shell::normalised;
+use crate::shell::{normalised, settled};
+use crate::terminals::Terminals;
 
 pub(crate) const DOCUMENT: &str = "docs/guide.md";
 
@@ -29,14 +30,14 @@ pub(crate) fn follow(document: &str) -> String {
     let dir = tempfile::tempdir().expect("a directory");
     let mut reader = Reader {
         dir: dir.path().to_owned(),
-        serving: None,
+        terminals: Terminals::of(document, dir.path()),
     };
     rewrite(document, |block| reader.block(block))
 }
 
 struct Reader {
     dir: PathBuf,
-    serving: Option<Serving>,
+    terminals: Terminals,
 }
 
 impl Reader {
@@ -48,11 +49,9 @@ impl Reader {
                 }
                 None
             }
-            "console" => {
-                let commands = block.text.lines().filter_map(|l| l.strip_prefix("$ "));
-                let asked = commands.map(|command| self.ask(command));
-                Some(asked.collect())
-            }
+            "console" => Some(settled(block, self.terminals.may_settle(), |command| {
+                self.ask(command)
+            })),
             kind if kind.starts_with("rust") => {
                 let file = block.text.lines().next()?.strip_prefix("// ")?;
                 if Path::new(file).extension().is_some_and(|e| e == "rs") {
@@ -75,18 +74,17 @@ impl Reader {
             std::fs::write(manifest, text + PROFILE).expect("a file is written");
             return;
         }
+        let binary = self.target().join("debug/greeter");
+        if self.terminals.start(command, &binary) {
+            return;
+        }
         let here = format!("--path {}", root().display());
         let command = command.replace("--path ../framex", &here);
         let arguments = command.strip_prefix("cargo ").expect("cargo's");
-        if arguments == "run -- run" {
-            let binary = self.target().join("debug/greeter");
-            let mut serve = Command::new(binary);
-            self.serving = Some(Serving::start(serve.arg("run"), &self.dir));
-            return;
-        }
         let mut cargo = Command::new(env!("CARGO"));
         cargo
             .args(arguments.split(' '))
+            .envs(self.terminals.variables())
             .env("CARGO_TARGET_DIR", self.target())
             .env("CARGO_NET_OFFLINE", "true");
         // What this process got from its own cargo is not for that one.
@@ -107,12 +105,10 @@ impl Reader {
     }
 
     fn ask(&self, command: &str) -> String {
-        let serving = self.serving.as_ref().expect("a server to ask");
-        let (usual, real) = ("127.0.0.1:8080", serving.address().to_string());
         let curl = command.strip_prefix("curl ").expect("curl");
-        let line = format!("curl --silent {}", curl.replace(usual, &real));
+        let line = self.terminals.real(&format!("curl --silent {curl}"));
         let mut shell = Command::new("sh");
         let (_, stdout, _) = process::run(shell.arg("-c").arg(line), &self.dir, PATIENCE);
-        format!("$ {command}\n{}", normalised(&stdout))
+        normalised(&self.terminals.usual(&stdout))
     }
 }

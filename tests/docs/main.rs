@@ -4,7 +4,9 @@
 //! - `rust`: by `cargo test --doc`, through `src/lib.rs`;
 //! - `toml`: read as settings;
 //! - `sh`: run; `console`: run, and the output compared; `framex` and
-//!   `cargo run` are the binary under test, the guide's `cargo` is a real one;
+//!   `cargo run` are the binary under test, the guide's `cargo` is a real one,
+//!   and so is `nats-server`;
+//! - `json` in docs/protocol.md: what is really on the wire;
 //! - any other kind is an error.
 //!
 //! They need `sh` and `curl`.
@@ -21,7 +23,9 @@ mod guide;
 mod markdown;
 #[path = "../process/mod.rs"]
 mod process;
+mod protocol;
 mod shell;
+mod terminals;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -29,6 +33,7 @@ use std::path::{Path, PathBuf};
 
 use framex::settings::{Settings, Sources, reference};
 use framex::{CallError, Error};
+use framex_core::error::Part;
 
 use markdown::{Block, blocks};
 
@@ -91,6 +96,7 @@ fn every_block_is_of_a_kind_that_is_checked() {
                 }
                 "sh" | "console" => SHELLS.contains(&name) || name == guide::DOCUMENT,
                 "toml" => true,
+                "json" => name == protocol::DOCUMENT,
                 _ => false,
             };
             assert!(checked, "{name}:{line}: nothing checks a block of `{kind}`");
@@ -116,10 +122,11 @@ fn settings_are_read() {
 }
 
 /// The documents whose commands run beside a server that they start.
-const SHELLS: [&str; 4] = [
+const SHELLS: [&str; 5] = [
     "README.md",
     "docs/cli.md",
     "docs/http.md",
+    "docs/operating.md",
     "docs/settings.md",
 ];
 
@@ -136,6 +143,11 @@ fn cli_runs() {
 #[test]
 fn http_runs() {
     expect("docs/http.md", &shell::run(&read("docs/http.md")));
+}
+
+#[test]
+fn operating_runs() {
+    expect("docs/operating.md", &shell::run(&read("docs/operating.md")));
 }
 
 /// Builds a package of its own, which takes a while the first time.
@@ -195,6 +207,12 @@ fn keys() -> String {
 fn codes_are_true() {
     let api = framex::id::ApiId::parse("a.B.c").unwrap();
     let target = "x".to_owned();
+    let too_large = |part| CallError::TooLarge {
+        api: api.clone(),
+        part,
+        size: 2,
+        most: 1,
+    };
     let calls = [
         CallError::Unknown {
             target: target.clone(),
@@ -217,7 +235,22 @@ fn codes_are_true() {
             api: api.clone(),
             hops: 0,
         },
-        CallError::Stopping { api },
+        CallError::Stopping { api: api.clone() },
+        CallError::Disconnected { api: api.clone() },
+        CallError::Lost {
+            api: api.clone(),
+            why: "",
+        },
+        CallError::Refused {
+            api: api.clone(),
+            subject: String::new(),
+        },
+        too_large(Part::Arguments),
+        too_large(Part::Answer),
+        CallError::BadReply {
+            api,
+            reason: String::new(),
+        },
     ];
     let calls: Vec<(u16, String)> = calls
         .into_iter()

@@ -10,6 +10,22 @@ pub(crate) struct Block {
     pub(crate) line: usize,
 }
 
+impl Block {
+    /// Each command of a `console` block with the output that follows it.
+    pub(crate) fn commands(&self) -> impl Iterator<Item = (&str, &str)> {
+        let starts = self.text.match_indices("$ ").map(|(at, _)| at);
+        let starts: Vec<usize> = starts
+            .filter(|at| *at == 0 || self.text[..*at].ends_with('\n'))
+            .chain([self.text.len()])
+            .collect();
+        let parts: Vec<&str> = starts.windows(2).map(|w| &self.text[w[0]..w[1]]).collect();
+        parts.into_iter().map(|part| {
+            let (command, output) = part.split_once('\n').unwrap_or((part, ""));
+            (&command[2..], output)
+        })
+    }
+}
+
 /// Every block of a document, in order.
 pub(crate) fn blocks(document: &str) -> Vec<Block> {
     let mut blocks = Vec::new();

@@ -1,18 +1,23 @@
-//! Runs the commands of a document, with `framex` on the path and the ports of
-//! the server that the document starts.
+//! Runs the commands of a document, with `framex` on the path, beside the
+//! servers that the document starts.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::markdown::{Block, rewrite};
-use crate::process::{self, PATIENCE, Serving};
+use crate::process::{self, PATIENCE};
+use crate::terminals::Terminals;
 
 /// The binary under test.
 const FRAMEX: &str = env!("CARGO_BIN_EXE_framex");
 
-/// Commands that are shown and cannot be run here, since they run this.
-const NOT_HERE: [&str; 1] = ["cargo test --workspace"];
+/// Commands that are shown and not run here: one that runs this, and one that
+/// would change the machine (what it installs is there all the same).
+const NOT_HERE: [&str; 2] = ["cargo test --workspace", "pip install nats-py"];
+
+/// How long it may take until everybody knows what has just changed.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// Runs every command of `document`; gives it with the outputs as they are.
 pub(crate) fn run(document: &str) -> String {
@@ -29,7 +34,7 @@ pub(crate) fn run(document: &str) -> String {
             std::env::var("PATH").unwrap_or_default()
         ),
         work: &work,
-        serving: None,
+        terminals: Terminals::of(document, &work),
     };
     rewrite(document, |block| shell.block(block))
 }
@@ -37,7 +42,7 @@ pub(crate) fn run(document: &str) -> String {
 struct Shell<'a> {
     path: String,
     work: &'a Path,
-    serving: Option<Serving>,
+    terminals: Terminals,
 }
 
 impl Shell<'_> {
@@ -50,33 +55,15 @@ impl Shell<'_> {
                 }
                 None
             }
-            "console" => {
-                let commands = block.text.lines().filter_map(|l| l.strip_prefix("$ "));
-                let mut text = String::new();
-                for command in commands {
-                    let (_, output) = self.run(command);
-                    text.push_str(&format!("$ {command}\n{output}"));
-                }
-                Some(text)
-            }
+            "console" => Some(settled(block, self.terminals.may_settle(), |command| {
+                self.run(command).1
+            })),
             _ => None,
         }
     }
 
     fn command(&mut self, command: &str, block: &Block) {
-        if NOT_HERE.contains(&command) {
-            return;
-        }
-        let words: Vec<&str> = command.split(' ').collect();
-        let serve = match &words[..] {
-            ["cargo", "run", "--", rest @ ..] | ["framex", rest @ ..] => {
-                (rest.first() == Some(&"run")).then_some(rest)
-            }
-            _ => None,
-        };
-        if let Some(arguments) = serve {
-            let mut command = Command::new(FRAMEX);
-            self.serving = Some(Serving::start(command.args(arguments), self.work));
+        if NOT_HERE.contains(&command) || self.terminals.start(command, Path::new(FRAMEX)) {
             return;
         }
         let (succeeded, output) = self.run(command);
@@ -90,36 +77,38 @@ impl Shell<'_> {
         if let Some(rest) = line.strip_prefix("curl ") {
             line = format!("curl --silent --show-error --max-time 30 {rest}");
         }
-        for (usual, real) in self.ports() {
-            line = line.replace(usual, &real.to_string());
-        }
+        let line = self.terminals.real(&line);
         let mut shell = Command::new("sh");
         shell
             .arg("-c")
             .arg(format!("{line} 2>&1"))
+            .envs(self.terminals.variables())
             .env("PATH", &self.path)
             .env("NO_COLOR", "1");
-        let (code, mut text, _) = process::run(&mut shell, self.work, PATIENCE);
-        for (usual, real) in self.ports() {
-            text = text.replace(&real.to_string(), usual);
-        }
-        let mut text = normalised(&text);
+        let (code, text, _) = process::run(&mut shell, self.work, PATIENCE);
+        let mut text = normalised(&self.terminals.usual(&text));
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
         (code == Some(0), text)
     }
+}
 
-    fn ports(&self) -> Vec<(&'static str, SocketAddr)> {
-        let Some(serving) = &self.serving else {
-            return Vec::new();
-        };
-        let dashboard = serving
-            .dashboard()
-            .map(|address| ("127.0.0.1:8260", address));
-        let edge = ("127.0.0.1:8080", serving.address());
-        dashboard.into_iter().chain([edge]).collect()
+/// The commands of a `console` block with what they print. Where servers tell each
+/// other what they know, a command is run again until it prints what the document
+/// says, for a while.
+pub(crate) fn settled(block: &Block, may_settle: bool, run: impl Fn(&str) -> String) -> String {
+    let mut text = String::new();
+    for (command, shown) in block.commands() {
+        let end = Instant::now() + SETTLED;
+        let mut printed = run(command);
+        while may_settle && printed != shown && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(50));
+            printed = run(command);
+        }
+        text.push_str(&format!("$ {command}\n{printed}"));
     }
+    text
 }
 
 /// What differs from run to run, made the same.

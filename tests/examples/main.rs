@@ -7,6 +7,7 @@
 )]
 
 mod client;
+mod nats;
 #[path = "../process/mod.rs"]
 mod process;
 

@@ -17,6 +17,8 @@ pub(crate) struct Serving {
     process: Guarded,
     /// What it logs, shown if the test fails.
     log: Arc<Mutex<String>>,
+    /// The lines that it prints.
+    lines: Mutex<mpsc::Receiver<String>>,
     /// What it printed while it started.
     pub(crate) output: String,
 }
@@ -25,9 +27,33 @@ impl Serving {
     /// Starts `command` in `dir` on free ports and waits until it serves.
     pub(crate) fn start(command: &mut Command, dir: &Path) -> Self {
         command
-            .current_dir(dir)
             .env("SERVER__PORT", "0")
-            .env("SERVER__DASHBOARD_PORT", "0")
+            .env("SERVER__DASHBOARD_PORT", "0");
+        let mut serving = Self::spawn(command, dir);
+        serving.wait_until_it_serves();
+        serving
+    }
+
+    /// As [`Self::start`], and waits until it is ready, of which processes on NATS
+    /// have a line.
+    #[allow(dead_code)] // Not every test that has this module has a broker.
+    pub(crate) fn start_ready(command: &mut Command, dir: &Path) -> Self {
+        let mut serving = Self::start(command, dir);
+        serving.wait_until_ready();
+        serving
+    }
+
+    /// Waits until it is ready.
+    #[allow(dead_code)] // As above.
+    pub(crate) fn ready(mut self) -> Self {
+        self.wait_until_ready();
+        self
+    }
+
+    /// Starts `command` in `dir` and waits for nothing.
+    pub(crate) fn spawn(command: &mut Command, dir: &Path) -> Self {
+        command
+            .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -50,23 +76,42 @@ impl Serving {
                 let _ = send.send(line);
             }
         });
-        let mut serving = Self {
+        Self {
             process,
             log,
+            lines: Mutex::new(lines),
             output: String::new(),
-        };
+        }
+    }
+
+    /// Waits until it says that it serves.
+    pub(crate) fn wait_until_it_serves(&mut self) {
+        self.wait_until("it serves", |line, first| {
+            // The last line of a FrameX start; our axum example prints the address only.
+            line.starts_with("started in") || (first && line.starts_with("  edge"))
+        });
+    }
+
+    /// Waits until it says that it can do what it is for.
+    #[allow(dead_code)] // As above.
+    pub(crate) fn wait_until_ready(&mut self) {
+        self.wait_until("it is ready", |line, _| line.starts_with("ready:"));
+    }
+
+    /// Waits for a line of its output, of which `done` also knows whether it is the first.
+    pub(crate) fn wait_until(&mut self, what: &str, done: impl Fn(&str, bool) -> bool) {
         let end = Instant::now() + PATIENCE;
+        let lines = self.lines.get_mut().expect("nothing panics with it");
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let Ok(line) = lines.recv_timeout(left) else {
-                panic!("it does not serve; it printed:\n{}", serving.output);
+                panic!("waited until {what}; it printed:\n{}", self.output);
             };
-            serving.output.push_str(&line);
-            serving.output.push('\n');
-            // The last line of a FrameX start; our axum example prints the address only.
-            let alone = line.starts_with("  edge") && serving.output.lines().count() == 1;
-            if line.starts_with("started in") || alone {
-                return serving;
+            let done = done(&line, self.output.is_empty());
+            self.output.push_str(&line);
+            self.output.push('\n');
+            if done {
+                return;
             }
         }
     }
@@ -78,7 +123,7 @@ impl Serving {
     }
 
     /// Where it said that its dashboard listens, if it has one.
-    #[allow(dead_code)] // Not every test that has this module asks.
+    #[allow(dead_code)] // As above.
     pub(crate) fn dashboard(&self) -> Option<SocketAddr> {
         self.said("  dashboard ")
     }

@@ -87,7 +87,9 @@ pub(super) async fn call(shared: Arc<Shared>, api: Arc<Api>, request: Request) -
         started,
         shared.options.default_timeout,
     );
-    let payload = args.to_payload(&api.descriptor).map_err(CallError::Handler)?;
+    let payload = args
+        .to_payload(&api.descriptor)
+        .map_err(CallError::Handler)?;
     let origin = match args.by_http() {
         true => Origin::Http,
         false => Origin::Bus,
@@ -125,6 +127,10 @@ impl Journey {
                 None => {
                     if let Some(full) = full.take() {
                         return Err(full);
+                    }
+                    if remote.endpoints.load().is_empty() {
+                        // Gone, or quiet: a frozen one would take the call and keep it.
+                        return self.nobody().await;
                     }
                     asked_all = true;
                     (remote.subject.clone(), None)
@@ -243,7 +249,10 @@ impl Journey {
             return self.stream(pending, instance).await;
         }
         let message = pending.waiter.next().await;
-        pending.over = !matches!(message, Err(Lost::TimedOut | Lost::Gone | Lost::Disconnected));
+        pending.over = !matches!(
+            message,
+            Err(Lost::TimedOut | Lost::Gone | Lost::Disconnected)
+        );
         let message = message.map_err(|lost| self.over(lost))?;
         let answer = wire::read_answer(message).map_err(|reason| self.unreadable(reason))?;
         match answer {
@@ -289,7 +298,10 @@ impl Journey {
                 pending.over = true;
                 Ok(Reply::Response(response))
             }
-            Some(Answer::Failed { error, started: false }) => {
+            Some(Answer::Failed {
+                error,
+                started: false,
+            }) => {
                 pending.over = true;
                 Err(self.failed(error, false))
             }
@@ -434,11 +446,15 @@ fn choose(endpoints: &[Endpoint], tried: &[Arc<Instance>]) -> Option<Endpoint> {
         [] => None,
         [one] => Some(one).filter(free).cloned(),
         many => {
-            let at = |offset: usize| {
-                let order = (0..many.len()).map(|n| &many[(n + offset) % many.len()]);
-                order.into_iter().find(free)
+            let from = |offset: usize| {
+                let mut order = (0..many.len()).map(|n| (n + offset) % many.len());
+                order.find(|at| free(&&many[*at]))
             };
-            let (first, second) = (at(random(many.len()))?, at(random(many.len()))?);
+            let first = from(random(many.len()))?;
+            // Another one, if there is one: else a frozen one of two would be picked
+            // against itself in a quarter of all calls.
+            let second = from(first + 1 + random(many.len() - 1))?;
+            let (first, second) = (&many[first], &many[second]);
             let better = if load(&second.instance) < load(&first.instance) {
                 second
             } else {
@@ -453,7 +469,8 @@ fn load(instance: &Instance) -> u32 {
     let mine = instance.outstanding.load(Ordering::Relaxed);
     let all = instance.ongoing.load(Ordering::Relaxed);
     let quiet = instance.suspected.load(Ordering::Relaxed) && instance.silence_ms() > QUIET_MS;
-    mine.max(all).saturating_add(if quiet { 1_000_000 } else { 0 })
+    mine.max(all)
+        .saturating_add(if quiet { 1_000_000 } else { 0 })
 }
 
 /// A number below `limit`, good enough for spreading.

@@ -19,6 +19,8 @@ pub(crate) struct Directory {
     catalog: ArcSwap<Catalog>,
     changes: watch::Sender<u64>,
     remote: Mutex<Vec<RemoteApi>>,
+    /// Which entries somebody served when the last change was told.
+    served: Mutex<Vec<bool>>,
 }
 
 /// An API that others serve.
@@ -58,6 +60,7 @@ impl Directory {
             catalog: ArcSwap::new(local),
             changes: watch::Sender::new(0),
             remote: Mutex::default(),
+            served: Mutex::default(),
         }
     }
 
@@ -103,7 +106,12 @@ impl Directory {
             let old = before.get(api.descriptor.id.as_str());
             old.is_some_and(|old| Arc::ptr_eq(old, api))
         };
-        if apis.len() != before.apis().count() || !apis.iter().all(known) {
+        let served: Vec<bool> = apis.iter().map(|api| !api.is_forsaken()).collect();
+        let mut told = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        let same_entries = apis.len() == before.apis().count() && apis.iter().all(known);
+        // Documents leave out what nobody serves now, so its end is a change too.
+        if !same_entries || *told != served {
+            *told = served;
             self.catalog.store(Arc::new(Catalog::new(apis)));
             self.changes.send_modify(|count| *count += 1);
         }

@@ -37,6 +37,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const OUTBOX: usize = 4096;
 /// Refusals that are remembered.
 const MOST_REFUSALS: usize = 256;
+/// The role of an edge thread's own link.
+pub(crate) const EDGE: &str = "edge";
 /// What a fence asks: nobody listens there, and the broker says so.
 pub(crate) const FENCE: &str = "_framex.fence";
 
@@ -160,7 +162,10 @@ impl Link {
                         news
                     });
                     if news {
-                        tracing::warn!(link = self.role, "no connection to the broker: {trouble}; trying again");
+                        tracing::warn!(
+                            link = self.role,
+                            "no connection to the broker: {trouble}; trying again"
+                        );
                     }
                 }
             }
@@ -169,7 +174,11 @@ impl Link {
         }
     }
 
-    async fn try_connect(self: &Arc<Self>, options: &Options, name: &str) -> Result<Client, String> {
+    async fn try_connect(
+        self: &Arc<Self>,
+        options: &Options,
+        name: &str,
+    ) -> Result<Client, String> {
         let servers = options.servers().map_err(|error| error.to_string())?;
         let link = Arc::downgrade(self);
         let connect = options
@@ -181,7 +190,10 @@ impl Link {
                 }
                 std::future::ready(())
             });
-        connect.connect(servers).await.map_err(|error| in_full(&error))
+        connect
+            .connect(servers)
+            .await
+            .map_err(|error| in_full(&error))
     }
 
     fn happened(&self, event: Event) {
@@ -199,17 +211,26 @@ impl Link {
             }
             Event::ServerError(error) => self.refused(&error),
             Event::SlowConsumer(_) => {
-                tracing::error!(link = self.role, "messages came faster than they were taken, and some were dropped");
+                tracing::error!(
+                    link = self.role,
+                    "messages came faster than they were taken, and some were dropped"
+                );
             }
             Event::LameDuckMode => {
-                tracing::info!(link = self.role, "the broker is about to stop; another one takes over");
+                tracing::info!(
+                    link = self.role,
+                    "the broker is about to stop; another one takes over"
+                );
             }
             Event::ClientError(error) => {
                 let trouble = error.to_string();
                 self.phase.send_if_modified(|phase| {
                     let news = !phase.up && phase.trouble.as_ref() != Some(&trouble);
                     if news {
-                        tracing::warn!(link = self.role, "no connection to the broker: {trouble}; trying again");
+                        tracing::warn!(
+                            link = self.role,
+                            "no connection to the broker: {trouble}; trying again"
+                        );
                         phase.trouble = Some(trouble.clone());
                     }
                     news
@@ -231,6 +252,8 @@ impl Link {
             news
         });
         if news {
+            // What was refused may be allowed now; if not, it is refused again.
+            lock(&self.refusals).clear();
             let server = client.server_info();
             tracing::info!(
                 link = self.role,
@@ -263,7 +286,11 @@ impl Link {
             tracing::error!(link = self.role, "the broker says: {text}");
             return;
         };
-        let action = if refusal.publish { "publish to" } else { "subscribe to" };
+        let action = if refusal.publish {
+            "publish to"
+        } else {
+            "subscribe to"
+        };
         if refusal.subject != FENCE {
             tracing::error!(
                 link = self.role,
@@ -272,7 +299,9 @@ impl Link {
             );
         }
         if refusal.publish {
-            self.waiting.fail(Lost::Denied, |expect| expect.subject.as_str() == refusal.subject);
+            self.waiting.fail(Lost::Denied, |expect| {
+                expect.subject.as_str() == refusal.subject
+            });
         }
         let mut refusals = lock(&self.refusals);
         if !refusals.contains(&refusal) {
@@ -293,6 +322,11 @@ impl Link {
     pub(crate) fn may_not_publish(&self, subject: &str) -> bool {
         let refusals = lock(&self.refusals);
         refusals.iter().any(|r| r.publish && r.subject == subject)
+    }
+
+    /// Whether it belongs to a thread of an edge.
+    pub(crate) fn is_edges(&self) -> bool {
+        self.role == EDGE
     }
 
     /// Whether the broker is there now.
@@ -325,7 +359,9 @@ impl Link {
             return Ok(client);
         }
         let now = Instant::now();
-        let until = deadline.map_or(now + RECONNECT_PATIENCE, |d| d.min(now + RECONNECT_PATIENCE));
+        let until = deadline.map_or(now + RECONNECT_PATIENCE, |d| {
+            d.min(now + RECONNECT_PATIENCE)
+        });
         match tokio::time::timeout_at(until.into(), self.wait_up()).await {
             Ok(Some(client)) => Ok(client),
             Ok(None) | Err(_) => Err(Lost::Disconnected),
@@ -539,7 +575,12 @@ mod tests {
 
     #[test]
     fn slots_are_found_again() {
-        let subject = reply_subject("_INBOX.x", (7, 0xdead_beef), Origin::Bus, &RequestId::generate());
+        let subject = reply_subject(
+            "_INBOX.x",
+            (7, 0xdead_beef),
+            Origin::Bus,
+            &RequestId::generate(),
+        );
         let token = subject.as_str().rsplit('.').next().unwrap();
         assert_eq!(read_slot(wire::slot_of(token)), Some((7, 0xdead_beef)));
         assert_eq!(read_slot("not hex"), None);
@@ -547,7 +588,8 @@ mod tests {
 
     #[test]
     fn refusals_are_read() {
-        let text = "nats: Permissions Violation for Subscription to \"other.>\" using queue \"echo\"";
+        let text =
+            "nats: Permissions Violation for Subscription to \"other.>\" using queue \"echo\"";
         let read = refusal(text).unwrap();
         assert_eq!((read.publish, &*read.subject), (false, "other.>"));
         let read = refusal("Permissions Violation for Publish to \"a.B.c\"").unwrap();

@@ -29,8 +29,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Api, Bus, Call, Catalog, LocalBus, ServeError};
-pub(crate) use peers::Remote;
 pub use options::{Auth, NatsError, Options, Tls};
+pub(crate) use peers::Remote;
 pub use state::State;
 
 use directory::Directory;
@@ -246,13 +246,20 @@ impl NatsBus {
         let state = state.borrow().clone();
         let shown = self.shared.options.shown();
         Err(NatsError::NotReady(match state {
-            State { connected: false, trouble, .. } => {
-                trouble.map_or_else(|| format!("the broker does not answer ({shown})"), |why| {
-                    format!("no connection to the broker: {why}")
-                })
-            }
-            State { discovered: false, .. } => {
-                format!("the broker did not answer the question for services ({shown}): its user needs the permissions of an observer")
+            State {
+                connected: false,
+                trouble,
+                ..
+            } => trouble.map_or_else(
+                || format!("the broker does not answer ({shown})"),
+                |why| format!("no connection to the broker: {why}"),
+            ),
+            State {
+                discovered: false, ..
+            } => {
+                format!(
+                    "the broker did not answer the question for services ({shown}): its user needs the permissions of an observer"
+                )
             }
             State { problems, .. } if !problems.is_empty() => problems.join("; "),
             State { .. } => format!("the broker has not taken every subscription ({shown})"),
@@ -340,7 +347,7 @@ impl Bus for NatsBus {
     fn attend(&self) -> Option<BoxFuture<'static, ()>> {
         let shared = Arc::clone(&self.shared);
         Some(Box::pin(async move {
-            let link = Link::new(&shared, "edge");
+            let link = Link::new(&shared, link::EDGE);
             let _home = AtHome::new(&shared, Arc::clone(&link));
             let run = link.run(shared.options.clone(), Arc::clone(&shared.id));
             tokio::select! {

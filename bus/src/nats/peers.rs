@@ -3,8 +3,8 @@
 //! Discovery writes here, calls read. An [`Instance`] is one process as one
 //! plugin's server; a [`Remote`] is an API with those who serve it.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;

@@ -5,13 +5,16 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use framex_core::error::{CallError, Error};
-use framex_core::event::Event;
+use framex_core::event::{Data, Event};
 use framex_core::id::ApiId;
 use futures_core::Stream;
 
 use super::call::Pending;
 use super::waiting::Lost;
 use super::wire::{self, Answer, WINDOW};
+
+/// Whoever sends has 256 KiB out at most: more is granted before they are all used.
+const GRANT_BYTES: usize = 64 * 1024;
 
 /// Takes chunks in order, grants more as they are taken, ends on a gap.
 pub(super) struct RemoteStream {
@@ -23,6 +26,8 @@ pub(super) struct RemoteStream {
     taken: u64,
     /// Taken, and not granted again yet.
     ungranted: u32,
+    /// The same, in bytes.
+    ungranted_bytes: usize,
     /// Of the whole stream; until the first event has come, the call's.
     deadline: Option<Instant>,
 }
@@ -45,6 +50,7 @@ impl RemoteStream {
             first,
             taken: 0,
             ungranted: 0,
+            ungranted_bytes: 0,
             deadline,
         }
     }
@@ -79,18 +85,23 @@ impl RemoteStream {
     }
 
     /// An event was taken: the time limit may be over, and more may come.
-    fn took(&mut self) {
+    fn took(&mut self, event: &Event) {
         self.taken += 1;
         self.ungranted += 1;
+        self.ungranted_bytes += match event.data() {
+            Data::Text(text) => text.len(),
+            Data::Json(json) => json.len(),
+        };
         let Some(pending) = &self.pending else {
             return;
         };
         if self.taken == 1 {
             pending.waiter.set_deadline(self.deadline);
         }
-        if self.ungranted >= WINDOW / 2 {
+        if self.ungranted >= WINDOW / 2 || self.ungranted_bytes >= GRANT_BYTES {
             pending.tell(false, Some(self.ungranted));
             self.ungranted = 0;
+            self.ungranted_bytes = 0;
         }
     }
 
@@ -116,7 +127,7 @@ impl Stream for RemoteStream {
         };
         let error = match answer {
             Ok(Answer::Chunk { number, event }) if number == this.taken + 1 => {
-                this.took();
+                this.took(&event);
                 return Poll::Ready(Some(Ok(event)));
             }
             Ok(Answer::End { count }) if count == this.taken => {

@@ -301,14 +301,23 @@ pub(crate) fn read_request(
             },
         });
     };
-    let text = |name| headers.get(name).map(|value: &async_nats::HeaderValue| value.as_str());
+    let text = |name| {
+        headers
+            .get(name)
+            .map(|value: &async_nats::HeaderValue| value.as_str())
+    };
     let packed = is_message_pack(text(CONTENT_TYPE), "Content-Type", false)?;
     let asked_packed = is_message_pack(text(ACCEPT), "Accept", packed)?;
     let call = text(CALL).map(CallHeader::read).unwrap_or_default();
-    let request_id = call.id.and_then(accept).or_else(|| id_in_reply.and_then(accept));
+    let request_id = call
+        .id
+        .and_then(accept)
+        .or_else(|| id_in_reply.and_then(accept));
     let meta = CallMeta {
         request_id: request_id.unwrap_or_default(),
-        deadline: call.timeout.and_then(|timeout| arrived.checked_add(timeout)),
+        deadline: call
+            .timeout
+            .and_then(|timeout| arrived.checked_add(timeout)),
         caller: call.caller.map(Arc::from),
         principal: text(PRINCIPAL).map(Principal::new),
         headers: text(HEADERS).map(read_header_object).unwrap_or_default(),
@@ -349,7 +358,10 @@ fn is_message_pack(media: Option<&str>, header: &str, none: bool) -> Result<bool
         MESSAGE_PACK | "application/x-msgpack" | "application/vnd.msgpack" => Ok(true),
         other => Err(Error::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            format!("{header} is `{}`: write {JSON} or {MESSAGE_PACK}", shortened(other)),
+            format!(
+                "{header} is `{}`: write {JSON} or {MESSAGE_PACK}",
+                shortened(other)
+            ),
         )),
     }
 }
@@ -556,7 +568,9 @@ pub(crate) fn read_answer(message: Message) -> Result<Answer, String> {
         return Ok(failed("", text(ERROR_CODE), &message.payload));
     }
     if let Some(number) = text(CHUNK) {
-        let number = number.parse().map_err(|_| "a chunk's number is no number".to_owned())?;
+        let number = number
+            .parse()
+            .map_err(|_| "a chunk's number is no number".to_owned())?;
         let name = text(EVENT).map(str::to_owned);
         let event = read_event(&message.payload)?;
         let event = match name {
@@ -566,7 +580,9 @@ pub(crate) fn read_answer(message: Message) -> Result<Answer, String> {
         return Ok(Answer::Chunk { number, event });
     }
     if let Some(count) = text(END) {
-        let count = count.parse().map_err(|_| "the count of chunks is no number".to_owned())?;
+        let count = count
+            .parse()
+            .map_err(|_| "the count of chunks is no number".to_owned())?;
         return Ok(Answer::End { count });
     }
     if let Some(status) = text(STATUS) {
@@ -598,8 +614,8 @@ fn json_value(payload: Bytes) -> Result<Answer, String> {
 
 fn read_event(payload: &[u8]) -> Result<Event, String> {
     if payload.first() == Some(&b'"') {
-        let text: String =
-            serde_json::from_slice(payload).map_err(|error| format!("a chunk is no JSON: {error}"))?;
+        let text: String = serde_json::from_slice(payload)
+            .map_err(|error| format!("a chunk is no JSON: {error}"))?;
         return Ok(Event::text(text));
     }
     let raw: &serde_json::value::RawValue =
@@ -711,7 +727,9 @@ mod tests {
 
     #[test]
     fn what_a_call_header_says_is_read_and_the_rest_ignored() {
-        let read = CallHeader::read("timeout=1500, id=\"ab-1\", new=(1 2), caller=\"echo\", hops=2, beats, window=64");
+        let read = CallHeader::read(
+            "timeout=1500, id=\"ab-1\", new=(1 2), caller=\"echo\", hops=2, beats, window=64",
+        );
         let expected = CallHeader {
             timeout: Some(Duration::from_millis(1500)),
             id: Some("ab-1"),
@@ -721,25 +739,42 @@ mod tests {
             window: Some(64),
         };
         assert_eq!(read, expected);
-        assert_eq!(CallHeader::read(",,=,timeout=x,beats=?0"), CallHeader::default());
+        assert_eq!(
+            CallHeader::read(",,=,timeout=x,beats=?0"),
+            CallHeader::default()
+        );
         assert_eq!(CallHeader::read("hops=900").hops, u8::MAX);
     }
 
     #[test]
     fn a_plain_call_needs_no_header() {
-        let api = ApiDescriptor::new(framex_core::id::ApiId::parse("a.B.c").unwrap(), framex_core::descriptor::ApiKind::Func);
+        let api = ApiDescriptor::new(
+            framex_core::id::ApiId::parse("a.B.c").unwrap(),
+            framex_core::descriptor::ApiKind::Func,
+        );
         let meta = CallMeta::default();
         let payload = Payload::Json(Bytes::new());
         assert_eq!(request_headers(&meta, &api, &payload, None), None);
         let mut reply = String::from("_INBOX.x.");
-        push_reply_token(&mut reply, "00000000deadbeef", Origin::Http, &meta.request_id);
-        assert_eq!(slot_of(reply.rsplit('.').next().unwrap()), "00000000deadbeef");
-        let read = read_request(Bytes::new(), None, &reply, Instant::now()).unwrap_or_else(|_| panic!());
+        push_reply_token(
+            &mut reply,
+            "00000000deadbeef",
+            Origin::Http,
+            &meta.request_id,
+        );
+        assert_eq!(
+            slot_of(reply.rsplit('.').next().unwrap()),
+            "00000000deadbeef"
+        );
+        let read =
+            read_request(Bytes::new(), None, &reply, Instant::now()).unwrap_or_else(|_| panic!());
         assert_eq!(read.meta.request_id, meta.request_id);
         assert!(read.asked.beats && read.args.by_http());
         // Anybody's else is any text.
         for foreign in ["_INBOX.abc", "_INBOX.a-b", "x", "", "a.00000000deadbeeä-x"] {
-            let read = read_request(Bytes::new(), None, foreign, Instant::now()).ok().unwrap();
+            let read = read_request(Bytes::new(), None, foreign, Instant::now())
+                .ok()
+                .unwrap();
             assert!(!read.asked.beats, "{foreign}");
         }
     }

@@ -104,6 +104,7 @@ pub fn document(catalog: &Catalog, options: &Options<'_>) -> Value {
         .apis()
         .map(AsRef::as_ref)
         .filter(|api| api.descriptor.kind != ApiKind::Func && api.descriptor.include_in_schema)
+        .filter(|api| !api.is_forsaken())
         .collect();
     let descriptors: Vec<&ApiDescriptor> = apis.iter().map(|api| &*api.descriptor).collect();
     let scopes = schemas::scopes(&descriptors);

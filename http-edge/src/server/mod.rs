@@ -18,7 +18,6 @@ use framex_core::settings::Server as Settings;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::Edge;
-pub use blocked::BlockedWatch;
 pub use listener::{ListenError, bind};
 use threads::Threads;
 

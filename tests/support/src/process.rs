@@ -1,6 +1,6 @@
 //! Child processes that cannot outlive the test, however it ends.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -122,4 +122,45 @@ pub fn signal(id: u32, name: &str) {
         sent.expect("the program `kill`").success(),
         "SIG{name} does not reach process {id}"
     );
+}
+
+/// The example `name` of the package in `manifest_dir`, beside its program `built`.
+/// `cargo test` built it, but `cargo test --test x` did not: this does, if need be.
+///
+/// # Panics
+///
+/// If it cannot be built.
+#[must_use]
+pub fn example(name: &str, built: &Path, manifest_dir: &str) -> PathBuf {
+    let dir = built.parent().expect("target/<profile>");
+    let profile = match dir.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(other) => other,
+    };
+    let mut cargo = Command::new(env!("CARGO"));
+    // What cargo tells a test about its package: build scripts that look at it would run
+    // again, and half of everything be built anew.
+    for (key, _) in std::env::vars_os() {
+        let told = [
+            "CARGO_PKG_",
+            "CARGO_MANIFEST_",
+            "CARGO_BIN_",
+            "CARGO_PRIMARY_",
+        ];
+        let key = key.to_string_lossy();
+        if told.iter().any(|start| key.starts_with(start)) {
+            cargo.env_remove(&*key);
+        }
+    }
+    let status = cargo
+        .args(["build", "--quiet", "--offline", "--example", name])
+        .args(["--profile", profile, "--target-dir"])
+        .args(dir.parent())
+        .current_dir(manifest_dir)
+        .status();
+    assert!(
+        status.expect("cargo").success(),
+        "the example {name} is not built"
+    );
+    dir.join("examples").join(name)
 }

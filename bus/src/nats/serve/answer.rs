@@ -70,6 +70,11 @@ enum Started {
     Stream(EventStream),
 }
 
+enum Concluded {
+    Answer(Answer),
+    Stream(EventStream, Task),
+}
+
 impl Service {
     pub(super) fn id(&self) -> &ApiId {
         &self.api.descriptor.id
@@ -145,8 +150,8 @@ impl Service {
             Poll::Ready(outcome) => {
                 *clock = Instant::now();
                 match self.conclude(outcome, task, *clock) {
-                    Ok(answer) => return Begun::Answered(answer),
-                    Err((events, task)) => (Started::Stream(events), task),
+                    Concluded::Answer(answer) => return Begun::Answered(answer),
+                    Concluded::Stream(events, task) => (Started::Stream(events), task),
                 }
             }
             Poll::Pending => {
@@ -183,8 +188,8 @@ impl Service {
                 Started::Call(call) => {
                     let outcome = call.await;
                     match service.conclude(outcome, task, Instant::now()) {
-                        Ok(answer) => return Some(answer),
-                        Err(stream) => stream,
+                        Concluded::Answer(answer) => return Some(answer),
+                        Concluded::Stream(events, task) => (events, task),
                     }
                 }
                 Started::Stream(events) => (events, task),
@@ -196,33 +201,20 @@ impl Service {
         Some(Box::pin(async move { work.await.flatten() }))
     }
 
-    /// The answer to a call that is over; else the events that are to be sent.
-    fn conclude(
-        &self,
-        outcome: Outcome,
-        task: Task,
-        now: Instant,
-    ) -> Result<Answer, (EventStream, Task)> {
+    /// What is to be done about a call's outcome.
+    fn conclude(&self, outcome: Outcome, task: Task, now: Instant) -> Concluded {
         let out = match outcome {
             Ok(Reply::Value(json)) => wire::value(json, task.asked),
             Ok(Reply::Response(response)) => wire::response(response),
-            Ok(Reply::Stream(events)) => return Err((events, task)),
-            Err(failed) => return Ok(self.failed(failed, task)),
+            Ok(Reply::Stream(events)) => return Concluded::Stream(events, task),
+            Err(failed) => return Concluded::Answer(self.failed(failed, task)),
         };
-        if let Some((size, most)) = self.too_large(&out) {
-            let failed = CallError::TooLarge {
-                api: self.id().clone(),
-                part: Part::Answer,
-                size,
-                most,
-            };
-            return Ok(self.failed(failed, task));
+        if let Some(too_large) = self.too_large(&out) {
+            return Concluded::Answer(self.failed(too_large, task));
         }
         self.api.stats.count(task.began, now);
-        Ok(Answer {
-            reply: task.reply,
-            out,
-        })
+        let reply = task.reply;
+        Concluded::Answer(Answer { reply, out })
     }
 
     fn failed(&self, failed: CallError, task: Task) -> Answer {
@@ -232,14 +224,8 @@ impl Service {
         self.api.stats.count(task.began, task.began);
         self.api.stats.count_error(&error);
         let mut out = wire::error(&error, may_have_run);
-        if let Some((size, most)) = self.too_large(&out) {
-            let failed = CallError::TooLarge {
-                api: self.id().clone(),
-                part: Part::Answer,
-                size,
-                most,
-            };
-            out = wire::error(&failed.into_error(), may_have_run);
+        if let Some(too_large) = self.too_large(&out) {
+            out = wire::error(&too_large.into_error(), may_have_run);
         }
         Answer {
             reply: task.reply,
@@ -247,11 +233,16 @@ impl Service {
         }
     }
 
-    /// The size of a message that the broker would not take, and what it takes.
-    pub(super) fn too_large(&self, out: &Outgoing) -> Option<(usize, usize)> {
+    /// What to say instead of a message that the broker would not take.
+    pub(super) fn too_large(&self, out: &Outgoing) -> Option<CallError> {
         let most = self.client.max_payload();
         let size = out.payload.len() + out.headers.as_ref().map_or(0, wire::size_of_headers);
-        (size > most).then_some((size, most))
+        (size > most).then(|| CallError::TooLarge {
+            api: self.id().clone(),
+            part: Part::Answer,
+            size,
+            most,
+        })
     }
 
     /// Hands a message to the connection; waits while that has too many already.

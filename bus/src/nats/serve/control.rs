@@ -189,8 +189,8 @@ async fn watch(shared: &Arc<Shared>) {
             mark(shared, &blocked.api);
         }
         for blocked in reports.look(BLOCKED_AFTER) {
-            // An edge's threads have a watcher of their own.
-            if !blocked.reported && !blocked.thread.starts_with("edge-") {
+            // An edge in this process watches all threads.
+            if !blocked.reported && !shared.links().iter().any(|link| link.is_edges()) {
                 report(&mut reported, &blocked);
             }
         }

@@ -7,7 +7,6 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc;
 
 use super::answer::Service;
-use super::leave::Intake;
 use super::log::Seldom;
 use super::run::Receiver;
 use super::{Offer, OfferState, OfferedApi};
@@ -32,12 +31,12 @@ pub(super) async fn attend(shared: Arc<Shared>, offer: Arc<Offer>) {
         return;
     };
     let (serving, mut served) = mpsc::channel::<()>(1);
-    let mut problems = Vec::new();
+    let finder = format!("offer of {}", offer.plugin.name);
     tokio::select! {
-        () = serve(&shared, &offer, &link, serving, &mut problems) => {}
+        () = serve(&shared, &offer, &link, serving, &finder) => {}
         () = offer.leave.cancelled() => {}
     }
-    tell(&shared, &mut problems, Vec::new());
+    shared.report(&finder, Vec::new());
     // Each task of an API holds a sender for as long as requests may come.
     if tokio::time::timeout(LEAVE_LIMIT, served.recv())
         .await
@@ -55,7 +54,7 @@ async fn serve(
     offer: &Arc<Offer>,
     link: &Arc<Link>,
     serving: mpsc::Sender<()>,
-    problems: &mut Vec<String>,
+    finder: &str,
 ) {
     let mut phase = link.phase();
     if link.wait_up().await.is_none() {
@@ -78,7 +77,7 @@ async fn serve(
                 true => OfferState::Ready,
                 false => OfferState::Starting,
             };
-            tell(shared, problems, refused);
+            shared.report(finder, refused);
             let same = phase.has_changed().is_ok_and(|changed| !changed);
             // Withdrawn in the meantime, it stays so.
             if same && !offer.leaves() {
@@ -112,10 +111,7 @@ async fn subscribe(
     let text = |error: async_nats::client::SubscribeError| error.to_string();
     let public = client.queue_subscribe(shared.names.api(id), group).await;
     let own = client.subscribe(shared.names.api_at(id, &shared.id)).await;
-    let intakes = vec![
-        Intake::new(public.map_err(text)?),
-        Intake::new(own.map_err(text)?),
-    ];
+    let subscribers = vec![public.map_err(text)?, own.map_err(text)?];
     let service = Arc::new(Service {
         shared: Arc::clone(shared),
         api: Arc::clone(api),
@@ -131,7 +127,7 @@ async fn subscribe(
     let receiver = Receiver::new(
         service,
         Arc::clone(link),
-        intakes,
+        subscribers,
         Box::pin(leave),
         serving.clone(),
     );
@@ -162,16 +158,4 @@ fn refused(shared: &Shared, offer: &Offer, link: &Link) -> Vec<String> {
         }
     }
     refused
-}
-
-/// Replaces what was told of this offer by `now`.
-fn tell(shared: &Shared, told: &mut Vec<String>, now: Vec<String>) {
-    if *told == now {
-        return;
-    }
-    shared.state.send_modify(|state| {
-        state.problems.retain(|problem| !told.contains(problem));
-        state.problems.extend(now.iter().cloned());
-    });
-    *told = now;
 }

@@ -5,7 +5,6 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
-use framex_core::error::{CallError, Part};
 use framex_core::event::EventStream;
 
 use super::answer::{Service, Task};
@@ -32,14 +31,8 @@ pub(super) async fn pump(service: &Service, mut events: EventStream, task: &Task
             Some(Ok(event)) => {
                 count += 1;
                 let chunk = wire::chunk(count, &event);
-                if let Some((size, most)) = service.too_large(&chunk) {
-                    let error = CallError::TooLarge {
-                        api: service.id().clone(),
-                        part: Part::Answer,
-                        size,
-                        most,
-                    };
-                    break Err(error.into_error());
+                if let Some(too_large) = service.too_large(&chunk) {
+                    break Err(too_large.into_error());
                 }
                 flow.sent(chunk.payload.len());
                 service.send(&task.reply, chunk).await;
