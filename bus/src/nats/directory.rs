@@ -1,6 +1,6 @@
 //! The catalog of a process on a broker: its own APIs and those of others.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -125,7 +125,7 @@ fn admitted<'a>(
     before: &Catalog,
     local: &'a Catalog,
     remote: &'a [RemoteApi],
-) -> (HashMap<&'a ApiId, &'a RemoteApi>, Vec<String>) {
+) -> (BTreeMap<&'a ApiId, &'a RemoteApi>, Vec<String>) {
     let mut claims = Claims::default();
     for api in local.apis() {
         // Of one process, so they agree.
@@ -143,7 +143,7 @@ fn admitted<'a>(
         });
         (!stays, id.plugin().to_owned(), id.clone())
     });
-    let mut admitted = HashMap::new();
+    let mut admitted = BTreeMap::new();
     let mut refused = Vec::new();
     for api in order {
         let id = &api.descriptor.id;
@@ -244,11 +244,13 @@ mod tests {
         directory.set_remote(vec![api("a.A.x", "GET /api/v1/x", &["1", "2"])], &local);
         assert_eq!((*changes.borrow(), entry.instances()), (1, 2));
         directory.set_remote(vec![api("a.A.x", "GET /api/v1/x", &[])], &local);
-        assert_eq!((*changes.borrow(), entry.instances()), (1, 0));
+        assert_eq!((*changes.borrow(), entry.instances()), (2, 0), "nobody left");
+        let same = directory.catalog().get("a.A.x").cloned().unwrap();
+        assert!(Arc::ptr_eq(&entry, &same));
         directory.set_remote(vec![api("a.A.x", "GET /api/v1/y", &[])], &local);
-        assert_eq!(*changes.borrow(), 2);
+        assert_eq!(*changes.borrow(), 3);
         directory.set_remote(Vec::new(), &local);
-        assert_eq!((*changes.borrow(), ids(&directory).len()), (3, 0));
+        assert_eq!((*changes.borrow(), ids(&directory).len()), (4, 0));
     }
 
     #[test]
