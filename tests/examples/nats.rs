@@ -170,9 +170,10 @@ fn two_plugins_apart() {
     assert_eq!(refused.json()["code"], "out_of_stock");
     assert_eq!(refused.json()["message"], "only 1 of `cake` left");
 
-    // Without `stock` the edge says which API is missing.
+    // Without `stock` the error says which API is missing, and that it may come back.
     assert_eq!(stock.stop(), Some(0));
     let (gone, _) = until("`stock` is gone", || order("tea", 1), |a| a.status != 200);
+    assert_eq!((gone.status, gone.header("retry-after")), (503, Some("1")));
     assert!(gone.text().contains("stock.Stock.take"), "{}", gone.text());
     assert_eq!(orders.stop(), Some(0));
     assert_eq!(edge.stop(), Some(0));
