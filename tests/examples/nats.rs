@@ -126,22 +126,23 @@ fn weather_in_python() {
     }
 
     // It is gone when it is stopped,
+    let gone = || {
+        let (_, took) = until("the route is gone", forecast, |a| a.status != 200);
+        assert!(took < Duration::from_secs(3), "{took:?}");
+        let document = || edge.get("/api/v1/openapi.json");
+        let (_, took) = until("the operation is gone", document, |document| {
+            document.json()["paths"]["/api/v1/forecast"].is_null()
+        });
+        assert!(took < Duration::from_secs(3), "{took:?}");
+    };
     assert_eq!(python.stop(), Some(0));
-    let (_, took) = until("the route is gone", forecast, |a| a.status != 200);
-    assert!(took < Duration::from_secs(3), "{took:?}");
-    let (_, took) = until(
-        "the operation is gone",
-        || edge.get("/api/v1/openapi.json"),
-        |a| a.json()["paths"]["/api/v1/forecast"].is_null(),
-    );
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    gone();
 
     // and when it is killed.
     let mut python = weather(&place);
     until("the route is back", forecast, |a| a.status == 200);
     python.process().kill();
-    let (_, took) = until("the route is gone", forecast, |a| a.status != 200);
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    gone();
 }
 
 /// What is one process elsewhere, in four: two workers that call each other, an
