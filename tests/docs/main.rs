@@ -147,10 +147,7 @@ fn http_runs() {
 
 #[test]
 fn operating_runs() {
-    expect(
-        "docs/operating.md",
-        &shell::run(&read("docs/operating.md")),
-    );
+    expect("docs/operating.md", &shell::run(&read("docs/operating.md")));
 }
 
 /// Builds a package of its own, which takes a while the first time.

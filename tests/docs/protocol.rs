@@ -181,12 +181,19 @@ async fn what_an_instance_says_of_itself_is_on_the_page() {
     assert_eq!(endpoints.len(), 4, "{info}");
     let metadata = endpoints.iter().map(|endpoint| &endpoint["metadata"]);
     for key in metadata.chain([&info["metadata"]]).flat_map(keys) {
-        assert!(page.contains(&format!("| `{key}` |")) || page.contains(&format!("`{key}`,")), "{key}");
+        assert!(
+            page.contains(&format!("| `{key}` |")) || page.contains(&format!("`{key}`,")),
+            "{key}"
+        );
     }
 
     // A descriptor of ours has nothing that is not there, and the example is one.
-    let describe = info["metadata"]["framex.describe"].as_str().expect("a text");
-    let described = meeting.ask(describe, &json!({"api": "echo.EchoPlugin.echo_model"})).await;
+    let describe = info["metadata"]["framex.describe"]
+        .as_str()
+        .expect("a text");
+    let described = meeting
+        .ask(describe, &json!({"api": "echo.EchoPlugin.echo_model"}))
+        .await;
     assert_eq!(described["id"], "echo.EchoPlugin.echo_model");
     for key in keys(&described) {
         assert!(page.contains(&format!("`{key}`")), "{key}");

@@ -53,7 +53,11 @@ impl Place {
 }
 
 /// Asks until `enough`, and gives the answer and how long it took.
-fn until(what: &str, ask: impl Fn() -> Answer, enough: impl Fn(&Answer) -> bool) -> (Answer, Duration) {
+fn until(
+    what: &str,
+    ask: impl Fn() -> Answer,
+    enough: impl Fn(&Answer) -> bool,
+) -> (Answer, Duration) {
     let begun = Instant::now();
     loop {
         let answer = ask();
@@ -104,7 +108,9 @@ fn weather_in_python() {
     let parameters = operation["parameters"].as_array().unwrap();
     let of = |name: &str| -> Value {
         let found = parameters.iter().find(|p| p["name"] == name);
-        found.unwrap_or_else(|| panic!("no `{name}`: {operation}")).clone()
+        found
+            .unwrap_or_else(|| panic!("no `{name}`: {operation}"))
+            .clone()
     };
     assert_eq!(of("city")["required"], true);
     assert_eq!(of("days")["required"], false);
@@ -123,9 +129,11 @@ fn weather_in_python() {
     assert_eq!(python.stop(), Some(0));
     let (_, took) = until("the route is gone", forecast, |a| a.status != 200);
     assert!(took < Duration::from_secs(3), "{took:?}");
-    let (_, took) = until("the operation is gone", || edge.get("/api/v1/openapi.json"), |a| {
-        a.json()["paths"]["/api/v1/forecast"].is_null()
-    });
+    let (_, took) = until(
+        "the operation is gone",
+        || edge.get("/api/v1/openapi.json"),
+        |a| a.json()["paths"]["/api/v1/forecast"].is_null(),
+    );
     assert!(took < Duration::from_secs(3), "{took:?}");
 
     // and when it is killed.

@@ -132,6 +132,10 @@ pub(super) struct Announcement {
     /// Calls that its process runs.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) ongoing: u32,
+    /// How often it has connected to a broker: when that changes, what was on its way
+    /// may be lost.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) connects: u64,
     /// Says so again after this many milliseconds; never, if 0.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) beat: u32,

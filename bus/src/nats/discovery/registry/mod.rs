@@ -164,6 +164,7 @@ impl Registry {
         };
         if let Some(peer) = self.sign(&sign, now) {
             peer.instance.ongoing.store(said.ongoing, Ordering::Relaxed);
+            peer.instance.connected(said.connects, now);
             if !native {
                 let topic = peer.topic.clone();
                 self.lesson_due(topic, now);
