@@ -29,6 +29,7 @@ pub(super) mod key {
     pub(crate) const NAMESPACE: &str = "framex.namespace";
     pub(crate) const DESCRIBE: &str = "framex.describe";
     pub(crate) const STARTED: &str = "framex.started";
+    pub(crate) const CONNECTS: &str = "framex.connects";
     pub(crate) const KIND: &str = "framex.kind";
     pub(crate) const ROUTE: &str = "framex.route";
     pub(crate) const FLAGS: &str = "framex.flags";
