@@ -26,6 +26,8 @@
 
 mod axum_server;
 mod baseline;
+// Each bench of whole servers uses its part of these.
+#[allow(dead_code)]
 #[path = "../common/mod.rs"]
 mod common;
 mod framex;

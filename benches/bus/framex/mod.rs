@@ -64,16 +64,23 @@ pub(crate) fn child() -> Option<ExitCode> {
     Some(framex::cli::main(Binary::new(Some("bus"), None), plugins))
 }
 
+/// The binary without the variables of this process that are meant for the bench.
+fn user(spec: &Spec) -> Command {
+    let mut command = spec.command();
+    command.env_remove("FRAMEX_NATS_SERVER");
+    command
+}
+
 /// The command of a worker with `plugin`.
 pub(crate) fn worker(spec: &Spec, plugin: &str, url: &str) -> Command {
-    let mut command = spec.command();
+    let mut command = user(spec);
     command.args(["worker", "--load-plugins", plugin, "--nats-url", url]);
     command
 }
 
 /// The command of an edge.
 pub(crate) fn edge(spec: &Spec, url: &str) -> Command {
-    let mut command = spec.command();
+    let mut command = user(spec);
     command.args(["edge", "--nats-url", url]);
     command.args(["--port", "0", "--dashboard-port", "0"]);
     if let Some(threads) = spec.threads.count {

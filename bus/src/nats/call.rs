@@ -128,6 +128,10 @@ impl Journey {
                     if let Some(full) = full.take() {
                         return Err(full);
                     }
+                    if remote.endpoints.load().is_empty() {
+                        // Gone, or quiet: a frozen one would take the call and keep it.
+                        return self.nobody().await;
+                    }
                     asked_all = true;
                     (remote.subject.clone(), None)
                 }

@@ -63,8 +63,11 @@ impl Instance {
         self.last_sign.store(now, Ordering::Relaxed);
     }
 
-    /// Notes how often it has connected.
+    /// Notes how often it has connected, if it says so.
     pub(crate) fn connected(&self, connects: u64, now: u64) {
+        if connects == 0 {
+            return;
+        }
         let before = self.connects.swap(connects, Ordering::Relaxed);
         if before != 0 && before != connects {
             self.moved.store(now, Ordering::Relaxed);

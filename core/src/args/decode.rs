@@ -239,39 +239,32 @@ impl<'a> Decoder<'a> {
     }
 
     fn sent(&mut self, index: usize, sent: Sent<'a>) -> Given<'a> {
-        if self.by_http && self.parameter(index).location == Location::Form && sent.is_file() {
-            return self.bad(index, FILE_FOR_TEXT);
+        let parameter = self.parameter(index);
+        let location = parameter.location;
+        if self.by_http && matches!(location, Location::Query | Location::Path | Location::Form) {
+            if let Some(text) = sent.text() {
+                return Given::One(text);
+            }
+            match sent.texts() {
+                Some(mut texts) if texts.len() == 1 => {
+                    return texts.pop().map_or(Given::Nothing, Given::One);
+                }
+                Some(texts) if texts.len() > 1 => return many_or_last(parameter, texts),
+                _ if location == Location::Form && sent.is_file() => {
+                    return self.bad(index, FILE_FOR_TEXT);
+                }
+                _ => {}
+            }
         }
-        let json = match sent {
-            Sent::Json(raw) => Cow::Borrowed(raw.get()),
+        match sent {
+            Sent::Json(raw) => Given::Json(Cow::Borrowed(raw.get())),
             Sent::Packed(value) => match payload::to_json_text(value) {
-                Ok(json) => Cow::Owned(json),
+                Ok(json) => Given::Json(Cow::Owned(json)),
                 Err(error) => {
                     self.note::<()>(index, "msgpack_invalid", error.to_string());
-                    return Given::Bad;
+                    Given::Bad
                 }
             },
-        };
-        let parameter = self.parameter(index);
-        let texts = matches!(
-            parameter.location,
-            Location::Query | Location::Path | Location::Form
-        );
-        if !self.by_http || !texts {
-            return Given::Json(json);
-        }
-        let owned = |texts: SmallVec<[Cow<'_, str>; 1]>| {
-            let texts = texts.into_iter().map(|text| Cow::Owned(text.into_owned()));
-            texts.collect::<SmallVec<[Cow<'a, str>; 1]>>()
-        };
-        let texts = match &json {
-            Cow::Borrowed(json) => source::texts(json),
-            Cow::Owned(json) => source::texts(json).map(owned),
-        };
-        match texts {
-            None => Given::Json(json),
-            Some(mut texts) if texts.len() == 1 => texts.pop().map_or(Given::Nothing, Given::One),
-            Some(texts) => many_or_last(parameter, texts.into_vec()),
         }
     }
 

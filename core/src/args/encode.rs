@@ -132,6 +132,10 @@ impl Object {
                 self.name(&parameter.name);
                 http_args::decode_to_json(&mut self.0, text, plus)?;
             }
+            [text] => {
+                let text = http_args::decode(text, plus)?;
+                self.decoded(api, parameter, &[text]);
+            }
             texts => {
                 let texts = texts.iter().map(|text| http_args::decode(text, plus));
                 let texts: Vec<_> = texts.collect::<Result<_, _>>()?;

@@ -12,7 +12,7 @@ use super::check;
 use super::http_args::{HttpArgs, Told, Upload, decode};
 use crate::descriptor::{ApiDescriptor, Location};
 use crate::payload::reader::{Head, Reader};
-use crate::payload::{Malformed, Payload};
+use crate::payload::{Malformed, Payload, to_json_text};
 use crate::problem::Problem;
 
 /// What was given for each parameter, undecoded, in the order of the parameters.
@@ -195,27 +195,6 @@ fn packed_values<'a>(api: &ApiDescriptor, bytes: &'a [u8]) -> Result<Values<'a>,
     })?
 }
 
-/// The texts of which `json` was made, by an edge that saw them in a request.
-pub(super) fn texts(json: &str) -> Option<SmallVec<[Cow<'_, str>; 1]>> {
-    if json.starts_with('[') {
-        let items: Vec<&RawValue> = serde_json::from_str(json).ok()?;
-        let texts: Option<SmallVec<_>> = items.iter().map(|item| text(item.get())).collect();
-        return texts.filter(|texts| !texts.is_empty());
-    }
-    text(json).map(|text| SmallVec::from_buf([text]))
-}
-
-fn text(json: &str) -> Option<Cow<'_, str>> {
-    match json.as_bytes() {
-        [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => {
-            Some(Cow::Borrowed(&json[1..json.len() - 1]))
-        }
-        [b'"', ..] => serde_json::from_str(json).ok().map(Cow::Owned),
-        [b'-' | b'0'..=b'9' | b't' | b'f', ..] => Some(Cow::Borrowed(json)),
-        _ => None,
-    }
-}
-
 /// Something else than what was asked for.
 pub(super) struct Otherwise;
 
@@ -225,18 +204,69 @@ impl From<Malformed> for Otherwise {
     }
 }
 
-impl Sent<'_> {
+impl<'a> Sent<'a> {
+    /// The text of which an edge, that saw it in a request, has made it.
+    pub(super) fn text(self) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Json(raw) => {
+                let json = raw.get();
+                match json.as_bytes() {
+                    [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => {
+                        Some(Cow::Borrowed(&json[1..json.len() - 1]))
+                    }
+                    [b'"', ..] => serde_json::from_str(json).ok().map(Cow::Owned),
+                    [b'-' | b'0'..=b'9' | b't' | b'f', ..] => Some(Cow::Borrowed(json)),
+                    _ => None,
+                }
+            }
+            Self::Packed(value) => {
+                let mut reader = Reader::new(value);
+                match reader.head().ok()? {
+                    Head::Text(length) => reader.text(length).ok().map(Cow::Borrowed),
+                    Head::Bool(_)
+                    | Head::Unsigned(_)
+                    | Head::Signed(_)
+                    | Head::Single(_)
+                    | Head::Double(_) => to_json_text(value).ok().map(Cow::Owned),
+                    _ => None,
+                }
+            }
+        }
+    }
+
+    /// The texts of which an edge has made a list.
+    pub(super) fn texts(self) -> Option<Vec<Cow<'a, str>>> {
+        match self {
+            Self::Json(raw) => {
+                let items: Vec<&'a RawValue> = serde_json::from_str(raw.get()).ok()?;
+                items
+                    .into_iter()
+                    .map(|item| Self::Json(item).text())
+                    .collect()
+            }
+            Self::Packed(value) => {
+                let mut reader = Reader::new(value);
+                let Head::List(count) = reader.head().ok()? else {
+                    return None;
+                };
+                (0..count)
+                    .map(|_| Self::Packed(reader.value().ok()?).text())
+                    .collect()
+            }
+        }
+    }
+
     /// Its bytes, where it is some, as a part of `payload`.
     pub(super) fn bytes(self, payload: &Bytes) -> Result<Bytes, Otherwise> {
         let list = |json: &[u8]| serde_json::from_slice::<Vec<u8>>(json).map_err(|_| Otherwise);
         match self {
-            Self::Json(json) => Ok(list(json.get().as_bytes())?.into()),
+            Self::Json(raw) => Ok(list(raw.get().as_bytes())?.into()),
             Self::Packed(value) => {
                 let mut reader = Reader::new(value);
                 if let Head::Binary(length) = reader.head()? {
                     return Ok(payload.slice_ref(reader.take(length)?));
                 }
-                Ok(list(&crate::payload::to_json(value)?)?.into())
+                Ok(list(to_json_text(value)?.as_bytes())?.into())
             }
         }
     }
@@ -252,7 +282,7 @@ impl Sent<'_> {
     /// Its files, where it is one, several or none.
     pub(super) fn files(self, payload: &Bytes) -> Result<Vec<Upload>, Otherwise> {
         match self {
-            Self::Json(json) => json_files(json.get()),
+            Self::Json(raw) => json_files(raw.get()),
             Self::Packed(value) => {
                 let mut reader = Reader::new(value);
                 match reader.head()? {

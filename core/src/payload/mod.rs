@@ -35,39 +35,6 @@ pub enum Payload {
 }
 
 impl Payload {
-    /// `bytes` as their `Content-Type` says; JSON if there is none. `None` for a type
-    /// that is neither.
-    #[must_use]
-    pub fn new(content_type: Option<&str>, bytes: Bytes) -> Option<Self> {
-        let Some(text) = content_type else {
-            return Some(Self::Json(bytes));
-        };
-        let kind = text.split(';').next().unwrap_or_default().trim();
-        if kind.eq_ignore_ascii_case(JSON) {
-            Some(Self::Json(bytes))
-        } else if [
-            MESSAGE_PACK,
-            "application/x-msgpack",
-            "application/vnd.msgpack",
-        ]
-        .iter()
-        .any(|name| kind.eq_ignore_ascii_case(name))
-        {
-            Some(Self::MessagePack(bytes))
-        } else {
-            None
-        }
-    }
-
-    /// The media type.
-    #[must_use]
-    pub fn content_type(&self) -> &'static str {
-        match self {
-            Self::Json(_) => JSON,
-            Self::MessagePack(_) => MESSAGE_PACK,
-        }
-    }
-
     /// The bytes.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {

@@ -130,14 +130,3 @@ fn depth_has_the_same_bound_both_ways() {
         assert_eq!(error.what, "it is nested too deeply");
     }
 }
-
-#[test]
-fn the_media_type_says_what_it_is() {
-    let of = |kind| Payload::new(kind, Bytes::new()).map(|payload| payload.content_type());
-    assert_eq!(of(None), Some(JSON));
-    assert_eq!(of(Some("Application/JSON; charset=utf-8")), Some(JSON));
-    assert_eq!(of(Some("application/msgpack")), Some(MESSAGE_PACK));
-    assert_eq!(of(Some("application/x-msgpack")), Some(MESSAGE_PACK));
-    assert_eq!(of(Some("text/plain")), None);
-    assert_eq!(of(Some("")), None);
-}

@@ -129,6 +129,8 @@ struct Sign<'a> {
     digest: &'a str,
     native: bool,
     state: Stage,
+    /// 0 if it does not say.
+    connects: u64,
 }
 
 impl Registry {
@@ -161,10 +163,10 @@ impl Registry {
             digest: &said.digest,
             native,
             state: said.state,
+            connects: said.connects,
         };
         if let Some(peer) = self.sign(&sign, now) {
             peer.instance.ongoing.store(said.ongoing, Ordering::Relaxed);
-            peer.instance.connected(said.connects, now);
             if !native {
                 let topic = peer.topic.clone();
                 self.lesson_due(topic, now);
@@ -178,6 +180,7 @@ impl Registry {
         if native && said.metadata.get(key::NAMESPACE) != self.namespace.as_deref() {
             return;
         }
+        let connects = said.metadata.get(key::CONNECTS);
         let sign = Sign {
             plugin: &said.name,
             id: &said.id,
@@ -185,6 +188,7 @@ impl Registry {
             digest: said.metadata.get(key::DIGEST).unwrap_or_default(),
             native,
             state: Stage::read(said.metadata.get(key::STATE)),
+            connects: connects.and_then(|text| text.parse().ok()).unwrap_or(0),
         };
         self.sign(&sign, now);
     }
@@ -231,6 +235,7 @@ impl Registry {
         }
         let peer = self.peers.get_mut(&who)?;
         peer.instance.lives_at(now);
+        peer.instance.connected(sign.connects, now);
         peer.instance.suspected.store(false, Ordering::Relaxed);
         peer.heard = now;
         peer.asked = None;
