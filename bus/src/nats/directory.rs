@@ -244,7 +244,11 @@ mod tests {
         directory.set_remote(vec![api("a.A.x", "GET /api/v1/x", &["1", "2"])], &local);
         assert_eq!((*changes.borrow(), entry.instances()), (1, 2));
         directory.set_remote(vec![api("a.A.x", "GET /api/v1/x", &[])], &local);
-        assert_eq!((*changes.borrow(), entry.instances()), (2, 0), "nobody left");
+        assert_eq!(
+            (*changes.borrow(), entry.instances()),
+            (2, 0),
+            "nobody left"
+        );
         let same = directory.catalog().get("a.A.x").cloned().unwrap();
         assert!(Arc::ptr_eq(&entry, &same));
         directory.set_remote(vec![api("a.A.x", "GET /api/v1/y", &[])], &local);

@@ -119,6 +119,7 @@ async fn announce(shared: &Shared, link: &Link, told: &Told, state: Stage) {
         digest: told.digest.clone(),
         state,
         ongoing: u32::try_from(shared.local.ongoing()).unwrap_or(u32::MAX),
+        connects: told.connects(),
         beat: u32::try_from(BEAT_EVERY.as_millis()).unwrap_or(u32::MAX),
     };
     let subject = shared.names.announce(plugin, &shared.id);

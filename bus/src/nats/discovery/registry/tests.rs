@@ -31,6 +31,7 @@ fn announce(registry: &mut Registry, id: &str, digest: &str, state: Stage, now: 
         digest: digest.into(),
         state,
         ongoing: 7,
+        connects: 1,
         beat: 2000,
     };
     registry.announced(("p", id), &said, now);
