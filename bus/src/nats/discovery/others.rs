@@ -60,11 +60,16 @@ pub(super) async fn run(shared: &Arc<Shared>, link: &Arc<Link>) {
         return;
     };
     let shelf = Shelf::default();
+    // This process is one of those who serve, if its own calls go by the broker.
+    let own = match shared.options.prefer_local {
+        true => Arc::clone(&shared.id),
+        false => Arc::default(),
+    };
     let mut others = Others {
         shared,
         link,
         shelf: &shelf,
-        registry: Registry::new(Arc::clone(&shared.id), shared.options.namespace.clone()),
+        registry: Registry::new(own, shared.options.namespace.clone()),
         asked: FuturesUnordered::new(),
         inbox,
         deaf: false,
