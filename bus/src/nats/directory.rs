@@ -1,6 +1,6 @@
 //! The catalog of a process on a broker: its own APIs and those of others.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -125,7 +125,7 @@ fn admitted<'a>(
     before: &Catalog,
     local: &'a Catalog,
     remote: &'a [RemoteApi],
-) -> (HashMap<&'a ApiId, &'a RemoteApi>, Vec<String>) {
+) -> (BTreeMap<&'a ApiId, &'a RemoteApi>, Vec<String>) {
     let mut claims = Claims::default();
     for api in local.apis() {
         // Of one process, so they agree.
@@ -143,7 +143,7 @@ fn admitted<'a>(
         });
         (!stays, id.plugin().to_owned(), id.clone())
     });
-    let mut admitted = HashMap::new();
+    let mut admitted = BTreeMap::new();
     let mut refused = Vec::new();
     for api in order {
         let id = &api.descriptor.id;
@@ -199,4 +199,88 @@ fn entry(before: &Catalog, local: Option<&Arc<Api>>, remote: &RemoteApi) -> Arc<
 
 fn same<T: PartialEq>(a: &Arc<T>, b: &Arc<T>) -> bool {
     Arc::ptr_eq(a, b) || a == b
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::nats::peers::Instance;
+
+    /// An API with `route`, or none, served by `instances`.
+    fn api(id: &str, route: &str, instances: &[&str]) -> RemoteApi {
+        let json = match route {
+            "" => "{}".to_owned(),
+            route => format!(r#"{{"routes": ["{route}"]}}"#),
+        };
+        let id = ApiId::parse(id).unwrap();
+        let endpoint = |name: &&str| Endpoint {
+            instance: Instance::new(id.plugin(), name, "1.0.0", true),
+            own_subject: None,
+        };
+        RemoteApi {
+            descriptor: Arc::new(ApiDescriptor::read(&id, json.as_bytes()).unwrap()),
+            plugin: Arc::default(),
+            subject: id.as_str().into(),
+            endpoints: instances.iter().map(endpoint).collect(),
+        }
+    }
+
+    fn ids(directory: &Directory) -> Vec<String> {
+        let catalog = directory.catalog();
+        catalog
+            .apis()
+            .map(|api| api.descriptor.id.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn entries_stay_while_instances_come_and_go() {
+        let local = LocalBus::new(Duration::from_secs(1));
+        let directory = Directory::new(local.catalog());
+        let changes = directory.changes();
+        directory.set_remote(vec![api("a.A.x", "GET /api/v1/x", &["1"])], &local);
+        let entry = directory.catalog().get("a.A.x").cloned().unwrap();
+        assert_eq!((*changes.borrow(), entry.instances()), (1, 1));
+        directory.set_remote(vec![api("a.A.x", "GET /api/v1/x", &["1", "2"])], &local);
+        assert_eq!((*changes.borrow(), entry.instances()), (1, 2));
+        directory.set_remote(vec![api("a.A.x", "GET /api/v1/x", &[])], &local);
+        assert_eq!(
+            (*changes.borrow(), entry.instances()),
+            (2, 0),
+            "nobody left"
+        );
+        let same = directory.catalog().get("a.A.x").cloned().unwrap();
+        assert!(Arc::ptr_eq(&entry, &same));
+        directory.set_remote(vec![api("a.A.x", "GET /api/v1/y", &[])], &local);
+        assert_eq!(*changes.borrow(), 3);
+        directory.set_remote(Vec::new(), &local);
+        assert_eq!((*changes.borrow(), ids(&directory).len()), (4, 0));
+    }
+
+    #[test]
+    fn a_route_has_one_owner() {
+        let local = LocalBus::new(Duration::from_secs(1));
+        let directory = Directory::new(local.catalog());
+        let b = || api("b.B.x", "GET /api/v1/x/{id}", &["1"]);
+        let c = || api("c.C.x", "GET /api/v1/x/{key}", &["2"]);
+        let refused = directory.set_remote(vec![c(), b()], &local);
+        assert_eq!(ids(&directory), ["b.B.x"], "the lower name");
+        assert_eq!(
+            refused,
+            [
+                "`c.C.x` (instance `2`) is refused: its route `GET /api/v1/x/{key}` is the one of `b.B.x`"
+            ]
+        );
+        let a = api("a.A.x", "GET /api/v1/x/{a}", &["3"]);
+        directory.set_remote(vec![a, b(), c()], &local);
+        assert_eq!(ids(&directory), ["b.B.x"], "who has it keeps it");
+        assert!(directory.set_remote(vec![c()], &local).is_empty());
+        assert_eq!(
+            ids(&directory),
+            ["c.C.x"],
+            "when it is free, the next has it"
+        );
+    }
 }

@@ -185,7 +185,7 @@ impl Others<'_> {
             }
             Ok(_) => tracing::debug!(plugin, id, "an announcement of another type"),
             Err(error) => {
-                tracing::debug!(plugin, id, %error, "an announcement that cannot be read")
+                tracing::debug!(plugin, id, %error, "an announcement that cannot be read");
             }
         }
     }

@@ -24,9 +24,6 @@ use crate::{Call, Outcome};
 
 /// Calls of one API at once, where neither it nor its plugin says how many.
 const MOST_RUNNING: usize = 4096;
-/// The first calls of an API run where a handler that blocks stops nobody else.
-pub(super) const PROBATION: u64 = 32;
-
 /// One API, with what it takes to answer for it.
 pub(super) struct Service {
     pub(super) shared: Arc<Shared>,
@@ -80,11 +77,19 @@ impl Service {
         &self.api.descriptor.id
     }
 
-    /// Whether its handler may block: it has, or is not known well enough.
-    pub(super) fn is_careful(&self) -> bool {
-        self.threads
-            && (self.api.heavy.load(Ordering::Relaxed)
-                || self.api.stats.requests.load(Ordering::Relaxed) < PROBATION)
+    /// Whether its handler has held a thread.
+    pub(super) fn is_heavy(&self) -> bool {
+        self.threads && self.api.heavy.load(Ordering::Relaxed)
+    }
+
+    /// Whether the next call may block: its handler has, or is not known yet.
+    fn is_careful(&self) -> bool {
+        let left = &self.api.probation;
+        let new = left.load(Ordering::Relaxed) > 0
+            && left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
+                .is_ok();
+        self.threads && (new || self.api.heavy.load(Ordering::Relaxed))
     }
 
     /// Runs `work`, which may block, so that other tasks of this thread go on.
