@@ -166,6 +166,8 @@ fn admitted<'a>(
             Ok(()) => {
                 admitted.insert(id, api);
             }
+            // Who has left is remembered, and not to blame.
+            Err(_) if api.endpoints.is_empty() => {}
             Err((route, first)) => {
                 let who = super::discovery::instances(api.endpoints.iter().map(|e| &e.instance));
                 refused.push(format!(
