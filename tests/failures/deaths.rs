@@ -151,7 +151,7 @@ async fn read(mut stream: framex_test_support::Connection) -> String {
     }
     let text = String::from_utf8(text).unwrap();
     let last = text.lines().filter_map(|line| line.strip_prefix("event: "));
-    last.last().unwrap_or_default().to_owned()
+    last.next_back().unwrap_or_default().to_owned()
 }
 
 #[tokio::test]
