@@ -82,7 +82,7 @@ impl Spec {
     pub(crate) fn command(&self) -> Command {
         self.exe
             .as_ref()
-            .map_or_else(child::again, |exe| Command::new(exe))
+            .map_or_else(child::again, Command::new)
     }
 }
 
