@@ -57,7 +57,9 @@ async fn answer(client: &Client, subject: &'static str, handler: fn(&[u8]) -> By
 
 /// A worker reads what the call's header says before it begins.
 fn look_at(headers: &HeaderMap) {
-    let call = headers.get("Framex-Call").map(async_nats::HeaderValue::as_str);
+    let call = headers
+        .get("Framex-Call")
+        .map(async_nats::HeaderValue::as_str);
     let limit = call.and_then(|call| {
         let members = call.split(", ");
         members
