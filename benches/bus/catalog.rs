@@ -37,7 +37,7 @@ pub(crate) fn run() -> usize {
         Ok(seen) => seen.print(),
         Err(why) => {
             println!("not available ({why})");
-            0
+            1
         }
     }
 }

@@ -26,6 +26,9 @@ pub(crate) fn scenario(scenario: &Scenario, results: &[Measured]) -> usize {
             Ok(samples) => samples,
             Err(why) => {
                 println!("{name} {why} |");
+                if result.spec.kind == Kind::Framex {
+                    missed += scenario.bounds.len();
+                }
                 continue;
             }
         };
@@ -46,19 +49,28 @@ pub(crate) fn scenario(scenario: &Scenario, results: &[Measured]) -> usize {
         }
         let of = |figure: &dyn Fn(&Sample) -> f64| median(samples.iter().map(figure));
         println!(
-            "{name} {:.0} | {rate:.3} | {:.2} | {cpu:.3} | {:.2} | {:.2} | {:.2} | {:.0} | {p50:.3} | {:.0} | {:.1} | {} |",
+            "{name} {:.0} | {rate:.3} | {:.2} | {cpu:.3} | {:.2} | {:.2} | {:.2} | {:.0} | {p50:.3} | {} | {:.1} | {} |",
             of(&|s| s.rate),
             of(&Sample::cpu),
             of(&|s| s.cpus[0]),
             of(&|s| s.cpus[1]),
             of(&|s| s.cpus[2]),
             of(&|s| s.p50),
-            of(&|s| s.p99),
+            known(of(&|s| s.p99)),
             of(&|s| s.rss),
             verdicts.join(", "),
         );
     }
     missed
+}
+
+/// A figure in whole numbers; a dash where there is none.
+fn known(figure: f64) -> String {
+    if figure.is_nan() {
+        "–".to_owned()
+    } else {
+        format!("{figure:.0}")
+    }
 }
 
 fn why(baselines: &[Measured]) -> String {

@@ -32,6 +32,10 @@ pub(crate) fn run(scenario: &Scenario, turn: &Turn) -> Vec<Measured> {
         .collect::<Vec<_>>();
     for round in 1..=turn.rounds {
         eprintln!("{} round {round} of {}", scenario.name, turn.rounds);
+        // There and back, so that a machine that gets busier favours nobody.
+        if round > 1 {
+            results.reverse();
+        }
         for result in &mut results {
             let Ok(samples) = &mut result.samples else {
                 continue;
@@ -41,6 +45,9 @@ pub(crate) fn run(scenario: &Scenario, turn: &Turn) -> Vec<Measured> {
                 Err(why) => result.samples = Err(why),
             }
         }
+    }
+    if turn.rounds % 2 == 0 {
+        results.reverse();
     }
     results
 }

@@ -11,6 +11,7 @@ use framex::descriptor::ApiDescriptor;
 use framex::id::ApiId;
 use framex_test_support::nats::{Message, NatsServer, Wire};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::markdown::blocks;
 use crate::process::Serving;
@@ -192,10 +193,18 @@ async fn what_an_instance_says_of_itself_is_on_the_page() {
     let describe = info["metadata"]["framex.describe"]
         .as_str()
         .expect("a text");
-    let described = meeting
-        .ask(describe, &json!({"api": "echo.EchoPlugin.echo_model"}))
-        .await;
-    assert_eq!(described["id"], "echo.EchoPlugin.echo_model");
+    let api = "echo.EchoPlugin.echo_model";
+    let question = json!({ "api": api });
+    meeting.send(describe, "describe", &[], &question).await;
+    let description = meeting.answer().await.payload;
+    let described: Value = serde_json::from_slice(&description).expect("JSON");
+    assert_eq!(described["id"], api);
+    let endpoint = endpoints.iter().find(|endpoint| endpoint["subject"] == api);
+    let announced = &endpoint.expect("an endpoint")["metadata"]["framex.digest"];
+    let digest = Sha256::digest(&description)[..16]
+        .iter()
+        .fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    assert_eq!(*announced, digest);
     let parameters = described["parameters"].as_array().expect("a list");
     keys(&described).into_iter().for_each(named);
     parameters.iter().flat_map(keys).for_each(named);

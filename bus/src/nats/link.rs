@@ -193,7 +193,7 @@ impl Link {
         connect
             .connect(servers)
             .await
-            .map_err(|error| in_full(&error))
+            .map_err(|error| explained(in_full(&error)))
     }
 
     fn happened(&self, event: Event) {
@@ -563,6 +563,14 @@ fn in_full(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+/// TLS says of an answer without it what nobody understands.
+fn explained(trouble: String) -> String {
+    match trouble.contains("InvalidContentType") {
+        true => format!("it does not speak TLS: {trouble}"),
+        false => trouble,
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::adr32::{self, Identity, Info, InfoEndpoint, Stage, StatsEndpoint, key};
 use super::{digest, version};
 use crate::nats::Shared;
+use crate::nats::link::Link;
 use crate::nats::serve::{Offer, OfferedApi};
 use crate::nats::wire::{self, Names, Outgoing};
 
@@ -41,6 +42,7 @@ struct Describe {
 /// One plugin of this process, as others are told about it.
 pub(super) struct Told {
     offer: Arc<Offer>,
+    data: Option<Arc<Link>>,
     names: Names,
     namespace: Option<String>,
     id: Arc<str>,
@@ -79,8 +81,15 @@ impl Told {
             started_ms: since.unwrap_or_default().as_millis(),
             metadata,
             descriptors,
+            data: shared.data().map(Arc::clone),
             offer: Arc::clone(offer),
         }
+    }
+
+    /// How often the connection that it serves on has been made.
+    pub(super) fn connects(&self) -> u64 {
+        let phase = self.data.as_ref().map(|link| link.phase());
+        phase.map_or(0, |phase| phase.borrow().connects)
     }
 
     /// Where questions come in.
@@ -139,6 +148,7 @@ impl Told {
             (key::DIGEST, self.digest.clone()),
             (key::DESCRIBE, describe),
             (key::STARTED, self.started_ms.to_string()),
+            (key::CONNECTS, self.connects().to_string()),
         ]);
         if let Some(namespace) = &self.namespace {
             metadata.insert(key::NAMESPACE, namespace.clone());

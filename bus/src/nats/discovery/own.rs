@@ -65,17 +65,7 @@ async fn attend(shared: &Arc<Shared>, link: &Arc<Link>, offer: Arc<Offer>) -> Ar
     let mut questions = pin!(select_all(questions));
     // Whoever hears of it asks at once: by then the broker has the subscriptions.
     let _ = link.fence(FENCE_LIMIT).await;
-    let refused = subjects
-        .iter()
-        .find(|(subject, _)| link.may_not_subscribe(subject))
-        .map(|(subject, _)| {
-            format!(
-                "others cannot find `{plugin}` for sure: the user of this process may not subscribe to `{subject}`"
-            )
-        });
     let topic = format!("discovery of {plugin}");
-    shared.report(&topic, refused.into_iter().collect());
-
     let mut beat = tokio::time::interval(BEAT_EVERY);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut phase = link.phase();
@@ -90,6 +80,12 @@ async fn attend(shared: &Arc<Shared>, link: &Arc<Link>, offer: Arc<Offer>) -> Ar
             changed = phase.changed() => if changed.is_err() { break },
             _ = beat.tick() => {}
         }
+        // The broker's word on that may come late.
+        let refused = subjects.iter().find(|(at, _)| link.may_not_subscribe(at));
+        let problem = refused.map(|(subject, _)| {
+            format!("others may not find `{plugin}`: the user of this process may not subscribe to `{subject}`")
+        });
+        shared.report(&topic, problem.into_iter().collect());
         let now = *state.borrow_and_update();
         // While the broker does not have its subscriptions, nobody should come.
         if let Some(stage) = stage(now) {
@@ -123,6 +119,7 @@ async fn announce(shared: &Shared, link: &Link, told: &Told, state: Stage) {
         digest: told.digest.clone(),
         state,
         ongoing: u32::try_from(shared.local.ongoing()).unwrap_or(u32::MAX),
+        connects: told.connects(),
         beat: u32::try_from(BEAT_EVERY.as_millis()).unwrap_or(u32::MAX),
     };
     let subject = shared.names.announce(plugin, &shared.id);

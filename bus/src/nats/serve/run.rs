@@ -28,6 +28,9 @@ use crate::nats::link::Link;
 /// Answers that are sent together.
 const MOST_TOGETHER: usize = 32;
 
+/// How often a call of its own task is polled with care, whatever its API.
+const CAREFUL_POLLS: u32 = 3;
+
 /// What a turn came to.
 enum Turn {
     /// There are answers to send.
@@ -95,9 +98,11 @@ impl Receiver {
         loop {
             match poll_fn(|cx| self.poll_guarded(cx)).await {
                 Turn::Answers => {
-                    for Answer { reply, out } in std::mem::take(&mut self.answers) {
+                    let mut answers = std::mem::take(&mut self.answers);
+                    for Answer { reply, out } in answers.drain(..) {
                         self.service.send(&reply, out).await;
                     }
+                    self.answers = answers;
                     self.service.api.answering.fetch_sub(1, Ordering::SeqCst);
                     if poll_fn(|cx| Poll::Ready(self.has_more(cx))).await {
                         // The connection first: it would wait for the next handlers.
@@ -178,7 +183,7 @@ impl Receiver {
                 }
             }
         };
-        match self.service.api.heavy.load(Ordering::Relaxed) {
+        match self.service.is_heavy() {
             false => poll(),
             true => self.service.in_place(poll),
         }
@@ -261,10 +266,12 @@ fn spawn(service: &Arc<Service>, mut work: Work) {
     let service = Arc::clone(service);
     let stop = service.shared.stop.clone();
     let apart = async move {
+        let mut polls = 0;
         let poll = poll_fn(|cx| {
             // Before the poll: a call that ends in it is never without notice.
             let answering = service.answering();
-            let answer = match service.is_careful() {
+            polls += 1;
+            let answer = match polls <= CAREFUL_POLLS || service.is_heavy() {
                 true => service.in_place(|| work.as_mut().poll(cx)),
                 false => work.as_mut().poll(cx),
             };

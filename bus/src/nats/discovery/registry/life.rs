@@ -41,7 +41,11 @@ impl Registry {
     }
 
     /// Whom to ask whether it lives. Instances whose calls are lost go to `lost`.
-    pub(in crate::nats::discovery) fn look(&mut self, now: u64, lost: &mut Vec<Arc<Instance>>) -> Vec<Who> {
+    pub(in crate::nats::discovery) fn look(
+        &mut self,
+        now: u64,
+        lost: &mut Vec<Arc<Instance>>,
+    ) -> Vec<Who> {
         // Whoever was away itself cannot tell who was silent.
         let slept = now.saturating_sub(self.looked) > 1_000;
         self.looked = now;
@@ -124,7 +128,12 @@ impl Registry {
     }
 
     /// The end of a directed PING.
-    pub(in crate::nats::discovery) fn pinged(&mut self, who: &Who, outcome: Pinged, now: u64) -> Option<Arc<Instance>> {
+    pub(in crate::nats::discovery) fn pinged(
+        &mut self,
+        who: &Who,
+        outcome: Pinged,
+        now: u64,
+    ) -> Option<Arc<Instance>> {
         let peer = self.peers.get_mut(who)?;
         peer.pinging = false;
         match outcome {

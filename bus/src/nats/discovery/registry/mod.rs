@@ -129,6 +129,8 @@ struct Sign<'a> {
     digest: &'a str,
     native: bool,
     state: Stage,
+    /// 0 if it does not say.
+    connects: u64,
 }
 
 impl Registry {
@@ -161,6 +163,7 @@ impl Registry {
             digest: &said.digest,
             native,
             state: said.state,
+            connects: said.connects,
         };
         if let Some(peer) = self.sign(&sign, now) {
             peer.instance.ongoing.store(said.ongoing, Ordering::Relaxed);
@@ -177,6 +180,7 @@ impl Registry {
         if native && said.metadata.get(key::NAMESPACE) != self.namespace.as_deref() {
             return;
         }
+        let connects = said.metadata.get(key::CONNECTS);
         let sign = Sign {
             plugin: &said.name,
             id: &said.id,
@@ -184,6 +188,7 @@ impl Registry {
             digest: said.metadata.get(key::DIGEST).unwrap_or_default(),
             native,
             state: Stage::read(said.metadata.get(key::STATE)),
+            connects: connects.and_then(|text| text.parse().ok()).unwrap_or(0),
         };
         self.sign(&sign, now);
     }
@@ -230,6 +235,7 @@ impl Registry {
         }
         let peer = self.peers.get_mut(&who)?;
         peer.instance.lives_at(now);
+        peer.instance.connected(sign.connects, now);
         peer.instance.suspected.store(false, Ordering::Relaxed);
         peer.heard = now;
         peer.asked = None;

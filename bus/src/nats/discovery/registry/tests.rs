@@ -31,6 +31,7 @@ fn announce(registry: &mut Registry, id: &str, digest: &str, state: Stage, now: 
         digest: digest.into(),
         state,
         ongoing: 7,
+        connects: 1,
         beat: 2000,
     };
     registry.announced(("p", id), &said, now);
@@ -112,7 +113,10 @@ fn a_change_is_learnt_while_the_old_is_still_served() {
     announce(&mut registry, "a", "new", Stage::Ready, T + 1);
     assert_eq!(live(&registry), 1);
     assert_eq!(teach(&mut registry, "new", T + 1).len(), 1);
-    let parts: Vec<_> = registry.parts().map(|part| part.service.digest.clone()).collect();
+    let parts: Vec<_> = registry
+        .parts()
+        .map(|part| part.service.digest.clone())
+        .collect();
     assert_eq!(parts, ["new"]);
 }
 
@@ -206,12 +210,36 @@ fn the_broker_is_asked_twice_whether_somebody_is_gone() {
     let mut registry = registry();
     announce(&mut registry, "a", "d", Stage::Ready, T);
     teach(&mut registry, "d", T);
-    registry.parts().next().unwrap().instance.suspected.store(true, Ordering::Relaxed);
-    let who = registry.look(T + 300, &mut Vec::new()).pop().expect("it is asked");
-    assert!(registry.pinged(&who, Pinged::NoResponders, T + 301).is_none());
-    assert_eq!((known(&registry), live(&registry)), (1, 0), "no calls for now");
-    let who = registry.look(T + 600, &mut Vec::new()).pop().expect("it is asked");
-    assert!(registry.pinged(&who, Pinged::NoResponders, T + 601).is_some());
+    registry
+        .parts()
+        .next()
+        .unwrap()
+        .instance
+        .suspected
+        .store(true, Ordering::Relaxed);
+    let who = registry
+        .look(T + 300, &mut Vec::new())
+        .pop()
+        .expect("it is asked");
+    assert!(
+        registry
+            .pinged(&who, Pinged::NoResponders, T + 301)
+            .is_none()
+    );
+    assert_eq!(
+        (known(&registry), live(&registry)),
+        (1, 0),
+        "no calls for now"
+    );
+    let who = registry
+        .look(T + 600, &mut Vec::new())
+        .pop()
+        .expect("it is asked");
+    assert!(
+        registry
+            .pinged(&who, Pinged::NoResponders, T + 601)
+            .is_some()
+    );
     assert_eq!(known(&registry), 1, "it is missed");
     silence(&mut registry, T + 700, T + 61_000);
     assert_eq!(known(&registry), 0, "but not for ever");
