@@ -10,8 +10,9 @@ use serde::ser::{Serialize, Serializer};
 
 use super::http_args::Upload;
 
-/// A value that may be something else, which is read over all the same.
-#[derive(Clone, serde::Deserialize)]
+/// A value that may be something else, which is read over all the same. Bytes and texts
+/// stay where they lie; of the rest a tree is built.
+#[derive(serde::Deserialize)]
 #[serde(untagged)]
 pub(super) enum Attempt<T> {
     Read(T),
@@ -19,7 +20,6 @@ pub(super) enum Attempt<T> {
 }
 
 /// Bytes, where they lie if they can stay there.
-#[derive(Clone)]
 pub(super) struct Binary<'a>(pub(super) Cow<'a, [u8]>);
 
 impl Binary<'_> {
@@ -65,7 +65,7 @@ impl<'de> Visitor<'de> for BinaryVisitor {
 }
 
 /// A file as it travels.
-#[derive(Clone, serde::Serialize, serde::Deserialize)]
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct File<'a> {
     filename: Option<Cow<'a, str>>,
     content_type: Option<Cow<'a, str>>,
@@ -84,7 +84,6 @@ impl<'a> File<'a> {
 }
 
 /// One file, several or none. One is a map, or only its bytes.
-#[derive(Clone)]
 pub(super) struct Files<'a>(Vec<File<'a>>);
 
 impl Files<'_> {

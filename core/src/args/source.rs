@@ -36,7 +36,6 @@ pub(super) type Query<'a> = SmallVec<[SmallVec<[&'a str; 1]>; 4]>;
 pub(super) type Values<'a> = SmallVec<[Option<Sent<'a>>; 8]>;
 
 /// One value of a map.
-#[derive(Clone)]
 pub(super) enum Sent<'a> {
     /// As it lies in the payload, or made of MessagePack.
     Json(Cow<'a, str>),
