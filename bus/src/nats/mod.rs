@@ -140,13 +140,14 @@ impl NatsBus {
         options.servers()?;
         options.connect_options(String::new())?;
         let id: Arc<str> = new_id().into();
+        let directory = Directory::new(local.catalog(), options.prefer_local);
         let bus = Arc::new_cyclic(|me| Self {
             shared: Arc::new(Shared {
                 me: Weak::clone(me),
                 names: Names::new(options.namespace.as_deref()),
                 options,
                 id,
-                directory: Directory::new(local.catalog()),
+                directory,
                 local,
                 links: Mutex::default(),
                 data: OnceLock::new(),
@@ -162,7 +163,7 @@ impl NatsBus {
         let _ = shared.data.set(Arc::clone(&data));
         let run = data.run(shared.options.clone(), Arc::clone(&shared.id));
         tokio::spawn(shared.stop.clone().run_until_cancelled_owned(run));
-        let control = Link::new(shared, "control");
+        let control = Link::new(shared, link::CONTROL);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -329,7 +330,10 @@ impl Bus for NatsBus {
         let prefer_local = self.shared.options.prefer_local;
         match (&api.local, &api.remote) {
             (Some(_), None) => self.shared.local.call(api, request),
-            (Some(local), Some(_)) if prefer_local && !local.is_full() => {
+            // Whoever has room elsewhere takes what is too much here.
+            (Some(local), Some(remote))
+                if prefer_local && (!local.is_full() || remote.endpoints.load().is_empty()) =>
+            {
                 self.shared.local.call(api, request)
             }
             _ => Call::remote(Box::pin(call::call(

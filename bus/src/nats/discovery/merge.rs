@@ -170,7 +170,14 @@ fn fits(shown: &ApiDescriptor, other: &ApiDescriptor) -> Result<(), String> {
             Some(theirs) if theirs.location != parameter.location => {
                 return Err(format!("they take `{name}` from different places"));
             }
-            Some(_) => {}
+            Some(theirs) => {
+                if let (Some(one), Some(other)) =
+                    (kind_of(&parameter.schema), kind_of(&theirs.schema))
+                    && one != other
+                {
+                    return Err(format!("they take `{name}` as {one} and as {other}"));
+                }
+            }
         }
     }
     for theirs in other.parameters.iter().filter(|p| p.required) {
@@ -180,6 +187,14 @@ fn fits(shown: &ApiDescriptor, other: &ApiDescriptor) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What a schema asks for, if it says so in one word.
+fn kind_of(schema: &serde_json::Value) -> Option<&str> {
+    match schema.get("type")?.as_str()? {
+        "integer" => Some("number"),
+        kind => Some(kind),
+    }
 }
 
 /// A few of them by their ids.

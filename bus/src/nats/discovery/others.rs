@@ -43,6 +43,8 @@ const MERGE_SHARE: u32 = 5;
 enum Outcome {
     Learnt(Topic, Who, Result<Service, Unlearnt>),
     Pinged(Who, Pinged),
+    /// Whether the broker answers at all.
+    Broker(bool),
 }
 
 /// Hears of others, for as long as it is polled.
@@ -60,11 +62,16 @@ pub(super) async fn run(shared: &Arc<Shared>, link: &Arc<Link>) {
         return;
     };
     let shelf = Shelf::default();
+    // This process is one of those who serve, if its own calls go by the broker.
+    let own = match shared.options.prefer_local {
+        true => Arc::clone(&shared.id),
+        false => Arc::default(),
+    };
     let mut others = Others {
         shared,
         link,
         shelf: &shelf,
-        registry: Registry::new(Arc::clone(&shared.id), shared.options.namespace.clone()),
+        registry: Registry::new(own, shared.options.namespace.clone()),
         asked: FuturesUnordered::new(),
         inbox,
         deaf: false,
@@ -220,6 +227,8 @@ impl Others<'_> {
                     self.lose(&gone);
                 }
             }
+            Outcome::Broker(true) => self.registry.broker_answered(now),
+            Outcome::Broker(false) => {}
         }
     }
 
@@ -232,6 +241,12 @@ impl Others<'_> {
         let ask = self.registry.look(self.now(), &mut lost);
         for instance in lost {
             self.lose(&instance);
+        }
+        if !ask.is_empty() {
+            let link = self.link;
+            self.asked.push(Box::pin(async move {
+                Outcome::Broker(link.fence(PING_LIMIT).await.is_ok())
+            }));
         }
         for who in ask {
             self.ping(who);

@@ -143,7 +143,7 @@ impl Service {
         };
         let mut call = match started {
             Ok(call) => Call::local(call),
-            Err(failed) => return Begun::Answered(self.failed(failed, task)),
+            Err(failed) => return Begun::Answered(self.failed(failed, task, *clock)),
         };
         if careful {
             return match self.work(Started::Call(call), task) {
@@ -212,21 +212,21 @@ impl Service {
             Ok(Reply::Value(json)) => wire::value(json, task.asked),
             Ok(Reply::Response(response)) => wire::response(response),
             Ok(Reply::Stream(events)) => return Concluded::Stream(events, task),
-            Err(failed) => return Concluded::Answer(self.failed(failed, task)),
+            Err(failed) => return Concluded::Answer(self.failed(failed, task, now)),
         };
         if let Some(too_large) = self.too_large(&out) {
-            return Concluded::Answer(self.failed(too_large, task));
+            return Concluded::Answer(self.failed(too_large, task, now));
         }
         self.api.stats.count(task.began, now);
         let reply = task.reply;
         Concluded::Answer(Answer { reply, out })
     }
 
-    fn failed(&self, failed: CallError, task: Task) -> Answer {
+    fn failed(&self, failed: CallError, task: Task, now: Instant) -> Answer {
         log::failure(&failed, self.id(), &task.id);
         let may_have_run = wire::may_have_run(&failed);
         let error = failed.into_error();
-        self.api.stats.count(task.began, task.began);
+        self.api.stats.count(task.began, now);
         self.api.stats.count_error(&error);
         let mut out = wire::error(&error, may_have_run);
         if let Some(too_large) = self.too_large(&out) {

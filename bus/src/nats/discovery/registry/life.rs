@@ -33,6 +33,11 @@ impl Registry {
         self.encourage();
     }
 
+    /// The broker has answered something that was asked after all else.
+    pub(in crate::nats::discovery) fn broker_answered(&mut self, now: u64) {
+        self.broker_answered = now;
+    }
+
     fn everyone_has_until(&mut self, time: u64) {
         self.grace_until = self.grace_until.max(time);
         for peer in self.peers.values_mut() {
@@ -82,7 +87,10 @@ impl Registry {
                         }
                         continue;
                     }
-                    let waited = asked.is_some_and(|at| now.saturating_sub(at) >= TIME_TO_ANSWER);
+                    // A broker that says nothing itself brings nobody's answers.
+                    let waited = asked.is_some_and(|at| {
+                        now.saturating_sub(at) >= TIME_TO_ANSWER && self.broker_answered >= at
+                    });
                     if silence > QUIET_AFTER && waited && peer.life != Life::Quiet {
                         tracing::warn!(
                             plugin = &*who.0,

@@ -115,6 +115,7 @@ pub(super) struct Registry {
     lessons: HashMap<Topic, Lesson>,
     grace_until: u64,
     looked: u64,
+    broker_answered: u64,
     /// Who serves what has changed.
     pub(super) dirty: bool,
     /// There is something to learn.
@@ -143,6 +144,7 @@ impl Registry {
             lessons: HashMap::new(),
             grace_until: 0,
             looked: 0,
+            broker_answered: 0,
             dirty: false,
             curious: false,
         }

@@ -77,11 +77,19 @@ fn known(registry: &Registry) -> usize {
 /// Looks every now and then from `from` to `to`; nobody answers. Gives when
 /// calls were lost.
 fn silence(registry: &mut Registry, from: u64, to: u64) -> Option<u64> {
+    silence_and(registry, from, to, true)
+}
+
+/// As [`silence`]; perhaps not even the broker answers.
+fn silence_and(registry: &mut Registry, from: u64, to: u64, broker: bool) -> Option<u64> {
     let mut at = None;
     for now in (from..to).step_by(100) {
         let mut lost = Vec::new();
         for who in registry.look(now, &mut lost) {
             registry.pinged(&who, Pinged::Nothing, now + STEP / 2);
+            if broker {
+                registry.broker_answered(now + 1);
+            }
         }
         if !lost.is_empty() {
             at.get_or_insert(now);
@@ -181,6 +189,17 @@ fn whoever_answers_lives() {
         assert!(lost.is_empty());
         assert_eq!(live(&registry), 1);
     }
+}
+
+#[test]
+fn nobody_is_silent_while_the_broker_is() {
+    let mut registry = registry();
+    announce(&mut registry, "a", "d", Stage::Ready, T);
+    teach(&mut registry, "d", T);
+    let lost = silence_and(&mut registry, T + 100, T + 10_000, false);
+    assert_eq!((lost, live(&registry)), (None, 1));
+    let lost = silence(&mut registry, T + 10_000, T + 12_000);
+    assert!(lost.is_some_and(|at| at >= T + 10_400), "{lost:?}");
 }
 
 #[test]
