@@ -1,6 +1,6 @@
 //! `apis`: what can be called.
 
-use framex_bus::Api;
+use framex_bus::{Api, Catalog};
 use serde_json::{Value, json};
 
 use super::broker::{self, Choice};
@@ -37,7 +37,8 @@ pub(crate) fn run(options: &Apis, definitions: &Definitions) -> Result<(), Failu
     let catalog = runtime.block_on(async {
         let serving = Serving::load(definitions, &settings, role)?;
         broker::reach(&serving).await?;
-        let catalog = serving.bus().catalog();
+        let some = |catalog: &Catalog| catalog.apis().next().is_some();
+        let catalog = broker::catalog(&serving, some).await;
         serving.transport.close().await;
         Ok::<_, Failure>(catalog)
     })?;

@@ -1,8 +1,10 @@
 //! Options for the NATS broker, and what commands ask of it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use framex_bus::Catalog;
 use framex_core::settings::{Loaded, Overrides};
 use serde_json::Value;
 
@@ -13,6 +15,9 @@ use crate::start::{Role, Serving};
 
 /// How long a command that asks something waits for the broker.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long it waits then for what it asks about.
+const A_MOMENT: Duration = Duration::from_secs(1);
 
 /// Where the broker is, and who this process is to it.
 #[derive(Debug, clap::Args)]
@@ -146,6 +151,19 @@ pub(crate) async fn reach(serving: &Serving) -> Result<(), Failure> {
         serving.transport.close().await;
     }
     Ok(reached?)
+}
+
+/// The catalog, as soon as it is `enough`, or as it is in the end. Who answers the
+/// broker slowly is given a moment more than discovery does.
+pub(crate) async fn catalog(serving: &Serving, enough: impl Fn(&Catalog) -> bool) -> Arc<Catalog> {
+    let bus = serving.bus();
+    let mut changes = bus.changes();
+    if serving.transport.nats().is_some() {
+        let seen = async { while !enough(&bus.catalog()) && changes.changed().await.is_ok() {} };
+        // In time or not: what is there is the answer.
+        let _ = tokio::time::timeout(A_MOMENT, seen).await;
+    }
+    bus.catalog()
 }
 
 /// What to do when nobody serves anything.

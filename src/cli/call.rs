@@ -92,7 +92,8 @@ pub(crate) fn run(options: Call, definitions: &Definitions) -> Result<(), Failur
     let done = runtime.block_on(async {
         let mut serving = Serving::load(definitions, &settings, role)?;
         broker::reach(&serving).await?;
-        let catalog = serving.bus().catalog();
+        let there = |catalog: &Catalog| catalog.resolve(&target).is_ok();
+        let catalog = broker::catalog(&serving, there).await;
         let api = find(&catalog, &target, || match role {
             Role::Client => broker::nobody_there(&settings),
             _ => nothing_loaded(definitions),

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use framex_bus::Catalog;
+
 use super::broker::{self, Choice};
 use super::failure::{Failure, say};
 use super::options::Common;
@@ -38,8 +40,10 @@ pub(crate) fn run(options: &Openapi, definitions: &Definitions) -> Result<(), Fa
     let (catalog, document) = runtime.block_on(async {
         let (serving, edge) = app::assemble(definitions, &settings, role)?;
         broker::reach(&serving).await?;
+        let some = |catalog: &Catalog| catalog.apis().next().is_some();
+        let catalog = broker::catalog(&serving, some).await;
         edge.update();
-        let described = (serving.bus().catalog(), edge.openapi());
+        let described = (catalog, edge.openapi());
         serving.transport.close().await;
         Ok::<_, Failure>(described)
     })?;

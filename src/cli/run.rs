@@ -102,8 +102,15 @@ async fn listen(
     begun: Instant,
 ) -> Result<(), Failure> {
     let app = app::start(definitions, settings, role, begun).await?;
+    // Before the ports: who sees one open may send a signal.
+    let signal = match signals::watch() {
+        Ok(signal) => signal,
+        Err(failure) => {
+            app.stop().await;
+            return Err(failure);
+        }
+    };
     let listening = app.listen_or_stop().await?;
-    let signal = signals::watch()?;
     let app = listening.app();
     if role == Role::Whole && app.serving().plugins().next().is_none() {
         tracing::warn!("{}", nothing_loaded(definitions));

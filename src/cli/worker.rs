@@ -99,18 +99,19 @@ pub(super) fn threads(settings: &Loaded) -> usize {
 async fn serve(definitions: &Definitions, settings: Loaded, begun: Instant) -> Result<(), Failure> {
     let wants_dashboard = asks_for_dashboard(&settings);
     let app = app::start(definitions, settings, Role::Worker, begun).await?;
-    let opened = match wants_dashboard {
-        true => app.open_dashboard().map(Some),
-        false => Ok(None),
+    let opened = || {
+        // Before the port: who sees it open may send a signal.
+        let signal = signals::watch()?;
+        let dashboard = wants_dashboard.then(|| app.open_dashboard()).transpose()?;
+        Ok((signal, dashboard))
     };
-    let dashboard = match opened {
-        Ok(dashboard) => dashboard,
-        Err(error) => {
+    let (signal, dashboard) = match opened() {
+        Ok(opened) => opened,
+        Err(failure) => {
             app.stop().await;
-            return Err(error.into());
+            return Err(failure);
         }
     };
-    let signal = signals::watch()?;
     let board = dashboard.as_ref().map(Dashboard::address);
     let told = match output::print(report(&app, None, board)) {
         Err(Failure::Closed) => Ok(()),

@@ -16,7 +16,7 @@ const WORKERS: [(&str, &str, Option<&str>); 11] = [
     ("megaphone", "megaphone", Some("speaker.Speaker.words")),
     ("stock", "stock", Some("orders.Orders.sold")),
     ("orders", "orders", Some("stock.Stock.take")),
-    ("weather", "weather", Some("echo.EchoPlugin.echo")),
+    ("weather", "weather", Some("echo.EchoPlugin.confess")),
 ];
 /// An API and a plugin that none of them calls.
 const STRANGER: &str = "vault.Vault.open";

@@ -9,6 +9,7 @@ mod nats;
 mod plugins;
 mod serving;
 mod suite;
+mod ways;
 
 use std::sync::Arc;
 use std::time::Duration;

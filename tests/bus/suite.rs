@@ -574,6 +574,7 @@ pub(crate) async fn changes_of_the_catalog_are_told(transport: &impl Transport) 
     .await;
     changes.mark_unchanged();
     let before = bus.catalog();
+    assert!(before.apis().all(|api| api.instances() == 1));
     served.withdraw("caller").await;
     changes.changed().await.expect("a bus");
     until("it is gone", || {
@@ -588,7 +589,6 @@ pub(crate) async fn changes_of_the_catalog_are_told(transport: &impl Transport) 
         .map(|p| p.metadata.name.clone())
         .collect();
     assert_eq!(names, ["callee", "caller"]);
-    assert!(before.apis().all(|api| api.instances() == 1));
 }
 
 pub(crate) async fn names_ids_and_routes_are_claimed_once(transport: &impl Transport) {

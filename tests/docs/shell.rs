@@ -97,11 +97,7 @@ impl Shell<'_> {
 /// The commands of a `console` block with what they print. Where servers tell each
 /// other what they know, a command is run again until it prints what the document
 /// says, for a while.
-pub(crate) fn settled(
-    block: &Block,
-    may_settle: bool,
-    run: impl Fn(&str) -> String,
-) -> String {
+pub(crate) fn settled(block: &Block, may_settle: bool, run: impl Fn(&str) -> String) -> String {
     let mut text = String::new();
     for (command, shown) in block.commands() {
         let end = Instant::now() + SETTLED;

@@ -9,6 +9,7 @@ mod arguments;
 mod auth;
 mod bodies;
 mod connections;
+mod embedded;
 mod envelope;
 mod garbage;
 mod http2;

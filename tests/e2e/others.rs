@@ -78,7 +78,7 @@ impl Bus for Others {
         Some(Box::pin(async move {
             count.fetch_add(1, Ordering::SeqCst);
             let _attending = Attending(count);
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }))
     }
 }

@@ -6,6 +6,7 @@
     reason = "helpers of tests are tests"
 )]
 
+mod answers;
 mod client;
 mod nats;
 #[path = "../process/mod.rs"]
@@ -13,8 +14,6 @@ mod process;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-use serde_json::json;
 
 use process::{PATIENCE, Serving, run};
 
@@ -38,17 +37,10 @@ fn start(name: &str) -> (Serving, tempfile::TempDir) {
     (serving, dir)
 }
 
-const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
-
 #[test]
 fn minimal() {
     let (hello, _dir) = start("minimal");
-    let answer = hello.get("/api/v1/hello?name=you");
-    let body = answer.json();
-    assert_eq!(answer.status, 200);
-    assert_eq!(body["message"], "success");
-    assert_eq!(body["data"], "hello you");
-    assert_eq!(hello.get("/api/v1/hello").data(), "hello world");
+    answers::hello(&hello);
     assert!(
         hello.output.contains("GET /api/v1/hello"),
         "{}",
@@ -60,120 +52,21 @@ fn minimal() {
 #[test]
 fn two_plugins() {
     let (shop, _dir) = start("two_plugins");
-    let order = |item: &str, count: u32| {
-        let body = json!({ "item": item, "count": count }).to_string();
-        shop.send("POST", "/api/v1/orders", &JSON, body.as_bytes())
-    };
-    assert_eq!(order("tea", 2).data(), json!({ "number": 1, "left": 3 }));
-    assert_eq!(order("tea", 1).data(), json!({ "number": 2, "left": 2 }));
-    assert_eq!(
-        shop.get("/api/v1/stock/tea").data(),
-        json!({ "item": "tea", "left": 2, "sold": 3 })
-    );
-
-    // The errors of `stock` reach the client of `orders`.
-    let refused = order("cake", 2);
-    assert_eq!(refused.status, 409);
-    assert_eq!(refused.json()["code"], "out_of_stock");
-    assert_eq!(refused.json()["message"], "only 1 of `cake` left");
-    assert_eq!(order("moon", 1).status, 404);
+    answers::shop(&shop);
     assert_eq!(shop.stop(), Some(0));
 }
 
 #[test]
 fn streaming() {
     let (speaker, _dir) = start("streaming");
-    let answer = speaker.get("/api/v1/words?text=one+two&pause_ms=1");
-    assert_eq!(answer.status, 200);
-    assert_eq!(
-        answer.header("content-type"),
-        Some("text/event-stream; charset=utf-8")
-    );
-    assert_eq!(
-        answer.text(),
-        concat!(
-            "event: message_chunk\ndata: {\"content\": \"one\"}\n\n",
-            "event: message_chunk\ndata: {\"content\": \"two\"}\n\n",
-            "event: finish\ndata: {}\n\n",
-        )
-    );
-    assert_eq!(
-        speaker.get("/api/v1/loud?text=one").text(),
-        concat!(
-            "event: message_chunk\ndata: {\"content\": \"ONE\"}\n\n",
-            "event: remark\ndata: {\"content\": \"the end\"}\n\n",
-            "event: finish\ndata: {}\n\n",
-        )
-    );
-    assert_eq!(
-        speaker.get("/api/v1/count?text=one+two+three").data(),
-        json!({ "words": 3, "letters": 11 })
-    );
-
-    let lines = [("accept", "application/x-ndjson")];
-    let answer = speaker.send("GET", "/api/v1/words?text=one", &lines, b"");
-    assert_eq!(
-        answer.text(),
-        concat!(
-            "{\"event\": \"message_chunk\", \"data\": {\"content\": \"one\"}}\n",
-            "{\"event\": \"finish\", \"data\": {}}\n",
-        )
-    );
-
-    // Before the first event an error has its own status, through two plugins too.
-    for path in ["/api/v1/words?text=", "/api/v1/loud?text="] {
-        let answer = speaker.get(path);
-        assert_eq!(answer.status, 400);
-        assert!(
-            answer
-                .text()
-                .starts_with("event: error\ndata: {\"status\": 400")
-        );
-    }
-    assert_eq!(speaker.get("/api/v1/count?text=").status, 400);
+    answers::words(&speaker);
     assert_eq!(speaker.stop(), Some(0));
 }
 
 #[test]
 fn files() {
     let (files, _dir) = start("files");
-    let form = concat!(
-        "--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n",
-        "content-type: text/plain\r\n\r\nfirst\r\n",
-        "--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"b.bin\"\r\n\r\n",
-        "\0\u{1}\r\n",
-        "--x\r\ncontent-disposition: form-data; name=\"note\"\r\n\r\nboth\r\n--x--\r\n",
-    );
-    let multipart = [("content-type", "multipart/form-data; boundary=x")];
-    let stored = files.send("POST", "/api/v1/files", &multipart, form.as_bytes());
-    assert_eq!(
-        stored.data(),
-        json!([
-            { "name": "a.txt", "size": 5, "note": "both" },
-            { "name": "b.bin", "size": 2, "note": "both" },
-        ])
-    );
-
-    let download = files.get("/api/v1/files/a.txt");
-    assert_eq!(download.text(), "first");
-    assert_eq!(
-        download.header("content-disposition"),
-        Some("attachment; filename=\"a.txt\"")
-    );
-    assert_eq!(files.get("/api/v1/files/b.bin").body, b"\0\x01");
-
-    let replaced = files.send("PUT", "/api/v1/files/c", &[], b"\xff\xfe");
-    assert_eq!(replaced.status, 201);
-    assert_eq!(
-        replaced.json(),
-        json!({ "name": "c", "size": 2, "note": null })
-    );
-    assert_eq!(files.get("/api/v1/files/c").body, b"\xff\xfe");
-    assert_eq!(files.get("/api/v1/files/d").status, 404);
-    assert_eq!(
-        files.get("/api/v1/files").data().as_array().unwrap().len(),
-        3
-    );
+    answers::files(&files);
     assert_eq!(files.stop(), Some(0));
 }
 
@@ -255,16 +148,6 @@ fn embedded_axum() {
 #[test]
 fn remote_blocking() {
     let (maths, _dir) = start("remote_blocking");
-    assert_eq!(maths.get("/api/v1/primes?below=100").data(), 25);
-    assert_eq!(maths.get("/api/v1/primes?below=4000000000").status, 400);
-
-    // While two of them compute, others are answered.
-    std::thread::scope(|scope| {
-        let heavy = || maths.get("/api/v1/primes?below=3000000").data();
-        let (one, two) = (scope.spawn(heavy), scope.spawn(heavy));
-        assert_eq!(maths.get("/health").status, 200);
-        assert_eq!(one.join().unwrap(), 216_816);
-        assert_eq!(two.join().unwrap(), 216_816);
-    });
+    answers::primes(&maths);
     assert_eq!(maths.stop(), Some(0));
 }

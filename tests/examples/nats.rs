@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::client::Answer;
 use crate::process::Serving;
-use crate::{JSON, example};
+use crate::{answers, example};
 
 /// How long news may take on a busy machine.
 const NEWS: Duration = Duration::from_secs(10);
@@ -53,7 +53,11 @@ impl Place {
 }
 
 /// Asks until `enough`, and gives the answer and how long it took.
-fn until(what: &str, ask: impl Fn() -> Answer, enough: impl Fn(&Answer) -> bool) -> (Answer, Duration) {
+fn until(
+    what: &str,
+    ask: impl Fn() -> Answer,
+    enough: impl Fn(&Answer) -> bool,
+) -> (Answer, Duration) {
     let begun = Instant::now();
     loop {
         let answer = ask();
@@ -104,7 +108,9 @@ fn weather_in_python() {
     let parameters = operation["parameters"].as_array().unwrap();
     let of = |name: &str| -> Value {
         let found = parameters.iter().find(|p| p["name"] == name);
-        found.unwrap_or_else(|| panic!("no `{name}`: {operation}")).clone()
+        found
+            .unwrap_or_else(|| panic!("no `{name}`: {operation}"))
+            .clone()
     };
     assert_eq!(of("city")["required"], true);
     assert_eq!(of("days")["required"], false);
@@ -120,52 +126,70 @@ fn weather_in_python() {
     }
 
     // It is gone when it is stopped,
+    let gone = || {
+        let (_, took) = until("the route is gone", forecast, |a| a.status != 200);
+        assert!(took < Duration::from_secs(3), "{took:?}");
+        let document = || edge.get("/api/v1/openapi.json");
+        let (_, took) = until("the operation is gone", document, |document| {
+            document.json()["paths"]["/api/v1/forecast"].is_null()
+        });
+        assert!(took < Duration::from_secs(3), "{took:?}");
+    };
     assert_eq!(python.stop(), Some(0));
-    let (_, took) = until("the route is gone", forecast, |a| a.status != 200);
-    assert!(took < Duration::from_secs(3), "{took:?}");
-    let (_, took) = until("the operation is gone", || edge.get("/api/v1/openapi.json"), |a| {
-        a.json()["paths"]["/api/v1/forecast"].is_null()
-    });
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    gone();
 
     // and when it is killed.
     let mut python = weather(&place);
     until("the route is back", forecast, |a| a.status == 200);
     python.process().kill();
-    let (_, took) = until("the route is gone", forecast, |a| a.status != 200);
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    gone();
 }
 
-/// What is one process elsewhere, in four: two workers that call each other, an
-/// edge and the broker.
+/// What is one process elsewhere, in several: each plugin in a worker of its own,
+/// an edge and the broker. The same answers all the same.
 #[test]
-fn two_plugins_apart() {
+fn every_plugin_apart() {
+    type Answers = fn(&Serving);
+    let examples: [(&str, &[&str], Answers); 5] = [
+        ("minimal", &["hello"], answers::hello),
+        ("two_plugins", &["stock", "orders"], answers::shop),
+        ("streaming", &["speaker", "megaphone"], answers::words),
+        ("files", &["files"], answers::files),
+        ("remote_blocking", &["maths"], answers::primes),
+    ];
     let place = Place::new();
-    let binary = example("two_plugins");
-    // `stock` needs `orders`, which is not there yet: it starts all the same.
-    let stock = place.start(&binary, "stock", &["worker", "--load-plugins", "stock"]);
-    let orders = place.start(&binary, "orders", &["worker", "--load-plugins", "orders"]);
-    let edge = place.edge();
-    let order = |item: &str, count: u32| {
-        let body = json!({ "item": item, "count": count }).to_string();
-        edge.send("POST", "/api/v1/orders", &JSON, body.as_bytes())
-    };
-    let (first, _) = until("orders are taken", || order("tea", 2), |a| a.status == 200);
-    assert_eq!(first.data()["left"], 3);
-    assert_eq!(
-        edge.get("/api/v1/stock/tea").data(),
-        json!({ "item": "tea", "left": 3, "sold": 2 })
-    );
-    // An error goes through three processes unchanged.
-    let refused = order("cake", 2);
-    assert_eq!(refused.status, 409);
-    assert_eq!(refused.json()["code"], "out_of_stock");
-    assert_eq!(refused.json()["message"], "only 1 of `cake` left");
+    for (name, plugins, answers) in examples {
+        let binary = example(name);
+        let worker = |plugin: &&str| {
+            // The first needs the second, which is not there yet: it starts all the same.
+            place.start(&binary, plugin, &["worker", "--load-plugins", plugin])
+        };
+        let workers: Vec<Serving> = plugins.iter().map(worker).collect();
+        let edge = place.edge();
+        answers(&edge);
+        for process in workers.into_iter().chain([edge]) {
+            assert_eq!(process.stop(), Some(0), "{name}");
+        }
+    }
+}
 
-    // Without `stock` the edge says which API is missing.
-    assert_eq!(stock.stop(), Some(0));
-    let (gone, _) = until("`stock` is gone", || order("tea", 1), |a| a.status != 200);
-    assert!(gone.text().contains("stock.Stock.take"), "{}", gone.text());
-    assert_eq!(orders.stop(), Some(0));
-    assert_eq!(edge.stop(), Some(0));
+/// A plugin without the one that it needs.
+#[test]
+fn orders_without_stock() {
+    let place = Place::new();
+    let words = ["worker", "--load-plugins", "orders"];
+    let _orders = place.start(example("two_plugins"), "orders", &words);
+    let edge = place.edge();
+    let body = json!({ "item": "tea", "count": 1 }).to_string();
+    let json = [("content-type", "application/json")];
+    let refused = edge.send("POST", "/api/v1/orders", &json, body.as_bytes());
+    // The error says which API is missing, and that it may come.
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(refused.json()["code"], "no_responders");
+    assert!(
+        refused.text().contains("stock.Stock.take"),
+        "{}",
+        refused.text()
+    );
 }

@@ -81,7 +81,7 @@ async fn a_killed_worker_is_noticed_within_three_seconds() {
     let gone = async || all_document(&edges, false).await;
     let limit = Duration::from_secs(3);
     watch.within(limit, "a killed one is noticed", gone).await;
-    all_answer(&edges, 404).await.expect("no route");
+    all_answer(&edges, 503).await.expect("nobody serves it");
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn a_frozen_worker_is_noticed_within_three_seconds_and_comes_back() {
         let gone = async || all_document(&edges, false).await;
         let limit = Duration::from_secs(3);
         watch.within(limit, "a frozen one is noticed", gone).await;
-        all_answer(&edges, 404).await.expect("no route");
+        all_answer(&edges, 503).await.expect("nobody serves it");
 
         worker.process().thaw();
         let watch = Stopwatch::start();

@@ -76,6 +76,7 @@ fn route(route: &str) -> Value {
 }
 
 async fn refused(edge: &Serving, name: &str) {
+    let name = &format!("`{name}`");
     let told = async || {
         let ready = once(edge.board(), "GET /ready").await;
         let reasons = ready.body["reasons"].to_string();

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -24,12 +24,37 @@ pub(crate) struct Load {
 /// What the clients ask.
 #[derive(Clone)]
 pub(crate) struct Plan {
-    /// One after the other, as a load balancer does it.
-    pub(crate) edges: Vec<SocketAddr>,
+    pub(crate) edges: Edges,
     pub(crate) request: &'static str,
     pub(crate) clients: usize,
     /// Between an answer and the next request.
     pub(crate) pause: Duration,
+}
+
+/// The edges that clients know, now: they take one after the other, as a load balancer
+/// does it, and the next where nobody listens.
+#[derive(Clone, Default)]
+pub(crate) struct Edges(Arc<Mutex<Vec<SocketAddr>>>);
+
+impl Edges {
+    pub(crate) fn one(edge: SocketAddr) -> Self {
+        let edges = Self::default();
+        edges.set([edge]);
+        edges
+    }
+
+    pub(crate) fn set(&self, edges: impl IntoIterator<Item = SocketAddr>) {
+        *self.0.lock().unwrap() = edges.into_iter().collect();
+    }
+
+    fn pick(&self, turn: usize) -> SocketAddr {
+        let edges = self.0.lock().unwrap();
+        edges[turn % edges.len()]
+    }
+
+    fn are_many(&self) -> bool {
+        self.0.lock().unwrap().len() > 1
+    }
 }
 
 /// What came of it.
@@ -40,8 +65,8 @@ pub(crate) struct Report {
     pub(crate) answers: BTreeMap<(u16, String), u64>,
     /// The successes, by who gave them.
     pub(crate) by: BTreeMap<String, u64>,
-    /// Connections that ended, or were refused, instead of an answer.
-    pub(crate) broken: u64,
+    /// Connections that ended instead of an answer, and how.
+    pub(crate) broken: BTreeMap<&'static str, u64>,
     /// Sent again, since a kept connection had been closed before it took anything.
     pub(crate) again: u64,
     /// When requests began and ended, each with its status (0 for none).
@@ -83,7 +108,8 @@ impl Load {
         self.stop.store(true, Ordering::Relaxed);
         let report = self.thread.join().expect("the clients do not panic");
         let answered: u64 = report.answers.values().sum();
-        assert_eq!(report.sent, answered + report.broken, "{report}");
+        let broken: u64 = report.broken.values().sum();
+        assert_eq!(report.sent, answered + broken, "{report}");
         report
     }
 }
@@ -102,16 +128,15 @@ async fn client(at: usize, plan: &Plan, stop: &AtomicBool) -> Report {
                 Some(stream) => Some(stream),
                 None => {
                     turn += 1;
-                    let edge = plan.edges[turn % plan.edges.len()];
-                    TcpStream::connect(edge).await.ok()
+                    TcpStream::connect(plan.edges.pick(turn)).await.ok()
                 }
             };
             // Who does not listen got no request: the next one has its turn, once.
             let Some(mut stream) = stream else {
-                if plan.edges.len() > 1 && begun.elapsed() < Duration::from_secs(1) {
+                if plan.edges.are_many() && begun.elapsed() < Duration::from_secs(1) {
                     continue;
                 }
-                report.broken += 1;
+                report.breaks("refused");
                 break;
             };
             match ask(&mut stream, plan.request).await {
@@ -126,8 +151,12 @@ async fn client(at: usize, plan: &Plan, stop: &AtomicBool) -> Report {
                     break;
                 }
                 Outcome::Unused if kept => report.again += 1,
-                Outcome::Unused | Outcome::Broken => {
-                    report.broken += 1;
+                Outcome::Unused => {
+                    report.breaks("closed at once");
+                    break;
+                }
+                Outcome::Broken => {
+                    report.breaks("closed within the answer, or none in time");
                     break;
                 }
             }
@@ -221,6 +250,10 @@ fn answer(buffer: &[u8]) -> Option<Outcome> {
 }
 
 impl Report {
+    fn breaks(&mut self, how: &'static str) {
+        *self.broken.entry(how).or_default() += 1;
+    }
+
     fn answered(&mut self, status: u16, body: &[u8]) {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
@@ -232,11 +265,13 @@ impl Report {
 
     fn add(&mut self, other: Self) {
         self.sent += other.sent;
-        self.broken += other.broken;
         self.again += other.again;
         self.all.extend(other.all);
         for (key, count) in other.answers {
             *self.answers.entry(key).or_default() += count;
+        }
+        for (how, count) in other.broken {
+            *self.broken.entry(how).or_default() += count;
         }
         for (name, count) in other.by {
             *self.by.entry(name).or_default() += count;
@@ -297,7 +332,7 @@ impl fmt::Display for Report {
         let slowest = self.slowest();
         write!(
             f,
-            "{sent} sent, {broken} broken, {again} sent again, the slowest took {slowest:?}"
+            "{sent} sent, broken: {broken:?}, {again} sent again, the slowest took {slowest:?}"
         )?;
         for ((status, code), count) in &self.answers {
             write!(f, "; {count} x {status} {code}")?;

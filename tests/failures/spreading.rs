@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use framex_test_support::nats::NatsServer;
 
-use crate::load::{Load, Plan};
+use crate::load::{Edges, Load, Plan};
 use crate::site::Site;
 
 fn load(edge: &crate::process::Serving, request: &'static str, clients: usize) -> Load {
     Load::start(Plan {
-        edges: vec![edge.address()],
+        edges: Edges::one(edge.address()),
         request,
         clients,
         pause: Duration::from_millis(1),

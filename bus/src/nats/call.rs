@@ -128,6 +128,10 @@ impl Journey {
                     if let Some(full) = full.take() {
                         return Err(full);
                     }
+                    if remote.endpoints.load().is_empty() {
+                        // Gone, or quiet: a frozen one would take the call and keep it.
+                        return self.nobody().await;
+                    }
                     asked_all = true;
                     (remote.subject.clone(), None)
                 }
@@ -442,11 +446,15 @@ fn choose(endpoints: &[Endpoint], tried: &[Arc<Instance>]) -> Option<Endpoint> {
         [] => None,
         [one] => Some(one).filter(free).cloned(),
         many => {
-            let at = |offset: usize| {
-                let order = (0..many.len()).map(|n| &many[(n + offset) % many.len()]);
-                order.into_iter().find(free)
+            let from = |offset: usize| {
+                let mut order = (0..many.len()).map(|n| (n + offset) % many.len());
+                order.find(|at| free(&&many[*at]))
             };
-            let (first, second) = (at(random(many.len()))?, at(random(many.len()))?);
+            let first = from(random(many.len()))?;
+            // Another one, if there is one: else a frozen one of two would be picked
+            // against itself in a quarter of all calls.
+            let second = from(first + 1 + random(many.len() - 1))?;
+            let (first, second) = (&many[first], &many[second]);
             let better = if load(&second.instance) < load(&first.instance) {
                 second
             } else {

@@ -1,6 +1,6 @@
 //! The catalog of a process on a broker: its own APIs and those of others.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -11,6 +11,7 @@ use framex_core::route::shape;
 use tokio::sync::watch;
 
 use super::peers::{Endpoint, Remote};
+use crate::local::LocalApi;
 use crate::{Api, Bus as _, Catalog, LocalBus};
 
 /// See the module. An entry stays the same one for as long as what it says is
@@ -19,6 +20,7 @@ pub(crate) struct Directory {
     catalog: ArcSwap<Catalog>,
     changes: watch::Sender<u64>,
     remote: Mutex<Vec<RemoteApi>>,
+    prefer_local: bool,
     /// Which entries somebody served when the last change was told.
     served: Mutex<Vec<bool>>,
 }
@@ -55,8 +57,11 @@ impl<'a> Claims<'a> {
 }
 
 impl Directory {
-    pub(crate) fn new(local: Arc<Catalog>) -> Self {
+    /// Without `prefer_local`, what this process serves is reached through the
+    /// broker as soon as somebody serves it there, this process among others.
+    pub(crate) fn new(local: Arc<Catalog>, prefer_local: bool) -> Self {
         Self {
+            prefer_local,
             catalog: ArcSwap::new(local),
             changes: watch::Sender::new(0),
             remote: Mutex::default(),
@@ -94,12 +99,17 @@ impl Directory {
             let elsewhere = remote.get(&api.descriptor.id);
             match elsewhere.filter(|remote| !remote.endpoints.is_empty()) {
                 None => apis.push(Arc::clone(api)),
-                Some(remote) => apis.push(entry(&before, Some(api), remote)),
+                Some(remote) => {
+                    let own = (&api.descriptor, &api.plugin);
+                    let handler = api.local.as_ref().filter(|_| self.prefer_local);
+                    apis.push(entry(&before, own, handler, remote));
+                }
             }
         }
         for (id, remote) in &remote {
             if local.get(id.as_str()).is_none() {
-                apis.push(entry(&before, None, remote));
+                let theirs = (&remote.descriptor, &remote.plugin);
+                apis.push(entry(&before, theirs, None, remote));
             }
         }
         let known = |api: &Arc<Api>| {
@@ -125,7 +135,7 @@ fn admitted<'a>(
     before: &Catalog,
     local: &'a Catalog,
     remote: &'a [RemoteApi],
-) -> (HashMap<&'a ApiId, &'a RemoteApi>, Vec<String>) {
+) -> (BTreeMap<&'a ApiId, &'a RemoteApi>, Vec<String>) {
     let mut claims = Claims::default();
     for api in local.apis() {
         // Of one process, so they agree.
@@ -143,7 +153,7 @@ fn admitted<'a>(
         });
         (!stays, id.plugin().to_owned(), id.clone())
     });
-    let mut admitted = HashMap::new();
+    let mut admitted = BTreeMap::new();
     let mut refused = Vec::new();
     for api in order {
         let id = &api.descriptor.id;
@@ -156,6 +166,8 @@ fn admitted<'a>(
             Ok(()) => {
                 admitted.insert(id, api);
             }
+            // Who has left is remembered, and not to blame.
+            Err(_) if api.endpoints.is_empty() => {}
             Err((route, first)) => {
                 let who = super::discovery::instances(api.endpoints.iter().map(|e| &e.instance));
                 refused.push(format!(
@@ -168,12 +180,12 @@ fn admitted<'a>(
 }
 
 /// The entry of an API: the one that is there, if it says the same.
-fn entry(before: &Catalog, local: Option<&Arc<Api>>, remote: &RemoteApi) -> Arc<Api> {
-    let (descriptor, plugin) = match local {
-        Some(api) => (&api.descriptor, &api.plugin),
-        None => (&remote.descriptor, &remote.plugin),
-    };
-    let handler = local.and_then(|api| api.local.as_ref());
+fn entry(
+    before: &Catalog,
+    (descriptor, plugin): (&Arc<ApiDescriptor>, &Arc<PluginMetadata>),
+    handler: Option<&Arc<LocalApi>>,
+    remote: &RemoteApi,
+) -> Arc<Api> {
     if let Some(old) = before.get(remote.descriptor.id.as_str())
         && let Some(known) = &old.remote
         && same(&old.descriptor, descriptor)
@@ -197,4 +209,88 @@ fn entry(before: &Catalog, local: Option<&Arc<Api>>, remote: &RemoteApi) -> Arc<
 
 fn same<T: PartialEq>(a: &Arc<T>, b: &Arc<T>) -> bool {
     Arc::ptr_eq(a, b) || a == b
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::nats::peers::Instance;
+
+    /// An API with `route`, or none, served by `instances`.
+    fn api(id: &str, route: &str, instances: &[&str]) -> RemoteApi {
+        let json = match route {
+            "" => "{}".to_owned(),
+            route => format!(r#"{{"routes": ["{route}"]}}"#),
+        };
+        let id = ApiId::parse(id).unwrap();
+        let endpoint = |name: &&str| Endpoint {
+            instance: Instance::new(id.plugin(), name, "1.0.0", true),
+            own_subject: None,
+        };
+        RemoteApi {
+            descriptor: Arc::new(ApiDescriptor::read(&id, json.as_bytes()).unwrap()),
+            plugin: Arc::default(),
+            subject: id.as_str().into(),
+            endpoints: instances.iter().map(endpoint).collect(),
+        }
+    }
+
+    fn ids(directory: &Directory) -> Vec<String> {
+        let catalog = directory.catalog();
+        catalog
+            .apis()
+            .map(|api| api.descriptor.id.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn entries_stay_while_instances_come_and_go() {
+        let local = LocalBus::new(Duration::from_secs(1));
+        let directory = Directory::new(local.catalog(), true);
+        let changes = directory.changes();
+        directory.set_remote(vec![api("a.A.x", "GET /api/v1/x", &["1"])], &local);
+        let entry = directory.catalog().get("a.A.x").cloned().unwrap();
+        assert_eq!((*changes.borrow(), entry.instances()), (1, 1));
+        directory.set_remote(vec![api("a.A.x", "GET /api/v1/x", &["1", "2"])], &local);
+        assert_eq!((*changes.borrow(), entry.instances()), (1, 2));
+        directory.set_remote(vec![api("a.A.x", "GET /api/v1/x", &[])], &local);
+        assert_eq!(
+            (*changes.borrow(), entry.instances()),
+            (2, 0),
+            "nobody left"
+        );
+        let same = directory.catalog().get("a.A.x").cloned().unwrap();
+        assert!(Arc::ptr_eq(&entry, &same));
+        directory.set_remote(vec![api("a.A.x", "GET /api/v1/y", &[])], &local);
+        assert_eq!(*changes.borrow(), 3);
+        directory.set_remote(Vec::new(), &local);
+        assert_eq!((*changes.borrow(), ids(&directory).len()), (4, 0));
+    }
+
+    #[test]
+    fn a_route_has_one_owner() {
+        let local = LocalBus::new(Duration::from_secs(1));
+        let directory = Directory::new(local.catalog(), true);
+        let b = || api("b.B.x", "GET /api/v1/x/{id}", &["1"]);
+        let c = || api("c.C.x", "GET /api/v1/x/{key}", &["2"]);
+        let refused = directory.set_remote(vec![c(), b()], &local);
+        assert_eq!(ids(&directory), ["b.B.x"], "the lower name");
+        assert_eq!(
+            refused,
+            [
+                "`c.C.x` (instance `2`) is refused: its route `GET /api/v1/x/{key}` is the one of `b.B.x`"
+            ]
+        );
+        let a = api("a.A.x", "GET /api/v1/x/{a}", &["3"]);
+        directory.set_remote(vec![a, b(), c()], &local);
+        assert_eq!(ids(&directory), ["b.B.x"], "who has it keeps it");
+        assert!(directory.set_remote(vec![c()], &local).is_empty());
+        assert_eq!(
+            ids(&directory),
+            ["c.C.x"],
+            "when it is free, the next has it"
+        );
+    }
 }

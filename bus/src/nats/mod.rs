@@ -21,10 +21,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use framex_core::context::{Caller, Request, Scope};
-use framex_core::error::CallError;
+use framex_core::error::{CallError, Error};
+use framex_core::id::ApiId;
 use framex_core::plugin::PluginInstance;
 use framex_core::reply::Reply;
 use futures_core::future::BoxFuture;
+use http::HeaderValue;
+use http::header::RETRY_AFTER;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -137,13 +140,14 @@ impl NatsBus {
         options.servers()?;
         options.connect_options(String::new())?;
         let id: Arc<str> = new_id().into();
+        let directory = Directory::new(local.catalog(), options.prefer_local);
         let bus = Arc::new_cyclic(|me| Self {
             shared: Arc::new(Shared {
                 me: Weak::clone(me),
                 names: Names::new(options.namespace.as_deref()),
                 options,
                 id,
-                directory: Directory::new(local.catalog()),
+                directory,
                 local,
                 links: Mutex::default(),
                 data: OnceLock::new(),
@@ -159,7 +163,7 @@ impl NatsBus {
         let _ = shared.data.set(Arc::clone(&data));
         let run = data.run(shared.options.clone(), Arc::clone(&shared.id));
         tokio::spawn(shared.stop.clone().run_until_cancelled_owned(run));
-        let control = Link::new(shared, "control");
+        let control = Link::new(shared, link::CONTROL);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -326,7 +330,10 @@ impl Bus for NatsBus {
         let prefer_local = self.shared.options.prefer_local;
         match (&api.local, &api.remote) {
             (Some(_), None) => self.shared.local.call(api, request),
-            (Some(local), Some(_)) if prefer_local && !local.is_full() => {
+            // Whoever has room elsewhere takes what is too much here.
+            (Some(local), Some(remote))
+                if prefer_local && (!local.is_full() || remote.endpoints.load().is_empty()) =>
+            {
                 self.shared.local.call(api, request)
             }
             _ => Call::remote(Box::pin(call::call(
@@ -367,7 +374,27 @@ impl Caller for NatsBus {
     ) -> BoxFuture<'static, Result<Reply, CallError>> {
         Box::pin(match self.catalog().resolve_for(scope, target) {
             Ok(api) => self.call(&api, request),
+            Err(error) if self.shared.fallback.get().is_none() => {
+                Call::failed(not_there_yet(scope, target, error))
+            }
             Err(error) => self.unresolved(target, request, error),
         })
+    }
+}
+
+/// What a plugin declares by its name is expected to be there, if not now.
+fn not_there_yet(scope: &Scope, target: &str, error: CallError) -> CallError {
+    let declared = &scope.plugin().required_remote_apis;
+    if !matches!(error, CallError::Unknown { .. }) || !declared.iter().any(|name| name == target) {
+        return error;
+    }
+    match ApiId::parse(target) {
+        Ok(api) => CallError::NoResponders { api },
+        // The same, of a path.
+        Err(_) => CallError::Handler(
+            Error::unavailable(format!("no instance serves `{target}` now"))
+                .with_code("no_responders")
+                .with_header(RETRY_AFTER, HeaderValue::from_static("1")),
+        ),
     }
 }

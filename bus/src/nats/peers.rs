@@ -26,6 +26,10 @@ pub(crate) struct Instance {
     pub(crate) shunned: AtomicBool,
     /// A caller waits longer than usual: look whether it still lives.
     pub(crate) suspected: AtomicBool,
+    /// How often it has connected to a broker, as it last said; 0 if it has not.
+    connects: AtomicU64,
+    /// When it was heard of another connection, in the clock of [`ms_of`]; 0 if never.
+    moved: AtomicU64,
     /// When it last gave a sign of life, in the clock of [`ms_of`].
     last_sign: AtomicU64,
 }
@@ -41,6 +45,8 @@ impl Instance {
             ongoing: AtomicU32::new(0),
             shunned: AtomicBool::new(false),
             suspected: AtomicBool::new(false),
+            connects: AtomicU64::new(0),
+            moved: AtomicU64::new(0),
             last_sign: AtomicU64::new(0),
         };
         instance.lives();
@@ -55,6 +61,24 @@ impl Instance {
     /// Notes a sign of life at a time of [`ms_of`]. Cheap enough for every reply.
     pub(crate) fn lives_at(&self, now: u64) {
         self.last_sign.store(now, Ordering::Relaxed);
+    }
+
+    /// Notes how often it has connected, if it says so.
+    pub(crate) fn connected(&self, connects: u64, now: u64) {
+        if connects == 0 {
+            return;
+        }
+        let before = self.connects.swap(connects, Ordering::Relaxed);
+        if before != 0 && before != connects {
+            self.moved.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// When its connection was another one than at `since`: what was on its way then
+    /// may be lost. Times of [`ms_of`].
+    pub(crate) fn moved_after(&self, since: u64) -> Option<u64> {
+        let moved = self.moved.load(Ordering::Relaxed);
+        (moved > since).then_some(moved)
     }
 
     /// Milliseconds since the last sign of life.

@@ -18,6 +18,9 @@ use super::wire;
 
 /// Whoever says that it still works says so every second, or works no more.
 const SILENT_MS: u64 = 3_200;
+/// Whoever has another connection than when it was called, and still works on the
+/// call, has said so after this.
+const MOVED_MS: u64 = 2_500;
 /// A call without an answer after this makes its instance suspect.
 const SUSPECT_MS: u64 = 250;
 /// More messages than this are never waiting in a slot of an honest sender.
@@ -187,7 +190,10 @@ impl Waiting {
     /// Ends what is overdue, and suspects whoever keeps calls waiting. Gives
     /// whether anything waits.
     pub(crate) fn sweep(&self) -> bool {
-        let now = Instant::now();
+        self.sweep_at(Instant::now())
+    }
+
+    fn sweep_at(&self, now: Instant) -> bool {
         let now_ms = ms_of(now);
         let mut waits = false;
         self.judge(|slot| {
@@ -202,7 +208,15 @@ impl Waiting {
             {
                 instance.suspected.store(true, Ordering::Relaxed);
             }
-            (slot.beating && silence > SILENT_MS).then_some(Lost::Gone)
+            let moved = || {
+                let moved = expect.instance.as_ref()?.moved_after(expect.since)?;
+                Some(now_ms.saturating_sub(moved.max(slot.sign)) > MOVED_MS)
+            };
+            let lost = match slot.beating {
+                true => silence > SILENT_MS,
+                false => moved().unwrap_or(false),
+            };
+            lost.then_some(Lost::Gone)
         });
         waits
     }
@@ -220,5 +234,42 @@ impl Waiting {
         for waker in wakers {
             waker.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_the_other_sides_connection_took_with_it_is_lost() {
+        let begun = Instant::now();
+        let after = |ms| begun + Duration::from_millis(ms);
+        let waiting = Waiting::default();
+        let instance = Instance::new("p", "i", "1.0.0", true);
+        instance.connected(1, ms_of(after(50)));
+        let call = |ms| {
+            let expect = Expect {
+                deadline: None,
+                instance: Some(Arc::clone(&instance)),
+                subject: "a.B.c".into(),
+                since: ms_of(after(ms)),
+            };
+            waiting.insert(expect).0
+        };
+        let lost = |index: u32, ms| {
+            waiting.sweep_at(after(ms));
+            waiting.lock().all[index as usize].failed
+        };
+        let (before, later) = (call(100), call(300));
+        assert_eq!(lost(before, 60_000), None, "it says nothing, and stays");
+        instance.connected(1, ms_of(after(150)));
+        assert_eq!(lost(before, 60_000), None, "as before");
+        instance.connected(2, ms_of(after(200)));
+        assert_eq!(lost(before, 200 + MOVED_MS), None);
+        assert_eq!(lost(before, 201 + MOVED_MS), Some(Lost::Gone));
+        assert_eq!(lost(later, 60_000), None);
     }
 }

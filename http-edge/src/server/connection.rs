@@ -16,6 +16,9 @@ use tokio::net::TcpStream;
 use super::patience::{Counted, Order, Pulse};
 use super::threads::Shared;
 
+/// At a stop, the time for the first request on a connection that was just opened:
+/// whoever opened it cannot know.
+const FIRST_REQUEST: Duration = Duration::from_millis(200);
 /// Pings that an HTTP/2 client must answer, so that a dead one is noticed.
 const H2_PING: Duration = Duration::from_secs(20);
 /// Streams of one HTTP/2 connection at once.
@@ -61,7 +64,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, pulse: Arc<Pul
 }
 
 /// Whether the client speaks HTTP/2 from the start; `None` if it left, said
-/// nothing in time, or the server stops.
+/// nothing in time, also not in the time that there is once the server stops.
 async fn begins_with_http2(socket: &TcpStream, patience: Duration, pulse: &Pulse) -> Option<bool> {
     let decided = async {
         let mut first = [0; H2_PREFACE.len()];
@@ -81,12 +84,25 @@ async fn begins_with_http2(socket: &TcpStream, patience: Duration, pulse: &Pulse
         }
     };
     let mut decided = pin!(tokio::time::timeout(patience, decided));
-    poll_fn(|cx| match pulse.order(cx.waker()) {
-        Order::GoOn => decided
-            .as_mut()
-            .poll(cx)
-            .map(|in_time| in_time.ok().flatten()),
-        Order::Close | Order::Cut => Poll::Ready(None),
+    let mut last_chance = pin!(None);
+    poll_fn(|cx| {
+        let order = pulse.order(cx.waker());
+        if order == Order::Cut {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(in_time) = decided.as_mut().poll(cx) {
+            return Poll::Ready(in_time.ok().flatten());
+        }
+        if order == Order::GoOn {
+            return Poll::Pending;
+        }
+        if last_chance.is_none() {
+            last_chance.set(Some(tokio::time::sleep(FIRST_REQUEST)));
+        }
+        match last_chance.as_mut().as_pin_mut() {
+            Some(over) => over.poll(cx).map(|()| None),
+            None => Poll::Ready(None),
+        }
     })
     .await
 }
@@ -104,6 +120,10 @@ where
             Order::GoOn => {}
             Order::Close if closing => {}
             Order::Close => {
+                // A request that has come already is no later one.
+                if let Poll::Ready(over) = connection.as_mut().poll(cx) {
+                    return Poll::Ready(over);
+                }
                 closing = true;
                 close(connection.as_mut());
             }

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Shutdown, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -141,6 +142,7 @@ async fn run(shared: &Arc<Shared>, listener: TcpListener, load: &Arc<AtomicUsize
                 () = keeper.look() => {}
                 () = shared.stop.cancelled() => {}
             }
+            take_the_last(shared, &listener, load, &tasks, &keeper).await;
         }
         Err(error) => tracing::error!(%error, "a thread of the edge cannot listen"),
     }
@@ -210,13 +212,42 @@ async fn accept(
                 continue;
             }
         };
-        let counted = Counted::new(shared, load);
-        let connection = connection::serve(Arc::clone(shared), stream, keeper.admit());
-        tasks.spawn(async move {
-            connection.await;
-            drop(counted);
-        });
+        begin(shared, stream, load, tasks, keeper);
     }
+}
+
+fn begin(
+    shared: &Arc<Shared>,
+    stream: tokio::net::TcpStream,
+    load: &Arc<AtomicUsize>,
+    tasks: &TaskTracker,
+    keeper: &Keeper,
+) {
+    let counted = Counted::new(shared, load);
+    let connection = connection::serve(Arc::clone(shared), stream, keeper.admit());
+    tasks.spawn(async move {
+        connection.await;
+        drop(counted);
+    });
+}
+
+/// At the stop: clients whose connections wait to be taken believe that they have
+/// one. Takes those, and no more from then on.
+async fn take_the_last(
+    shared: &Arc<Shared>,
+    listener: &tokio::net::TcpListener,
+    load: &Arc<AtomicUsize>,
+    tasks: &TaskTracker,
+    keeper: &Keeper,
+) {
+    std::future::poll_fn(|cx| {
+        while let Poll::Ready(Ok((stream, _))) = listener.poll_accept(cx) {
+            begin(shared, stream, load, tasks, keeper);
+        }
+        Poll::Ready(())
+    })
+    .await;
+    close(shared);
 }
 
 fn busier_than_another(shared: &Shared, mine: &AtomicUsize) -> bool {
@@ -277,6 +308,8 @@ fn watch(shared: &Arc<Shared>, running: &Mutex<Vec<JoinHandle<()>>>) {
             }
         }
     }
+    // By now every thread that is not blocked has taken what waited.
+    std::thread::sleep(LOOK_EVERY);
     close(shared);
 }
 

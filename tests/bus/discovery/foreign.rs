@@ -71,7 +71,10 @@ async fn a_service_of_nats_py_is_an_api_like_any() {
     assert!(took < Duration::from_secs(2), "{took:?}");
     let catalog = caller.catalog();
     let found = catalog.resolve("GET /api/v1/add").expect("its route");
-    assert_eq!((&*found.plugin.version, &*found.descriptor.summary), ("0.3.0", "Adds"));
+    assert_eq!(
+        (&*found.plugin.version, &*found.descriptor.summary),
+        ("0.3.0", "Adds")
+    );
     assert_eq!(caller.state().borrow().problems, [""; 0]);
 
     let request = request(json!({"a": 20, "b": 22}));
@@ -118,14 +121,33 @@ async fn liars_are_named_and_the_rest_goes_on() {
     let huge = json!({"reply": {"schema": {"description": "x".repeat(300_000)}}});
     let mut fakes = Vec::new();
     for (id, api, descriptor, reason) in [
-        ("l1", "liar.Liar.health", json!({"routes": ["GET /health"]}), "/api/v1/"),
-        ("l2", "liar.Liar.path", json!({"routes": ["GET /api/v1/a b"]}), "not valid"),
-        ("l3", "liar.Liar.self", json!({"id": "honest.Honest.yes"}), "honest.Honest.yes"),
+        (
+            "l1",
+            "liar.Liar.health",
+            json!({"routes": ["GET /health"]}),
+            "/api/v1/",
+        ),
+        (
+            "l2",
+            "liar.Liar.path",
+            json!({"routes": ["GET /api/v1/a b"]}),
+            "not valid",
+        ),
+        (
+            "l3",
+            "liar.Liar.self",
+            json!({"id": "honest.Honest.yes"}),
+            "honest.Honest.yes",
+        ),
         ("l4", "liar.Liar.huge", huge, "more than 262144"),
         ("l5", "liar.not-an-id", json!({}), "is not an API id"),
     ] {
         fakes.push(Fake::foreign(&server, id, api, &descriptor).await);
-        problem(&caller, &[&format!("instance `{id}` of `liar`"), api, reason]).await;
+        problem(
+            &caller,
+            &[&format!("instance `{id}` of `liar`"), api, reason],
+        )
+        .await;
     }
     let endpoints = json!([{"name": "x", "subject": "honest.Honest.no", "queue_group": "q",
         "metadata": {"framex.descriptor": "{}"}}]);
@@ -152,5 +174,8 @@ async fn liars_are_named_and_the_rest_goes_on() {
 
     assert_eq!(caller.catalog().apis().count(), 0);
     fakes.push(Fake::foreign(&server, "h1", "honest.Honest.yes", &json!({})).await);
-    until("the honest is found", || instances(&caller, "honest.Honest.yes") == Some(1)).await;
+    until("the honest is found", || {
+        instances(&caller, "honest.Honest.yes") == Some(1)
+    })
+    .await;
 }

@@ -3,6 +3,7 @@
 
 mod come_and_go;
 mod foreign;
+mod permissions;
 mod seen_by_others;
 mod versions;
 
@@ -173,7 +174,10 @@ impl Fake {
         let endpoints = json!([{"name": "Ghost-boo", "subject": "ghost.Ghost.boo",
             "queue_group": "ghost", "metadata": {"framex.digest": hash}}]);
         let plugin = json!({"name": "ghost", "version": version}).to_string();
-        let described = [("ghost.Ghost.boo".to_owned(), api), ("ghost".to_owned(), plugin)];
+        let described = [
+            ("ghost.Ghost.boo".to_owned(), api),
+            ("ghost".to_owned(), plugin),
+        ];
         Self::start(
             server,
             ("ghost", id, version),
@@ -204,5 +208,8 @@ fn sha256(text: &str) -> String {
     use sha2::{Digest as _, Sha256};
 
     let hash = Sha256::digest(text.as_bytes());
-    hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hash.iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -91,8 +91,14 @@ async fn versions_that_do_not_fit_are_reported_and_not_mixed() {
     until("the other", || shown(&caller) == ("2.0.0".into(), 1)).await;
     let told = problem(&caller, &[HELLO, "1.9.0", "2.0.0", old.id(), "tone"]).await;
     other.withdraw("greeter").await;
-    until("the old gets calls", || shown(&caller) == ("1.9.0".into(), 1)).await;
-    until("all is well", || !caller.state().borrow().problems.contains(&told)).await;
+    until("the old gets calls", || {
+        shown(&caller) == ("1.9.0".into(), 1)
+    })
+    .await;
+    until("all is well", || {
+        !caller.state().borrow().problems.contains(&told)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -113,14 +119,25 @@ async fn a_route_belongs_to_whoever_had_it() {
     let route = json!({"routes": ["GET /api/v1/mine/{id}"],
         "parameters": [{"name": "id", "location": "path", "required": true}]});
     let first = Fake::foreign(&server, "a1", "owner.Owner.mine", &route).await;
-    until("the first", || instances(&caller, "owner.Owner.mine") == Some(1)).await;
+    until("the first", || {
+        instances(&caller, "owner.Owner.mine") == Some(1)
+    })
+    .await;
     let other = json!({"routes": ["GET /api/v1/mine/{key}"],
         "parameters": [{"name": "key", "location": "path", "required": true}]});
     let _second = Fake::foreign(&server, "b1", "another.Thief.mine", &other).await;
-    let told = ["another.Thief.mine", "`b1`", "GET /api/v1/mine/{key}", "owner.Owner.mine"];
+    let told = [
+        "another.Thief.mine",
+        "`b1`",
+        "GET /api/v1/mine/{key}",
+        "owner.Owner.mine",
+    ];
     problem(&caller, &told).await;
     assert_eq!(instances(&caller, "another.Thief.mine"), None);
     first.announce("1.0.0", "", "stopped").await;
     drop(first);
-    until("it is free", || instances(&caller, "another.Thief.mine") == Some(1)).await;
+    until("it is free", || {
+        instances(&caller, "another.Thief.mine") == Some(1)
+    })
+    .await;
 }

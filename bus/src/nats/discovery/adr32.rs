@@ -29,6 +29,7 @@ pub(super) mod key {
     pub(crate) const NAMESPACE: &str = "framex.namespace";
     pub(crate) const DESCRIBE: &str = "framex.describe";
     pub(crate) const STARTED: &str = "framex.started";
+    pub(crate) const CONNECTS: &str = "framex.connects";
     pub(crate) const KIND: &str = "framex.kind";
     pub(crate) const ROUTE: &str = "framex.route";
     pub(crate) const FLAGS: &str = "framex.flags";
@@ -132,6 +133,10 @@ pub(super) struct Announcement {
     /// Calls that its process runs.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) ongoing: u32,
+    /// How often it has connected to a broker: when that changes, what was on its way
+    /// may be lost.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) connects: u64,
     /// Says so again after this many milliseconds; never, if 0.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) beat: u32,

@@ -13,8 +13,9 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::adr32::{self, Identity, Info, InfoEndpoint, Stage, StatsEndpoint, key};
-use super::{digest, version};
+use super::{connects, digest, version};
 use crate::nats::Shared;
+use crate::nats::link::Link;
 use crate::nats::serve::{Offer, OfferedApi};
 use crate::nats::wire::{self, Names, Outgoing};
 
@@ -41,6 +42,7 @@ struct Describe {
 /// One plugin of this process, as others are told about it.
 pub(super) struct Told {
     offer: Arc<Offer>,
+    data: Option<Arc<Link>>,
     names: Names,
     namespace: Option<String>,
     id: Arc<str>,
@@ -79,6 +81,7 @@ impl Told {
             started_ms: since.unwrap_or_default().as_millis(),
             metadata,
             descriptors,
+            data: shared.data().map(Arc::clone),
             offer: Arc::clone(offer),
         }
     }
@@ -139,6 +142,7 @@ impl Told {
             (key::DIGEST, self.digest.clone()),
             (key::DESCRIBE, describe),
             (key::STARTED, self.started_ms.to_string()),
+            (key::CONNECTS, connects(self.data.as_ref()).to_string()),
         ]);
         if let Some(namespace) = &self.namespace {
             metadata.insert(key::NAMESPACE, namespace.clone());

@@ -170,7 +170,14 @@ fn fits(shown: &ApiDescriptor, other: &ApiDescriptor) -> Result<(), String> {
             Some(theirs) if theirs.location != parameter.location => {
                 return Err(format!("they take `{name}` from different places"));
             }
-            Some(_) => {}
+            Some(theirs) => {
+                if let (Some(one), Some(other)) =
+                    (kind_of(&parameter.schema), kind_of(&theirs.schema))
+                    && one != other
+                {
+                    return Err(format!("they take `{name}` as {one} and as {other}"));
+                }
+            }
         }
     }
     for theirs in other.parameters.iter().filter(|p| p.required) {
@@ -180,6 +187,14 @@ fn fits(shown: &ApiDescriptor, other: &ApiDescriptor) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What a schema asks for, if it says so in one word.
+fn kind_of(schema: &serde_json::Value) -> Option<&str> {
+    match schema.get("type")?.as_str()? {
+        "integer" => Some("number"),
+        kind => Some(kind),
+    }
 }
 
 /// A few of them by their ids.
@@ -196,5 +211,72 @@ pub(crate) fn instances<'a>(all: impl Iterator<Item = &'a Arc<Instance>>) -> Str
     match ids.len().saturating_sub(NAMED) {
         0 => format!("{one} {}", named.join(", ")),
         more => format!("{one} {} and {more} more", named.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn api(changes: Value) -> ApiDescriptor {
+        let mut json = json!({"routes": ["GET /api/v1/x"], "parameters": [
+            {"name": "a", "required": true}, {"name": "b"}]});
+        if let (Value::Object(json), Value::Object(changes)) = (&mut json, changes) {
+            json.extend(changes);
+        }
+        let id = ApiId::parse("p.P.x").unwrap();
+        ApiDescriptor::read(&id, json.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_calls_cannot_tell_apart_fits() {
+        let shown = api(json!({}));
+        for other in [
+            json!({"summary": "other words", "deprecated": true, "idempotent": true}),
+            json!({"reply": {"schema": {"type": "string"}}}),
+            json!({"parameters": [{"name": "b"}, {"name": "a"}]}),
+            json!({"parameters": [{"name": "a", "required": true}, {"name": "b"}, {"name": "c"}]}),
+        ] {
+            assert_eq!(fits(&shown, &api(other.clone())), Ok(()), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_would_break_calls_does_not() {
+        let shown = api(json!({}));
+        let a = json!({"name": "a", "required": true});
+        let b = json!({"name": "b"});
+        for (other, reason) in [
+            (json!({"routes": ["POST /api/v1/x"]}), "routes"),
+            (json!({"reply": {"type": "stream"}}), "a stream"),
+            (json!({"raw": true}), "envelope"),
+            (json!({"parameters": [a]}), "one takes `b`"),
+            (
+                json!({"parameters": [a, {"name": "b", "location": "body"}]}),
+                "places",
+            ),
+            (
+                json!({"parameters": [a, {"name": "b", "required": true}]}),
+                "requires `b`",
+            ),
+            (
+                json!({"parameters": [a, b, {"name": "c", "required": true}]}),
+                "requires `c`",
+            ),
+        ] {
+            let why = fits(&shown, &api(other)).unwrap_err();
+            assert!(why.contains(reason), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_few_are_named_and_the_rest_counted() {
+        let all: Vec<_> = ["d", "b", "a", "c", "e"]
+            .map(|id| Instance::new("p", id, "1.0.0", true))
+            .into();
+        assert_eq!(instances(all.iter()), "instances `a`, `b`, `c` and 2 more");
+        assert_eq!(instances(all.iter().take(1)), "instance `d`");
     }
 }

@@ -43,6 +43,8 @@ const MERGE_SHARE: u32 = 5;
 enum Outcome {
     Learnt(Topic, Who, Result<Service, Unlearnt>),
     Pinged(Who, Pinged),
+    /// Whether the broker answers at all.
+    Broker(bool),
 }
 
 /// Hears of others, for as long as it is polled.
@@ -60,11 +62,16 @@ pub(super) async fn run(shared: &Arc<Shared>, link: &Arc<Link>) {
         return;
     };
     let shelf = Shelf::default();
+    // This process is one of those who serve, if its own calls go by the broker.
+    let own = match shared.options.prefer_local {
+        true => Arc::clone(&shared.id),
+        false => Arc::default(),
+    };
     let mut others = Others {
         shared,
         link,
         shelf: &shelf,
-        registry: Registry::new(Arc::clone(&shared.id), shared.options.namespace.clone()),
+        registry: Registry::new(own, shared.options.namespace.clone()),
         asked: FuturesUnordered::new(),
         inbox,
         deaf: false,
@@ -74,7 +81,6 @@ pub(super) async fn run(shared: &Arc<Shared>, link: &Arc<Link>) {
         merge_pause: Duration::ZERO,
     };
     let _ = link.fence(FENCE_LIMIT).await;
-    others.deaf = link.may_not_subscribe(&announcements);
     others.ask_everybody().await;
 
     let mut phase = link.phase();
@@ -162,6 +168,11 @@ impl Others<'_> {
     }
 
     async fn poll(&mut self) {
+        let announcements = self.shared.names.announcements();
+        self.deaf = self.link.may_not_subscribe(&announcements);
+        if self.round.is_none() {
+            self.report_permissions();
+        }
         let question = match self.deaf {
             true => Outgoing::bare(Bytes::new()),
             false => wire::poll(),
@@ -185,7 +196,7 @@ impl Others<'_> {
             }
             Ok(_) => tracing::debug!(plugin, id, "an announcement of another type"),
             Err(error) => {
-                tracing::debug!(plugin, id, %error, "an announcement that cannot be read")
+                tracing::debug!(plugin, id, %error, "an announcement that cannot be read");
             }
         }
     }
@@ -216,6 +227,8 @@ impl Others<'_> {
                     self.lose(&gone);
                 }
             }
+            Outcome::Broker(true) => self.registry.broker_answered(now),
+            Outcome::Broker(false) => {}
         }
     }
 
@@ -228,6 +241,12 @@ impl Others<'_> {
         let ask = self.registry.look(self.now(), &mut lost);
         for instance in lost {
             self.lose(&instance);
+        }
+        if !ask.is_empty() {
+            let link = self.link;
+            self.asked.push(Box::pin(async move {
+                Outcome::Broker(link.fence(PING_LIMIT).await.is_ok())
+            }));
         }
         for who in ask {
             self.ping(who);
@@ -285,10 +304,8 @@ impl Others<'_> {
         let Some(round) = &self.round else {
             return;
         };
-        let silence =
-            "others are not found: the user of this process may not publish to `$SRV.PING`";
         if self.link.may_not_publish(EVERYBODY) {
-            self.shared.report("asking", vec![silence.to_owned()]);
+            self.report_permissions();
             return;
         }
         let heard = round.last.elapsed() >= ROUND_QUIET && self.registry.is_settled();
@@ -299,16 +316,26 @@ impl Others<'_> {
         if self.registry.dirty {
             self.merge();
         }
-        let deaf = self.deaf.then(|| {
-            format!(
-                "others are noticed late: the user of this process may not subscribe to `{}`",
-                self.shared.names.announcements()
-            )
-        });
-        self.shared.report("asking", deaf.into_iter().collect());
         self.shared
             .state
             .send_if_modified(|state| !std::mem::replace(&mut state.discovered, true));
+    }
+
+    /// Says what this process may not do to find others.
+    fn report_permissions(&self) {
+        let mut problems = Vec::new();
+        if self.link.may_not_publish(EVERYBODY) {
+            problems.push(format!(
+                "others are not found: the user of this process may not publish to `{EVERYBODY}`"
+            ));
+        }
+        if self.deaf {
+            problems.push(format!(
+                "others are found late: the user of this process may not subscribe to `{}`",
+                self.shared.names.announcements()
+            ));
+        }
+        self.shared.report("permissions", problems);
     }
 
     /// Makes the catalog anew.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Message;
+use framex_core::descriptor::PluginMetadata;
 use futures_util::StreamExt;
 use futures_util::stream::{FuturesUnordered, select_all};
 use tokio::time::MissedTickBehavior;
 
 use super::adr32::{ANNOUNCEMENT, Announcement, Stage};
 use super::answer::{Question, Told};
-use super::{FENCE_LIMIT, say};
+use super::{FENCE_LIMIT, connects, say, version};
 use crate::nats::Shared;
 use crate::nats::link::Link;
 use crate::nats::serve::{Offer, OfferState};
@@ -65,17 +66,7 @@ async fn attend(shared: &Arc<Shared>, link: &Arc<Link>, offer: Arc<Offer>) -> Ar
     let mut questions = pin!(select_all(questions));
     // Whoever hears of it asks at once: by then the broker has the subscriptions.
     let _ = link.fence(FENCE_LIMIT).await;
-    let refused = subjects
-        .iter()
-        .find(|(subject, _)| link.may_not_subscribe(subject))
-        .map(|(subject, _)| {
-            format!(
-                "others cannot find `{plugin}` for sure: the user of this process may not subscribe to `{subject}`"
-            )
-        });
     let topic = format!("discovery of {plugin}");
-    shared.report(&topic, refused.into_iter().collect());
-
     let mut beat = tokio::time::interval(BEAT_EVERY);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut phase = link.phase();
@@ -90,6 +81,12 @@ async fn attend(shared: &Arc<Shared>, link: &Arc<Link>, offer: Arc<Offer>) -> Ar
             changed = phase.changed() => if changed.is_err() { break },
             _ = beat.tick() => {}
         }
+        // The broker's word on that may come late.
+        let refused = subjects.iter().find(|(at, _)| link.may_not_subscribe(at));
+        let problem = refused.map(|(subject, _)| {
+            format!("others may not find `{plugin}`: the user of this process may not subscribe to `{subject}`")
+        });
+        shared.report(&topic, problem.into_iter().collect());
         let now = *state.borrow_and_update();
         // While the broker does not have its subscriptions, nobody should come.
         if let Some(stage) = stage(now) {
@@ -114,19 +111,41 @@ fn stage(state: OfferState) -> Option<Stage> {
 }
 
 async fn announce(shared: &Shared, link: &Link, told: &Told, state: Stage) {
-    let plugin = &told.plugin.name;
-    let announcement = Announcement {
+    let said = announcement(shared, &told.plugin, &told.digest, state);
+    send(shared, link, &said).await;
+}
+
+/// The last word of an offer. It goes the way of the answers, so that whoever
+/// waits until those have left has waited for it too.
+pub(in crate::nats) async fn depart(shared: &Shared, plugin: &PluginMetadata) {
+    if let Some(link) = shared.data() {
+        let said = announcement(shared, plugin, "", Stage::Stopped);
+        send(shared, link, &said).await;
+    }
+}
+
+fn announcement(
+    shared: &Shared,
+    plugin: &PluginMetadata,
+    digest: &str,
+    state: Stage,
+) -> Announcement {
+    Announcement {
         kind: ANNOUNCEMENT.to_owned(),
-        name: plugin.clone(),
+        name: plugin.name.clone(),
         id: shared.id.to_string(),
-        version: told.version.clone(),
-        digest: told.digest.clone(),
+        version: version(&plugin.version).to_string(),
+        digest: digest.to_owned(),
         state,
         ongoing: u32::try_from(shared.local.ongoing()).unwrap_or(u32::MAX),
+        connects: connects(shared.data()),
         beat: u32::try_from(BEAT_EVERY.as_millis()).unwrap_or(u32::MAX),
-    };
-    let subject = shared.names.announce(plugin, &shared.id);
-    let payload = serde_json::to_vec(&announcement).unwrap_or_default();
+    }
+}
+
+async fn send(shared: &Shared, link: &Link, said: &Announcement) {
+    let subject = shared.names.announce(&said.name, &said.id);
+    let payload = serde_json::to_vec(said).unwrap_or_default();
     say(link, subject.into(), None, Outgoing::bare(payload)).await;
 }
 

@@ -24,9 +24,6 @@ use crate::{Call, Outcome};
 
 /// Calls of one API at once, where neither it nor its plugin says how many.
 const MOST_RUNNING: usize = 4096;
-/// The first calls of an API run where a handler that blocks stops nobody else.
-pub(super) const PROBATION: u64 = 32;
-
 /// One API, with what it takes to answer for it.
 pub(super) struct Service {
     pub(super) shared: Arc<Shared>,
@@ -80,11 +77,19 @@ impl Service {
         &self.api.descriptor.id
     }
 
-    /// Whether its handler may block: it has, or is not known well enough.
-    pub(super) fn is_careful(&self) -> bool {
-        self.threads
-            && (self.api.heavy.load(Ordering::Relaxed)
-                || self.api.stats.requests.load(Ordering::Relaxed) < PROBATION)
+    /// Whether its handler has held a thread.
+    pub(super) fn is_heavy(&self) -> bool {
+        self.threads && self.api.heavy.load(Ordering::Relaxed)
+    }
+
+    /// Whether the next call may block: its handler has, or is not known yet.
+    fn is_careful(&self) -> bool {
+        let left = &self.api.probation;
+        let new = left.load(Ordering::Relaxed) > 0
+            && left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
+                .is_ok();
+        self.threads && (new || self.api.heavy.load(Ordering::Relaxed))
     }
 
     /// Runs `work`, which may block, so that other tasks of this thread go on.
@@ -138,7 +143,7 @@ impl Service {
         };
         let mut call = match started {
             Ok(call) => Call::local(call),
-            Err(failed) => return Begun::Answered(self.failed(failed, task)),
+            Err(failed) => return Begun::Answered(self.failed(failed, task, *clock)),
         };
         if careful {
             return match self.work(Started::Call(call), task) {
@@ -207,21 +212,21 @@ impl Service {
             Ok(Reply::Value(json)) => wire::value(json, task.asked),
             Ok(Reply::Response(response)) => wire::response(response),
             Ok(Reply::Stream(events)) => return Concluded::Stream(events, task),
-            Err(failed) => return Concluded::Answer(self.failed(failed, task)),
+            Err(failed) => return Concluded::Answer(self.failed(failed, task, now)),
         };
         if let Some(too_large) = self.too_large(&out) {
-            return Concluded::Answer(self.failed(too_large, task));
+            return Concluded::Answer(self.failed(too_large, task, now));
         }
         self.api.stats.count(task.began, now);
         let reply = task.reply;
         Concluded::Answer(Answer { reply, out })
     }
 
-    fn failed(&self, failed: CallError, task: Task) -> Answer {
+    fn failed(&self, failed: CallError, task: Task, now: Instant) -> Answer {
         log::failure(&failed, self.id(), &task.id);
         let may_have_run = wire::may_have_run(&failed);
         let error = failed.into_error();
-        self.api.stats.count(task.began, task.began);
+        self.api.stats.count(task.began, now);
         self.api.stats.count_error(&error);
         let mut out = wire::error(&error, may_have_run);
         if let Some(too_large) = self.too_large(&out) {

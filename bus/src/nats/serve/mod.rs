@@ -19,7 +19,7 @@ mod offer;
 mod run;
 mod stream;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,10 @@ pub(crate) use control::control;
 const WITHDRAW_LIMIT: Duration = Duration::from_secs(5);
 /// How long the answers of finished calls may take to leave.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
+/// The first calls of an API run where a handler that blocks stops nobody else.
+/// Each takes a thread while it does not wait: not too many.
+const PROBATION: u32 = 8;
 
 /// A plugin that others may call.
 pub(crate) struct Offer {
@@ -68,6 +72,8 @@ pub(crate) struct OfferedApi {
     pub(crate) stats: Stats,
     /// Its handler has blocked a thread: it runs where it stops nobody else.
     heavy: AtomicBool,
+    /// So many of its next calls run there too, until it is known better.
+    probation: AtomicU32,
     /// Calls that did not finish at once.
     running: AtomicUsize,
     /// Whoever may hold answers that are not sent yet.
@@ -183,6 +189,7 @@ pub(crate) fn offer(shared: &Arc<Shared>, plugin: &str) {
             local: Arc::clone(api.local.as_ref()?),
             stats: Stats::default(),
             heavy: AtomicBool::new(false),
+            probation: AtomicU32::new(PROBATION),
             running: AtomicUsize::new(0),
             answering: AtomicUsize::new(0),
         }))

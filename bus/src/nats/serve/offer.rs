@@ -7,12 +7,11 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc;
 
 use super::answer::Service;
-use super::leave::Intake;
 use super::log::Seldom;
 use super::run::Receiver;
 use super::{Offer, OfferState, OfferedApi};
-use crate::nats::Shared;
 use crate::nats::link::Link;
+use crate::nats::{Shared, discovery};
 
 /// The round trip after subscribing.
 const FENCE_LIMIT: Duration = Duration::from_secs(2);
@@ -46,6 +45,7 @@ pub(super) async fn attend(shared: Arc<Shared>, offer: Arc<Offer>) {
         let plugin = offer.plugin.name.as_str();
         tracing::warn!(plugin, "requests still come, and will be lost");
     }
+    discovery::depart(&shared, &offer.plugin).await;
     offer.set(&shared, OfferState::Stopped);
 }
 
@@ -112,10 +112,7 @@ async fn subscribe(
     let text = |error: async_nats::client::SubscribeError| error.to_string();
     let public = client.queue_subscribe(shared.names.api(id), group).await;
     let own = client.subscribe(shared.names.api_at(id, &shared.id)).await;
-    let intakes = vec![
-        Intake::new(public.map_err(text)?),
-        Intake::new(own.map_err(text)?),
-    ];
+    let subscribers = vec![public.map_err(text)?, own.map_err(text)?];
     let service = Arc::new(Service {
         shared: Arc::clone(shared),
         api: Arc::clone(api),
@@ -131,7 +128,7 @@ async fn subscribe(
     let receiver = Receiver::new(
         service,
         Arc::clone(link),
-        intakes,
+        subscribers,
         Box::pin(leave),
         serving.clone(),
     );

@@ -10,11 +10,11 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use async_nats::Message;
+use async_nats::{Message, Subscriber};
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -22,11 +22,14 @@ use tokio::sync::mpsc;
 use tokio::task::coop::has_budget_remaining;
 
 use super::answer::{Answer, Begun, Service, Work};
-use super::leave::{self, Intake};
+use super::leave;
 use crate::nats::link::Link;
 
 /// Answers that are sent together.
 const MOST_TOGETHER: usize = 32;
+
+/// How often a call of its own task is polled with care, whatever its API.
+const CAREFUL_POLLS: u32 = 3;
 
 /// What a turn came to.
 enum Turn {
@@ -34,23 +37,22 @@ enum Turn {
     Answers,
     /// It is to be withdrawn.
     Leave,
-    /// Everything that was sent to it has come.
+    /// Everything that was sent to it has arrived.
     Arrived,
-    /// The slow way out is at its end.
-    Idle,
+    /// And has been taken.
+    Left,
     /// Nothing comes any more, nothing runs.
     Over,
 }
 
 /// How far the way out is.
 enum Stage {
+    /// Until the word to leave.
     Serving(BoxFuture<'static, ()>),
-    /// Waits for the round trip.
-    Ending(BoxFuture<'static, ()>),
-    /// Looks whether the broker really ended it; so many had come before.
-    Checking(BoxFuture<'static, ()>, u64),
-    /// The broker did not: the slow way.
-    EndingSlowly(BoxFuture<'static, ()>),
+    /// Until the broker has ended the subscriptions.
+    Leaving(BoxFuture<'static, ()>),
+    /// Until what it sent before is taken.
+    Emptying,
     Left,
 }
 
@@ -58,7 +60,7 @@ enum Stage {
 pub(super) struct Receiver {
     service: Arc<Service>,
     link: Arc<Link>,
-    intakes: Vec<Intake>,
+    subscribers: Vec<Subscriber>,
     /// Whose turn it is.
     next: usize,
     /// Taken, and not started yet.
@@ -68,29 +70,26 @@ pub(super) struct Receiver {
     answers: Vec<Answer>,
     /// Dropped when no more requests will come.
     serving: Option<mpsc::Sender<()>>,
-    /// What the slow way out knows of the intakes.
-    taken: Arc<AtomicU64>,
 }
 
 impl Receiver {
     pub(super) fn new(
         service: Arc<Service>,
         link: Arc<Link>,
-        intakes: Vec<Intake>,
+        subscribers: Vec<Subscriber>,
         leave: BoxFuture<'static, ()>,
         serving: mpsc::Sender<()>,
     ) -> Self {
         Self {
             service,
             link,
-            intakes,
+            subscribers,
             next: 0,
             ahead: None,
             stage: Stage::Serving(leave),
             running: FuturesUnordered::new(),
             answers: Vec::with_capacity(MOST_TOGETHER),
             serving: Some(serving),
-            taken: Arc::default(),
         }
     }
 
@@ -99,9 +98,11 @@ impl Receiver {
         loop {
             match poll_fn(|cx| self.poll_guarded(cx)).await {
                 Turn::Answers => {
-                    for Answer { reply, out } in std::mem::take(&mut self.answers) {
+                    let mut answers = std::mem::take(&mut self.answers);
+                    for Answer { reply, out } in answers.drain(..) {
                         self.service.send(&reply, out).await;
                     }
+                    self.answers = answers;
                     self.service.api.answering.fetch_sub(1, Ordering::SeqCst);
                     if poll_fn(|cx| Poll::Ready(self.has_more(cx))).await {
                         // The connection first: it would wait for the next handlers.
@@ -109,46 +110,23 @@ impl Receiver {
                     }
                 }
                 Turn::Leave => {
-                    for intake in &mut self.intakes {
-                        intake.end().await;
+                    for subscriber in &mut self.subscribers {
+                        leave::end(subscriber).await;
                     }
                     let arrived = leave::everything_arrived(Arc::clone(&self.link));
-                    self.stage = Stage::Ending(Box::pin(arrived));
+                    self.stage = Stage::Leaving(Box::pin(arrived));
                 }
-                Turn::Arrived => self.arrived().await,
-                Turn::Idle => self.left(),
+                Turn::Arrived => self.stage = Stage::Emptying,
+                Turn::Left => self.left(),
                 Turn::Over => return,
             }
         }
     }
 
-    /// One step further on the way out.
-    async fn arrived(&mut self) {
-        let taken = self.taken();
-        match self.stage {
-            Stage::Ending(_) => {
-                self.stage = Stage::Checking(Box::pin(leave::a_moment()), taken);
-            }
-            Stage::Checking(_, before) if before < taken => {
-                for intake in &mut self.intakes {
-                    intake.end_slowly().await;
-                }
-                let taken = Arc::clone(&self.taken);
-                let idle = leave::idle(move || taken.load(Ordering::Relaxed));
-                self.stage = Stage::EndingSlowly(Box::pin(idle));
-            }
-            _ => self.left(),
-        }
-    }
-
     fn left(&mut self) {
         self.stage = Stage::Left;
-        self.intakes.clear();
+        self.subscribers.clear();
         self.serving = None;
-    }
-
-    fn taken(&self) -> u64 {
-        self.intakes.iter().map(|intake| intake.taken).sum()
     }
 
     /// [`Receiver::poll_turn`], also where what a handler leaves behind panics as
@@ -205,7 +183,7 @@ impl Receiver {
                 }
             }
         };
-        match self.service.api.heavy.load(Ordering::Relaxed) {
+        match self.service.is_heavy() {
             false => poll(),
             true => self.service.in_place(poll),
         }
@@ -248,17 +226,14 @@ impl Receiver {
             return Poll::Ready(Some(message));
         }
         let mut waits = false;
-        for _ in 0..self.intakes.len() {
-            let intake = &mut self.intakes[self.next];
-            match Pin::new(&mut intake.subscriber).poll_next(cx) {
-                Poll::Ready(Some(message)) => {
-                    intake.taken += 1;
-                    return Poll::Ready(Some(message));
-                }
+        for _ in 0..self.subscribers.len() {
+            let subscriber = &mut self.subscribers[self.next];
+            match Pin::new(subscriber).poll_next(cx) {
+                Poll::Ready(Some(message)) => return Poll::Ready(Some(message)),
                 Poll::Ready(None) => {}
                 Poll::Pending => waits = true,
             }
-            self.next = (self.next + 1) % self.intakes.len();
+            self.next = (self.next + 1) % self.subscribers.len();
         }
         match waits {
             true => Poll::Pending,
@@ -273,16 +248,12 @@ impl Receiver {
                 ready!(leave.as_mut().poll(cx));
                 Turn::Leave
             }
-            Stage::Ending(arrived) | Stage::Checking(arrived, _) => {
+            Stage::Leaving(arrived) => {
                 ready!(arrived.as_mut().poll(cx));
+                // Since it was looked for messages, the last ones may have come.
                 Turn::Arrived
             }
-            Stage::EndingSlowly(idle) => {
-                let taken = self.intakes.iter().map(|intake| intake.taken).sum();
-                self.taken.store(taken, Ordering::Relaxed);
-                ready!(idle.as_mut().poll(cx));
-                Turn::Idle
-            }
+            Stage::Emptying => Turn::Left,
             Stage::Left if self.running.is_empty() => Turn::Over,
             Stage::Left => return Poll::Pending,
         };
@@ -295,10 +266,12 @@ fn spawn(service: &Arc<Service>, mut work: Work) {
     let service = Arc::clone(service);
     let stop = service.shared.stop.clone();
     let apart = async move {
+        let mut polls = 0;
         let poll = poll_fn(|cx| {
             // Before the poll: a call that ends in it is never without notice.
             let answering = service.answering();
-            let answer = match service.is_careful() {
+            polls += 1;
+            let answer = match polls <= CAREFUL_POLLS || service.is_heavy() {
                 true => service.in_place(|| work.as_mut().poll(cx)),
                 false => work.as_mut().poll(cx),
             };

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use crate::nats::discovery::learn::{Service, Unlearnt};
 use super::{Life, Peer, Registry, Topic, Who};
+use crate::nats::discovery::learn::{Service, Unlearnt};
 
 /// Foreign services are asked again what they serve: they say nothing when it changes.
 /// Most of it changes while they start.

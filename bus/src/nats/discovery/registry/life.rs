@@ -33,6 +33,11 @@ impl Registry {
         self.encourage();
     }
 
+    /// The broker has answered something that was asked after all else.
+    pub(in crate::nats::discovery) fn broker_answered(&mut self, now: u64) {
+        self.broker_answered = now;
+    }
+
     fn everyone_has_until(&mut self, time: u64) {
         self.grace_until = self.grace_until.max(time);
         for peer in self.peers.values_mut() {
@@ -41,7 +46,11 @@ impl Registry {
     }
 
     /// Whom to ask whether it lives. Instances whose calls are lost go to `lost`.
-    pub(in crate::nats::discovery) fn look(&mut self, now: u64, lost: &mut Vec<Arc<Instance>>) -> Vec<Who> {
+    pub(in crate::nats::discovery) fn look(
+        &mut self,
+        now: u64,
+        lost: &mut Vec<Arc<Instance>>,
+    ) -> Vec<Who> {
         // Whoever was away itself cannot tell who was silent.
         let slept = now.saturating_sub(self.looked) > 1_000;
         self.looked = now;
@@ -78,7 +87,10 @@ impl Registry {
                         }
                         continue;
                     }
-                    let waited = asked.is_some_and(|at| now.saturating_sub(at) >= TIME_TO_ANSWER);
+                    // A broker that says nothing itself brings nobody's answers.
+                    let waited = asked.is_some_and(|at| {
+                        now.saturating_sub(at) >= TIME_TO_ANSWER && self.broker_answered >= at
+                    });
                     if silence > QUIET_AFTER && waited && peer.life != Life::Quiet {
                         tracing::warn!(
                             plugin = &*who.0,
@@ -124,7 +136,12 @@ impl Registry {
     }
 
     /// The end of a directed PING.
-    pub(in crate::nats::discovery) fn pinged(&mut self, who: &Who, outcome: Pinged, now: u64) -> Option<Arc<Instance>> {
+    pub(in crate::nats::discovery) fn pinged(
+        &mut self,
+        who: &Who,
+        outcome: Pinged,
+        now: u64,
+    ) -> Option<Arc<Instance>> {
         let peer = self.peers.get_mut(who)?;
         peer.pinging = false;
         match outcome {

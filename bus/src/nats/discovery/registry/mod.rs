@@ -115,6 +115,7 @@ pub(super) struct Registry {
     lessons: HashMap<Topic, Lesson>,
     grace_until: u64,
     looked: u64,
+    broker_answered: u64,
     /// Who serves what has changed.
     pub(super) dirty: bool,
     /// There is something to learn.
@@ -129,6 +130,8 @@ struct Sign<'a> {
     digest: &'a str,
     native: bool,
     state: Stage,
+    /// 0 if it does not say.
+    connects: u64,
 }
 
 impl Registry {
@@ -141,6 +144,7 @@ impl Registry {
             lessons: HashMap::new(),
             grace_until: 0,
             looked: 0,
+            broker_answered: 0,
             dirty: false,
             curious: false,
         }
@@ -161,6 +165,7 @@ impl Registry {
             digest: &said.digest,
             native,
             state: said.state,
+            connects: said.connects,
         };
         if let Some(peer) = self.sign(&sign, now) {
             peer.instance.ongoing.store(said.ongoing, Ordering::Relaxed);
@@ -177,6 +182,7 @@ impl Registry {
         if native && said.metadata.get(key::NAMESPACE) != self.namespace.as_deref() {
             return;
         }
+        let connects = said.metadata.get(key::CONNECTS);
         let sign = Sign {
             plugin: &said.name,
             id: &said.id,
@@ -184,6 +190,7 @@ impl Registry {
             digest: said.metadata.get(key::DIGEST).unwrap_or_default(),
             native,
             state: Stage::read(said.metadata.get(key::STATE)),
+            connects: connects.and_then(|text| text.parse().ok()).unwrap_or(0),
         };
         self.sign(&sign, now);
     }
@@ -230,6 +237,7 @@ impl Registry {
         }
         let peer = self.peers.get_mut(&who)?;
         peer.instance.lives_at(now);
+        peer.instance.connected(sign.connects, now);
         peer.instance.suspected.store(false, Ordering::Relaxed);
         peer.heard = now;
         peer.asked = None;

@@ -31,6 +31,7 @@ fn announce(registry: &mut Registry, id: &str, digest: &str, state: Stage, now: 
         digest: digest.into(),
         state,
         ongoing: 7,
+        connects: 1,
         beat: 2000,
     };
     registry.announced(("p", id), &said, now);
@@ -76,11 +77,19 @@ fn known(registry: &Registry) -> usize {
 /// Looks every now and then from `from` to `to`; nobody answers. Gives when
 /// calls were lost.
 fn silence(registry: &mut Registry, from: u64, to: u64) -> Option<u64> {
+    silence_and(registry, from, to, true)
+}
+
+/// As [`silence`]; perhaps not even the broker answers.
+fn silence_and(registry: &mut Registry, from: u64, to: u64, broker: bool) -> Option<u64> {
     let mut at = None;
     for now in (from..to).step_by(100) {
         let mut lost = Vec::new();
         for who in registry.look(now, &mut lost) {
             registry.pinged(&who, Pinged::Nothing, now + STEP / 2);
+            if broker {
+                registry.broker_answered(now + 1);
+            }
         }
         if !lost.is_empty() {
             at.get_or_insert(now);
@@ -112,7 +121,10 @@ fn a_change_is_learnt_while_the_old_is_still_served() {
     announce(&mut registry, "a", "new", Stage::Ready, T + 1);
     assert_eq!(live(&registry), 1);
     assert_eq!(teach(&mut registry, "new", T + 1).len(), 1);
-    let parts: Vec<_> = registry.parts().map(|part| part.service.digest.clone()).collect();
+    let parts: Vec<_> = registry
+        .parts()
+        .map(|part| part.service.digest.clone())
+        .collect();
     assert_eq!(parts, ["new"]);
 }
 
@@ -180,6 +192,17 @@ fn whoever_answers_lives() {
 }
 
 #[test]
+fn nobody_is_silent_while_the_broker_is() {
+    let mut registry = registry();
+    announce(&mut registry, "a", "d", Stage::Ready, T);
+    teach(&mut registry, "d", T);
+    let lost = silence_and(&mut registry, T + 100, T + 10_000, false);
+    assert_eq!((lost, live(&registry)), (None, 1));
+    let lost = silence(&mut registry, T + 10_000, T + 12_000);
+    assert!(lost.is_some_and(|at| at >= T + 10_400), "{lost:?}");
+}
+
+#[test]
 fn nobody_is_silent_while_this_process_sleeps() {
     let mut registry = registry();
     announce(&mut registry, "a", "d", Stage::Ready, T);
@@ -206,12 +229,36 @@ fn the_broker_is_asked_twice_whether_somebody_is_gone() {
     let mut registry = registry();
     announce(&mut registry, "a", "d", Stage::Ready, T);
     teach(&mut registry, "d", T);
-    registry.parts().next().unwrap().instance.suspected.store(true, Ordering::Relaxed);
-    let who = registry.look(T + 300, &mut Vec::new()).pop().expect("it is asked");
-    assert!(registry.pinged(&who, Pinged::NoResponders, T + 301).is_none());
-    assert_eq!((known(&registry), live(&registry)), (1, 0), "no calls for now");
-    let who = registry.look(T + 600, &mut Vec::new()).pop().expect("it is asked");
-    assert!(registry.pinged(&who, Pinged::NoResponders, T + 601).is_some());
+    registry
+        .parts()
+        .next()
+        .unwrap()
+        .instance
+        .suspected
+        .store(true, Ordering::Relaxed);
+    let who = registry
+        .look(T + 300, &mut Vec::new())
+        .pop()
+        .expect("it is asked");
+    assert!(
+        registry
+            .pinged(&who, Pinged::NoResponders, T + 301)
+            .is_none()
+    );
+    assert_eq!(
+        (known(&registry), live(&registry)),
+        (1, 0),
+        "no calls for now"
+    );
+    let who = registry
+        .look(T + 600, &mut Vec::new())
+        .pop()
+        .expect("it is asked");
+    assert!(
+        registry
+            .pinged(&who, Pinged::NoResponders, T + 601)
+            .is_some()
+    );
     assert_eq!(known(&registry), 1, "it is missed");
     silence(&mut registry, T + 700, T + 61_000);
     assert_eq!(known(&registry), 0, "but not for ever");
