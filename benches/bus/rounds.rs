@@ -46,7 +46,7 @@ pub(crate) fn run(scenario: &Scenario, turn: &Turn) -> Vec<Measured> {
             }
         }
     }
-    if turn.rounds % 2 == 0 {
+    if turn.rounds.is_multiple_of(2) {
         results.reverse();
     }
     results

@@ -80,9 +80,7 @@ impl Spec {
 
     /// The binary that plays this.
     pub(crate) fn command(&self) -> Command {
-        self.exe
-            .as_ref()
-            .map_or_else(child::again, |exe| Command::new(exe))
+        self.exe.as_ref().map_or_else(child::again, Command::new)
     }
 }
 

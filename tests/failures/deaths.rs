@@ -150,8 +150,8 @@ async fn read(mut stream: framex_test_support::Connection) -> String {
         text.extend(chunk);
     }
     let text = String::from_utf8(text).unwrap();
-    let last = text.lines().filter_map(|line| line.strip_prefix("event: "));
-    last.last().unwrap_or_default().to_owned()
+    let mut last = text.lines().filter_map(|line| line.strip_prefix("event: "));
+    last.next_back().unwrap_or_default().to_owned()
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::thread;
 
-use async_nats::{Client, HeaderMap, Message};
+use async_nats::{Client, HeaderMap, HeaderValue, Message};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde::Deserialize;
@@ -57,7 +57,7 @@ async fn answer(client: &Client, subject: &'static str, handler: fn(&[u8]) -> By
 
 /// A worker reads what the call's header says before it begins.
 fn look_at(headers: &HeaderMap) {
-    let call = headers.get("Framex-Call").map(|value| value.as_str());
+    let call = headers.get("Framex-Call").map(HeaderValue::as_str);
     let limit = call.and_then(|call| {
         let members = call.split(", ");
         members

@@ -37,6 +37,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const OUTBOX: usize = 4096;
 /// Refusals that are remembered.
 const MOST_REFUSALS: usize = 256;
+/// The role of discovery's link.
+pub(crate) const CONTROL: &str = "control";
 /// The role of an edge thread's own link.
 pub(crate) const EDGE: &str = "edge";
 /// What a fence asks: nobody listens there, and the broker says so.
@@ -162,10 +164,7 @@ impl Link {
                         news
                     });
                     if news {
-                        tracing::warn!(
-                            link = self.role,
-                            "no connection to the broker: {trouble}; trying again"
-                        );
+                        self.complain(&trouble);
                     }
                 }
             }
@@ -205,7 +204,7 @@ impl Link {
             }
             Event::Disconnected | Event::Closed => {
                 if self.up.load(Ordering::Acquire) {
-                    tracing::warn!(link = self.role, "the connection to the broker went");
+                    tracing::debug!(link = self.role, "the connection to the broker went");
                 }
                 self.down(Some("the connection went"));
             }
@@ -227,16 +226,22 @@ impl Link {
                 self.phase.send_if_modified(|phase| {
                     let news = !phase.up && phase.trouble.as_ref() != Some(&trouble);
                     if news {
-                        tracing::warn!(
-                            link = self.role,
-                            "no connection to the broker: {trouble}; trying again"
-                        );
+                        self.complain(&trouble);
                         phase.trouble = Some(trouble.clone());
                     }
                     news
                 });
             }
             Event::Draining => {}
+        }
+    }
+
+    /// Once for all links of the process: they have one broker.
+    fn complain(&self, trouble: &str) {
+        let text = format!("no connection to the broker: {trouble}; trying again");
+        match self.role == CONTROL {
+            true => tracing::warn!("{text}"),
+            false => tracing::debug!(link = self.role, "{text}"),
         }
     }
 
@@ -255,7 +260,7 @@ impl Link {
             // What was refused may be allowed now; if not, it is refused again.
             lock(&self.refusals).clear();
             let server = client.server_info();
-            tracing::info!(
+            tracing::debug!(
                 link = self.role,
                 broker = server.server_name,
                 version = server.version,

@@ -163,7 +163,7 @@ impl NatsBus {
         let _ = shared.data.set(Arc::clone(&data));
         let run = data.run(shared.options.clone(), Arc::clone(&shared.id));
         tokio::spawn(shared.stop.clone().run_until_cancelled_owned(run));
-        let control = Link::new(shared, "control");
+        let control = Link::new(shared, link::CONTROL);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -25,11 +25,12 @@ const MOST_STEPS: u32 = 1_000_000;
 
 /// `json_invalid` at the offset, in bytes, that the parser stopped at.
 pub(super) fn malformed(body: &[u8], error: &serde_json::Error) -> Problem {
-    let Malformed { what, at, .. } = Malformed::json(body, error);
+    let malformed = Malformed::json(body, error);
+    let place = malformed.at.map(Loc::from);
     Problem::new(
         "json_invalid",
-        vec!["body".into(), at.into()],
-        format!("the body is not valid JSON: {what} at byte {at}"),
+        [Loc::from("body")].into_iter().chain(place).collect(),
+        format!("the body is {malformed}"),
     )
 }
 

@@ -15,7 +15,6 @@ use super::text::{Text, TextError, Texts};
 use super::{Args, Repr};
 use crate::descriptor::{ApiDescriptor, Location, Parameter};
 use crate::error::Error;
-use crate::payload;
 use crate::problem::{Loc, Problem};
 use crate::reply::RawJson;
 
@@ -98,15 +97,17 @@ impl<'a> Decoder<'a> {
 
     /// The whole body as bytes; empty if there is none.
     pub fn raw(&mut self, index: usize) -> Option<Bytes> {
-        match &self.source {
+        match &mut self.source {
             Source::Http { request, .. } => Some(request.body.bytes()),
-            Source::Sent { payload, values } => match values.get(index).copied().flatten() {
-                None => self.missing(index),
-                Some(sent) => match sent.bytes(payload) {
-                    Ok(bytes) => Some(bytes),
-                    Err(_) => self.note(index, "bytes_type", "expected bytes, or a list of them"),
-                },
-            },
+            Source::Sent { payload, values } => {
+                match values.get_mut(index).and_then(Option::take) {
+                    None => self.missing(index),
+                    Some(sent) => match sent.bytes(payload) {
+                        Some(bytes) => Some(bytes),
+                        None => self.note(index, "bytes_type", "expected bytes, or a list of them"),
+                    },
+                }
+            }
         }
     }
 
@@ -125,23 +126,26 @@ impl<'a> Decoder<'a> {
 
     /// Every file of that name, in order.
     pub fn files(&mut self, index: usize) -> Option<Vec<Upload>> {
-        match &self.source {
-            Source::Http { request, .. } => match request.body.files(&self.parameter(index).name) {
+        let name = &self.parameter(index).name;
+        match &mut self.source {
+            Source::Http { request, .. } => match request.body.files(name) {
                 Ok(files) => Some(files.into_iter().cloned().collect()),
                 Err(_) => self.tell(index, TEXT_FOR_FILE),
             },
-            Source::Sent { payload, values } => match values.get(index).copied().flatten() {
-                None => Some(Vec::new()),
-                Some(sent) => match sent.files(payload) {
-                    Ok(files) => Some(files),
-                    Err(_) if self.by_http => self.tell(index, TEXT_FOR_FILE),
-                    Err(_) => self.note(
-                        index,
-                        "file_type",
-                        "expected a file: a map with `bytes`, `filename` and `content_type`",
-                    ),
-                },
-            },
+            Source::Sent { payload, values } => {
+                match values.get_mut(index).and_then(Option::take) {
+                    None => Some(Vec::new()),
+                    Some(sent) => match sent.files(payload) {
+                        Some(files) => Some(files),
+                        None if self.by_http => self.tell(index, TEXT_FOR_FILE),
+                        None => self.note(
+                            index,
+                            "file_type",
+                            "expected a file: a map with `bytes`, `filename` and `content_type`",
+                        ),
+                    },
+                }
+            }
         }
     }
 
@@ -196,9 +200,12 @@ impl<'a> Decoder<'a> {
         let parameter = self.parameter(index);
         let request = match &self.source {
             Source::Sent { values, .. } => {
-                return match values.get(index).copied().flatten() {
-                    None => Given::Nothing,
-                    Some(sent) => self.sent(index, sent),
+                return match values.get(index).and_then(Option::as_ref) {
+                    Some(Sent::Json(json)) => {
+                        let json = json.clone();
+                        self.sent(index, json)
+                    }
+                    Some(Sent::Raw(_) | Sent::Files(_)) | None => Given::Nothing,
                 };
             }
             Source::Http { request, .. } => *request,
@@ -238,34 +245,26 @@ impl<'a> Decoder<'a> {
         many_or_last(parameter, decoded)
     }
 
-    fn sent(&mut self, index: usize, sent: Sent<'a>) -> Given<'a> {
+    fn sent(&mut self, index: usize, json: Cow<'a, str>) -> Given<'a> {
         let parameter = self.parameter(index);
         let location = parameter.location;
         if self.by_http && matches!(location, Location::Query | Location::Path | Location::Form) {
-            if let Some(text) = sent.text() {
+            if let Some(text) = source::text(&json) {
                 return Given::One(text);
             }
-            match sent.texts() {
+            match source::texts(&json) {
                 Some(mut texts) if texts.len() == 1 => {
                     return texts.pop().map_or(Given::Nothing, Given::One);
                 }
                 Some(texts) if texts.len() > 1 => return many_or_last(parameter, texts),
-                _ if location == Location::Form && sent.is_file() => {
+                // Of what an edge found in a form, only a file is a map.
+                _ if location == Location::Form && json.starts_with('{') => {
                     return self.bad(index, FILE_FOR_TEXT);
                 }
                 _ => {}
             }
         }
-        match sent {
-            Sent::Json(raw) => Given::Json(Cow::Borrowed(raw.get())),
-            Sent::Packed(value) => match payload::to_json_text(value) {
-                Ok(json) => Given::Json(Cow::Owned(json)),
-                Err(error) => {
-                    self.note::<()>(index, "msgpack_invalid", error.to_string());
-                    Given::Bad
-                }
-            },
-        }
+        Given::Json(json)
     }
 
     fn bad(&mut self, index: usize, told: impl Into<Told>) -> Given<'a> {

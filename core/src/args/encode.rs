@@ -1,18 +1,21 @@
 //! From the parts of an HTTP request to the map that travels on a bus.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::de::IgnoredAny;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
+use serde_transcode::Transcoder;
 
+use super::binary::File;
 use super::check::{self, Components};
 use super::http_args::{self, FileForText, HttpArgs, TextForFile, Told, Upload};
 use super::source::query_values;
 use crate::descriptor::{ApiDescriptor, Location, Parameter};
 use crate::error::Error;
-use crate::payload::reader::{Head, Reader};
-use crate::payload::writer::{self, TooLong};
 use crate::payload::{Payload, json};
 use crate::problem::Problem;
 use crate::reply::RawJson;
@@ -188,55 +191,64 @@ enum Binary<'a> {
     Files(Vec<&'a Upload>),
 }
 
-/// The members of `object`, and `binaries` behind them.
-fn pack(object: &[u8], binaries: &[(&Parameter, Binary<'_>)]) -> Result<Vec<u8>, Error> {
-    let mut members = Vec::with_capacity(object.len());
-    writer::value(&mut members, object)?;
-    let mut members = Reader::new(&members);
-    let count = match members.head()? {
-        Head::Map(count) => count,
-        _ => 0,
-    };
-    let members = members.rest();
-
-    let size = |binary: &Binary<'_>| match binary {
-        Binary::Raw(bytes) => bytes.len(),
-        Binary::Files(files) => files.iter().map(|file| size_of_file(file)).sum(),
-    };
-    let sizes: usize = binaries
-        .iter()
-        .map(|(parameter, binary)| parameter.name.len() + 16 + size(binary))
-        .sum();
-    let mut out = Vec::with_capacity(members.len() + sizes);
-    writer::map(&mut out, count + binaries.len())?;
-    out.extend_from_slice(members);
-    for (parameter, binary) in binaries {
-        writer::text(&mut out, &parameter.name)?;
-        match binary {
-            Binary::Raw(bytes) => writer::binary(&mut out, bytes)?,
-            Binary::Files(files) => {
-                if files.len() > 1 {
-                    writer::list(&mut out, files.len())?;
-                }
-                for upload in files {
-                    file(&mut out, upload)?;
-                }
-            }
+impl Binary<'_> {
+    /// About how long it will be.
+    fn room(&self) -> usize {
+        let file =
+            |file: &&Upload| 64 + file.filename.len() + file.content_type.len() + file.bytes.len();
+        match self {
+            Self::Raw(bytes) => bytes.len(),
+            Self::Files(files) => files.iter().map(file).sum(),
         }
     }
+}
+
+impl Serialize for Binary<'_> {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Raw(bytes) => output.serialize_bytes(bytes),
+            Self::Files(files) => match files[..] {
+                [file] => File::new(file).serialize(output),
+                _ => output.collect_seq(files.iter().map(|file| File::new(file))),
+            },
+        }
+    }
+}
+
+/// A map of the members of a JSON object and of `binaries`.
+struct Members<'a> {
+    object: BTreeMap<String, &'a RawValue>,
+    binaries: &'a [(&'a Parameter, Binary<'a>)],
+}
+
+impl Serialize for Members<'_> {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        let count = self.object.len() + self.binaries.len();
+        let mut map = output.serialize_map(Some(count))?;
+        for (name, json) in &self.object {
+            let mut value = serde_json::Deserializer::from_str(json.get());
+            map.serialize_entry(name, &Transcoder::new(&mut value))?;
+        }
+        for (parameter, binary) in self.binaries {
+            map.serialize_entry(&parameter.name, binary)?;
+        }
+        map.end()
+    }
+}
+
+/// The members of `object`, and `binaries` behind them.
+fn pack(object: &[u8], binaries: &[(&Parameter, Binary<'_>)]) -> Result<Vec<u8>, Error> {
+    let sizes = binaries
+        .iter()
+        .map(|(parameter, binary)| parameter.name.len() + 16 + binary.room());
+    let room = object.len() + sizes.sum::<usize>();
+    // MessagePack counts no further.
+    u32::try_from(room)?;
+    let mut out = Vec::with_capacity(room);
+    let members = Members {
+        object: serde_json::from_slice(object)?,
+        binaries,
+    };
+    members.serialize(&mut rmp_serde::Serializer::new(&mut out).with_struct_map())?;
     Ok(out)
-}
-
-fn size_of_file(file: &Upload) -> usize {
-    64 + file.filename.len() + file.content_type.len() + file.bytes.len()
-}
-
-fn file(out: &mut Vec<u8>, file: &Upload) -> Result<(), TooLong> {
-    writer::map(out, 3)?;
-    writer::text(out, "filename")?;
-    writer::text(out, &file.filename)?;
-    writer::text(out, "content_type")?;
-    writer::text(out, &file.content_type)?;
-    writer::text(out, "bytes")?;
-    writer::binary(out, &file.bytes)
 }

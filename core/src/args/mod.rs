@@ -5,6 +5,7 @@
 //! second saves the edge from building the first for a handler in its own
 //! process. [`Decoder`] reads both with the same rules and the same reports.
 
+mod binary;
 mod check;
 mod decode;
 mod encode;

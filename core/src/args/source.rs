@@ -4,15 +4,17 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
+use super::binary::{Attempt, Binary, Files};
 use super::check;
 use super::http_args::{HttpArgs, Told, Upload, decode};
 use crate::descriptor::{ApiDescriptor, Location};
-use crate::payload::reader::{Head, Reader};
-use crate::payload::{Malformed, Payload, to_json_text};
+use crate::payload::message_pack::{self, ToJson};
+use crate::payload::{self, Payload, to_json_text};
 use crate::problem::Problem;
 
 /// What was given for each parameter, undecoded, in the order of the parameters.
@@ -34,10 +36,13 @@ pub(super) type Query<'a> = SmallVec<[SmallVec<[&'a str; 1]>; 4]>;
 pub(super) type Values<'a> = SmallVec<[Option<Sent<'a>>; 8]>;
 
 /// One value of a map.
-#[derive(Clone, Copy)]
 pub(super) enum Sent<'a> {
-    Json(&'a RawValue),
-    Packed(&'a [u8]),
+    /// As it lies in the payload, or made of MessagePack.
+    Json(Cow<'a, str>),
+    /// MessagePack's for a body that is not looked into.
+    Raw(Attempt<Binary<'a>>),
+    /// MessagePack's for files.
+    Files(Attempt<Files<'a>>),
 }
 
 /// The values of `request`'s query that `api` has parameters for.
@@ -79,17 +84,22 @@ pub(super) fn sent_values<'a>(
     payload: &'a Payload,
     problems: &mut Vec<Problem>,
 ) -> Values<'a> {
-    let none = || SmallVec::from_elem(None, api.parameters.len());
     let read = match payload {
-        Payload::Json(json) if json.trim_ascii().is_empty() => Ok(none()),
+        Payload::Json(json) if json.trim_ascii().is_empty() => Ok(none_of(api)),
         Payload::Json(json) => json_values(api, json),
-        Payload::MessagePack(bytes) if bytes.is_empty() => Ok(none()),
+        Payload::MessagePack(bytes) if bytes.is_empty() => Ok(none_of(api)),
         Payload::MessagePack(bytes) => packed_values(api, bytes),
     };
     read.unwrap_or_else(|problem| {
         problems.push(problem);
-        none()
+        none_of(api)
     })
+}
+
+fn none_of<'a>(api: &ApiDescriptor) -> Values<'a> {
+    std::iter::repeat_with(|| None)
+        .take(api.parameters.len())
+        .collect()
 }
 
 fn json_values<'a>(api: &ApiDescriptor, json: &'a [u8]) -> Result<Values<'a>, Problem> {
@@ -99,19 +109,35 @@ fn json_values<'a>(api: &ApiDescriptor, json: &'a [u8]) -> Result<Values<'a>, Pr
     };
     let mut input = serde_json::Deserializer::from_str(text);
     let read = input
-        .deserialize_map(Members(api))
+        .deserialize_map(Members { api, packed: false })
         .and_then(|values| input.end().map(|()| values));
     read.map_err(|error| {
         if error.is_data() {
-            let kind = serde_json::from_str(text).map_or("no JSON", |value| check::kind_of(&value));
-            no_map(kind)
+            no_map(text)
         } else {
             check::malformed(json, &error)
         }
     })
 }
 
-fn no_map(kind: &str) -> Problem {
+fn packed_values<'a>(api: &ApiDescriptor, bytes: &'a [u8]) -> Result<Values<'a>, Problem> {
+    // Within the map, each is nested as deep as a JSON value of its own may be.
+    let depth = payload::MAX_DEPTH + 1;
+    let members = Members { api, packed: true };
+    message_pack::read(bytes, depth, members).map_err(|error| match to_json_text(bytes) {
+        Ok(json) if !json.starts_with('{') => no_map(&json),
+        _ => Problem::new(
+            "msgpack_invalid",
+            vec!["body".into()],
+            format!("the arguments are {error}"),
+        ),
+    })
+}
+
+/// `json` is something else.
+fn no_map(json: &str) -> Problem {
+    let value = serde_json::from_str::<Value>(json);
+    let kind = value.map_or("no JSON", |value| check::kind_of(&value));
     Problem::new(
         "dict_type",
         vec!["body".into()],
@@ -119,7 +145,19 @@ fn no_map(kind: &str) -> Problem {
     )
 }
 
-struct Members<'n>(&'n ApiDescriptor);
+struct Members<'n> {
+    api: &'n ApiDescriptor,
+    /// In MessagePack.
+    packed: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Members<'_> {
+    type Value = Values<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<Self::Value, D::Error> {
+        input.deserialize_map(self)
+    }
+}
 
 impl<'de> Visitor<'de> for Members<'_> {
     type Value = Values<'de>;
@@ -129,14 +167,43 @@ impl<'de> Visitor<'de> for Members<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut values: Self::Value = SmallVec::from_elem(None, self.0.parameters.len());
-        while let Some(index) = map.next_key_seed(Name(self.0))? {
-            let value: &'de RawValue = map.next_value()?;
-            if let Some(index) = index {
-                values[index] = Some(Sent::Json(value));
+        let mut values = none_of(self.api);
+        while let Some(index) = map.next_key_seed(Name(self.api))? {
+            match index {
+                Some(index) if self.packed => {
+                    let location = self.api.parameters[index].location;
+                    values[index] = Some(map.next_value_seed(Packed(location))?);
+                }
+                Some(index) => {
+                    let value: &'de RawValue = map.next_value()?;
+                    values[index] = Some(Sent::Json(Cow::Borrowed(value.get())));
+                }
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
             }
         }
         Ok(values)
+    }
+}
+
+/// A MessagePack value for a parameter of that place.
+struct Packed(Location);
+
+impl<'de> DeserializeSeed<'de> for Packed {
+    type Value = Sent<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<Self::Value, D::Error> {
+        match self.0 {
+            Location::Raw => Attempt::deserialize(input).map(Sent::Raw),
+            Location::File => Attempt::deserialize(input).map(Sent::Files),
+            _ => {
+                let mut json = Vec::new();
+                ToJson(&mut json).deserialize(input)?;
+                let json = String::from_utf8(json).map_err(serde::de::Error::custom)?;
+                Ok(Sent::Json(Cow::Owned(json)))
+            }
+        }
     }
 }
 
@@ -169,187 +236,64 @@ impl<'de> Visitor<'de> for Name<'_> {
     }
 }
 
-fn packed_values<'a>(api: &ApiDescriptor, bytes: &'a [u8]) -> Result<Values<'a>, Problem> {
-    let read = || {
-        let mut reader = Reader::new(bytes);
-        let count = match reader.head()? {
-            Head::Map(count) => count,
-            other => return Ok(Err(no_map(other.kind()))),
-        };
-        let mut values: Values<'a> = SmallVec::from_elem(None, api.parameters.len());
-        for _ in 0..count {
-            let Head::Text(length) = reader.head()? else {
-                return Err(reader.malformed("a name that is no text"));
-            };
-            let place = Name(api).place(reader.text(length)?);
-            let value = reader.value()?;
-            if let Some(place) = place {
-                values[place] = Some(Sent::Packed(value));
-            }
-        }
-        reader.end().map(|()| Ok(values))
-    };
-    read().map_err(|error: Malformed| {
-        let loc = vec!["body".into(), error.at.into()];
-        Problem::new("msgpack_invalid", loc, format!("the arguments are {error}"))
-    })?
-}
-
-/// Something else than what was asked for.
-pub(super) struct Otherwise;
-
-impl From<Malformed> for Otherwise {
-    fn from(_: Malformed) -> Self {
-        Self
+/// The text of which an edge, that saw it in a request, has made `json`.
+pub(super) fn text<'a>(json: &Cow<'a, str>) -> Option<Cow<'a, str>> {
+    match json {
+        Cow::Borrowed(json) => text_of(json),
+        Cow::Owned(json) => text_of(json).map(owned),
     }
 }
 
-impl<'a> Sent<'a> {
-    /// The text of which an edge, that saw it in a request, has made it.
-    pub(super) fn text(self) -> Option<Cow<'a, str>> {
-        match self {
-            Self::Json(raw) => {
-                let json = raw.get();
-                match json.as_bytes() {
-                    [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => {
-                        Some(Cow::Borrowed(&json[1..json.len() - 1]))
-                    }
-                    [b'"', ..] => serde_json::from_str(json).ok().map(Cow::Owned),
-                    [b'-' | b'0'..=b'9' | b't' | b'f', ..] => Some(Cow::Borrowed(json)),
-                    _ => None,
-                }
-            }
-            Self::Packed(value) => {
-                let mut reader = Reader::new(value);
-                match reader.head().ok()? {
-                    Head::Text(length) => reader.text(length).ok().map(Cow::Borrowed),
-                    Head::Bool(_)
-                    | Head::Unsigned(_)
-                    | Head::Signed(_)
-                    | Head::Single(_)
-                    | Head::Double(_) => to_json_text(value).ok().map(Cow::Owned),
-                    _ => None,
-                }
-            }
-        }
+/// The texts of which an edge has made a list.
+pub(super) fn texts<'a>(json: &Cow<'a, str>) -> Option<Vec<Cow<'a, str>>> {
+    match json {
+        Cow::Borrowed(json) => texts_of(json),
+        Cow::Owned(json) => Some(texts_of(json)?.into_iter().map(owned).collect()),
     }
+}
 
-    /// The texts of which an edge has made a list.
-    pub(super) fn texts(self) -> Option<Vec<Cow<'a, str>>> {
-        match self {
-            Self::Json(raw) => {
-                let items: Vec<&'a RawValue> = serde_json::from_str(raw.get()).ok()?;
-                items
-                    .into_iter()
-                    .map(|item| Self::Json(item).text())
-                    .collect()
-            }
-            Self::Packed(value) => {
-                let mut reader = Reader::new(value);
-                let Head::List(count) = reader.head().ok()? else {
-                    return None;
-                };
-                (0..count)
-                    .map(|_| Self::Packed(reader.value().ok()?).text())
-                    .collect()
-            }
+fn owned<'a>(text: Cow<'_, str>) -> Cow<'a, str> {
+    Cow::Owned(text.into_owned())
+}
+
+fn text_of(json: &str) -> Option<Cow<'_, str>> {
+    match json.as_bytes() {
+        [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => {
+            Some(Cow::Borrowed(&json[1..json.len() - 1]))
         }
+        [b'"', ..] => serde_json::from_str(json).ok().map(Cow::Owned),
+        [b'-' | b'0'..=b'9' | b't' | b'f', ..] => Some(Cow::Borrowed(json)),
+        _ => None,
     }
+}
 
+fn texts_of(json: &str) -> Option<Vec<Cow<'_, str>>> {
+    let items: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+    items.into_iter().map(|item| text_of(item.get())).collect()
+}
+
+impl Sent<'_> {
     /// Its bytes, where it is some, as a part of `payload`.
-    pub(super) fn bytes(self, payload: &Bytes) -> Result<Bytes, Otherwise> {
-        let list = |json: &[u8]| serde_json::from_slice::<Vec<u8>>(json).map_err(|_| Otherwise);
+    pub(super) fn bytes(self, payload: &Bytes) -> Option<Bytes> {
         match self {
-            Self::Json(raw) => Ok(list(raw.get().as_bytes())?.into()),
-            Self::Packed(value) => {
-                let mut reader = Reader::new(value);
-                if let Head::Binary(length) = reader.head()? {
-                    return Ok(payload.slice_ref(reader.take(length)?));
-                }
-                Ok(list(to_json_text(value)?.as_bytes())?.into())
+            Self::Raw(Attempt::Read(binary)) => Some(binary.within(payload)),
+            Self::Json(json) => {
+                let binary: Binary<'_> = serde_json::from_str(&json).ok()?;
+                Some(binary.within(payload))
             }
+            Self::Raw(Attempt::Otherwise(_)) | Self::Files(_) => None,
         }
     }
 
-    /// Whether it is a map: of what an edge found in a form only a file is one.
-    pub(super) fn is_file(self) -> bool {
+    /// Its files, where it is one, several or none, as parts of `payload`.
+    pub(super) fn files(self, payload: &Bytes) -> Option<Vec<Upload>> {
         match self {
-            Self::Json(_) => false,
-            Self::Packed(value) => matches!(Reader::new(value).head(), Ok(Head::Map(_))),
-        }
-    }
-
-    /// Its files, where it is one, several or none.
-    pub(super) fn files(self, payload: &Bytes) -> Result<Vec<Upload>, Otherwise> {
-        match self {
-            Self::Json(raw) => json_files(raw.get()),
-            Self::Packed(value) => {
-                let mut reader = Reader::new(value);
-                match reader.head()? {
-                    Head::Null => Ok(Vec::new()),
-                    Head::List(count) => (0..count).map(|_| file(&mut reader, payload)).collect(),
-                    _ => Ok(vec![file(&mut Reader::new(value), payload)?]),
-                }
+            Self::Files(Attempt::Read(files)) => Some(files.within(payload)),
+            Self::Json(json) => {
+                let files: Files<'_> = serde_json::from_str(&json).ok()?;
+                Some(files.within(payload))
             }
+            Self::Files(Attempt::Otherwise(_)) | Self::Raw(_) => None,
         }
     }
-}
-
-fn json_files(json: &str) -> Result<Vec<Upload>, Otherwise> {
-    #[derive(Deserialize)]
-    struct File {
-        #[serde(default)]
-        filename: Option<String>,
-        #[serde(default)]
-        content_type: Option<String>,
-        bytes: Vec<u8>,
-    }
-
-    let files: Option<Vec<File>> = if json.starts_with('[') {
-        serde_json::from_str(json).map_err(|_| Otherwise)?
-    } else {
-        let file: Option<File> = serde_json::from_str(json).map_err(|_| Otherwise)?;
-        file.map(|file| vec![file])
-    };
-    let files = files.into_iter().flatten().map(|file| Upload {
-        filename: file.filename.unwrap_or_default(),
-        content_type: file.content_type.unwrap_or_default(),
-        bytes: file.bytes.into(),
-    });
-    Ok(files.collect())
-}
-
-/// A map with the `bytes` of a file, or only those.
-fn file(reader: &mut Reader<'_>, payload: &Bytes) -> Result<Upload, Otherwise> {
-    let mut file = Upload::default();
-    let count = match reader.head()? {
-        Head::Binary(length) => {
-            file.bytes = payload.slice_ref(reader.take(length)?);
-            return Ok(file);
-        }
-        Head::Map(count) => count,
-        _ => return Err(Otherwise),
-    };
-    let mut has_bytes = false;
-    for _ in 0..count {
-        let Head::Text(length) = reader.head()? else {
-            return Err(Otherwise);
-        };
-        let name = reader.text(length)?;
-        let mut value = Reader::new(reader.value()?);
-        match (name, value.head()?) {
-            ("filename", Head::Text(length)) => file.filename = value.text(length)?.to_owned(),
-            ("content_type", Head::Text(length)) => {
-                file.content_type = value.text(length)?.to_owned();
-            }
-            ("filename" | "content_type", Head::Null) => {}
-            ("bytes", Head::Binary(length)) => {
-                file.bytes = payload.slice_ref(value.take(length)?);
-                has_bytes = true;
-            }
-            ("filename" | "content_type" | "bytes", _) => return Err(Otherwise),
-            _ => {}
-        }
-    }
-    if has_bytes { Ok(file) } else { Err(Otherwise) }
 }

@@ -340,10 +340,16 @@ fn bytes_travel_as_they_are() {
         let args = Args::from_payload(payload);
         assert_eq!(Decoder::new(&api, &args).raw(1).unwrap(), &b"\0\xff"[..]);
     }
-    let text = Args::from_json(Bytes::from_static(br#"{"data":"x"}"#));
-    let mut decoder = Decoder::new(&api, &text);
-    assert!(decoder.raw(1).is_none());
-    assert_eq!(report(decoder.finish())[0].kind, "bytes_type");
+    for wrong in [
+        Payload::Json(Bytes::from_static(br#"{"data":"x"}"#)),
+        Payload::MessagePack(Bytes::from_static(b"\x81\xa4data\xa1x")),
+        Payload::MessagePack(Bytes::from_static(b"\x81\xa4data\x91\xcd\x01\x00")),
+    ] {
+        let args = Args::from_payload(wrong);
+        let mut decoder = Decoder::new(&api, &args);
+        assert!(decoder.raw(1).is_none());
+        assert_eq!(report(decoder.finish())[0].kind, "bytes_type");
+    }
 }
 
 fn form_api() -> ApiDescriptor {
@@ -493,14 +499,70 @@ fn what_is_no_map_of_arguments_is_refused() {
     }
     assert_eq!(problems(Payload::MessagePack(Bytes::new())), []);
 
-    // A member that cannot be read is that member's problem.
-    let deep = [&b"\x81\xa1v"[..], &b"\x91".repeat(200), b"\x90"].concat();
-    let args = Args::from_payload(Payload::MessagePack(deep.into()));
-    let mut decoder = Decoder::new(&api, &args);
-    assert!(decoder.required::<Value>(9).is_none());
-    let found = report(decoder.finish());
-    assert_eq!(found[0].kind, "msgpack_invalid");
-    assert_eq!(found[0].loc, ["query".into(), "v".into()]);
+    // A member may be nested as deep as in JSON; one that JSON cannot say spoils all.
+    let member = |value: &[u8]| [&b"\x81\xa1v"[..], value].concat();
+    let lists = |depth| [b"\x91".repeat(depth - 1), b"\x90".to_vec()].concat();
+    let args = |packed: Vec<u8>| Args::from_payload(Payload::MessagePack(packed.into()));
+    let deep = args(member(&lists(payload::MAX_DEPTH)));
+    assert!(Decoder::new(&api, &deep).required::<Value>(9).is_some());
+    let extension = b"\xd4\x01\x00";
+    for refused in [
+        &lists(payload::MAX_DEPTH + 1),
+        &lists(1_000_000),
+        &extension[..],
+    ] {
+        let args = args(member(refused));
+        let found = report(Decoder::new(&api, &args).finish());
+        assert_eq!(found[0].kind, "msgpack_invalid");
+        assert_eq!(found[0].loc, ["body".into()]);
+    }
+    // What nobody asks for is read over.
+    let more = [b"\x82\xa1i\x07\xa5other".as_slice(), extension].concat();
+    assert_eq!(Decoder::new(&api, &args(more)).required(1), Some(7));
+}
+
+#[test]
+fn a_packed_file_that_is_none_spoils_no_other_argument() {
+    for (file, kinds) in [
+        (&b"\xc0"[..], &["missing"][..]),
+        (b"\x90", &["missing"]),
+        (b"\x92\xc4\x01a\x81\xa5bytes\x91\x07", &[]),
+        (b"\xa1t", &["file_type"]),
+        (b"\x92\x01\x02", &["file_type"]),
+        (b"\x91\xc0", &["file_type"]),
+        (b"\x81\xa8filename\xa1x", &["file_type"]),
+        (b"\x81\xa5bytes\xa1x", &["file_type"]),
+        (b"\x81\xa5bytes\x92\x01\xcd\x01\x00", &["file_type"]),
+        (b"\x81\x01\xd4\x01\x00", &["file_type"]),
+        (b"\xd4\x01\x00", &["file_type"]),
+    ] {
+        let packed = [&b"\x83\xa4file"[..], file, b"\xa5title\xa1t\xa5count\x01"].concat();
+        let args = Args::from_payload(Payload::MessagePack(packed.into()));
+        let (values, problems) = form(&args);
+        let found: Vec<_> = problems.iter().map(|p| &*p.kind).collect();
+        assert_eq!(found, kinds, "{file:x?}");
+        assert!(
+            values[2].contains('t') && values[3].contains('1'),
+            "{values:?}"
+        );
+    }
+}
+
+#[test]
+fn damaged_files_never_panic() {
+    let whole =
+        b"\x84\xa4file\x81\xa5bytes\xc4\x02hi\xa4more\x91\xc4\x01!\xa5title\xa1t\xa5count\x01";
+    for at in 0..whole.len() {
+        let mut damaged = whole.to_vec();
+        for byte in 0..=255 {
+            damaged[at] = byte;
+            let args = Args::from_payload(Payload::MessagePack(Bytes::copy_from_slice(&damaged)));
+            form(&args);
+        }
+    }
+    let deep = [&b"\x81\xa4file"[..], &b"\x91".repeat(1_000_000)].concat();
+    let (_, problems) = form(&Args::from_payload(Payload::MessagePack(deep.into())));
+    assert_eq!(problems[0].kind, "msgpack_invalid");
 }
 
 #[test]

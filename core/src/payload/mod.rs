@@ -12,8 +12,7 @@
 //! | another key that is no text, an extension | refused |
 
 pub(crate) mod json;
-pub(crate) mod reader;
-pub(crate) mod writer;
+pub(crate) mod message_pack;
 
 use bytes::Bytes;
 
@@ -54,14 +53,14 @@ impl Payload {
 
 /// Why bytes are not what they are said to be. Never repeats them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not valid {format}: {what} at byte {at}")]
+#[error("not valid {format}: {what}{}", at.map(|at| format!(" at byte {at}")).unwrap_or_default())]
 pub struct Malformed {
     /// `JSON` or `MessagePack`.
     pub format: &'static str,
     /// What is wrong.
     pub what: &'static str,
-    /// How many bytes were read before.
-    pub at: usize,
+    /// How many bytes were read before, where the parser tells.
+    pub at: Option<usize>,
 }
 
 impl Malformed {
@@ -85,7 +84,7 @@ impl Malformed {
         Self {
             format: "JSON",
             what,
-            at: (line_start + error.column().saturating_sub(1)).min(json.len()),
+            at: Some((line_start + error.column().saturating_sub(1)).min(json.len())),
         }
     }
 }
@@ -100,22 +99,30 @@ pub fn to_json(message_pack: &[u8]) -> Result<Bytes, Malformed> {
 }
 
 pub(crate) fn to_json_text(message_pack: &[u8]) -> Result<String, Malformed> {
-    let mut reader = reader::Reader::new(message_pack);
     let mut out = Vec::with_capacity(message_pack.len() + message_pack.len() / 4);
-    reader.json(&mut out)?;
-    reader.end()?;
-    String::from_utf8(out).map_err(|_| reader.malformed("a text that is not UTF-8"))
+    message_pack::read(message_pack, MAX_DEPTH, message_pack::ToJson(&mut out))?;
+    String::from_utf8(out).map_err(|_| message_pack::malformed("a text that is not UTF-8"))
 }
 
-/// JSON as MessagePack.
+/// JSON as MessagePack, each value in its shortest form.
 ///
 /// # Errors
 ///
 /// [`Malformed`].
 pub fn to_message_pack(json: &[u8]) -> Result<Bytes, Malformed> {
     let mut out = Vec::with_capacity(json.len());
-    writer::value(&mut out, json)?;
-    Ok(out.into())
+    let mut input = serde_json::Deserializer::from_slice(json);
+    let written = serde_transcode::transcode(&mut input, &mut rmp_serde::Serializer::new(&mut out));
+    // MessagePack counts no further than 32 bits.
+    let countable = u32::try_from(json.len()).is_ok();
+    if written.is_ok() && input.end().is_ok() && countable {
+        return Ok(out.into());
+    }
+    // The transcoder's error is but a text; the parser's says where it is.
+    Err(match serde_json::from_slice::<serde_json::Value>(json) {
+        Err(error) => Malformed::json(json, &error),
+        Ok(_) => message_pack::malformed("it is too long"),
+    })
 }
 
 #[cfg(test)]

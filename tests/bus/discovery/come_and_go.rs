@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use framex::PluginDefinition;
-use framex::bus::Bus as _;
+use framex::bus::nats::NatsBus;
+use framex::bus::{Bus as _, LocalBus};
 use framex_test_support::nats::NatsServer;
 use framex_test_support::until;
 
@@ -196,6 +197,34 @@ async fn calls_of_a_killed_instance_end() {
         begun.elapsed()
     );
     assert_eq!(failed.into_error().code(), "call_lost");
+}
+
+#[tokio::test]
+async fn a_process_that_ends_has_said_so_before() {
+    let server = NatsServer::start().await;
+    let caller = caller(&server).await;
+    let worker = worker(&server, &[callee()]).await;
+    until("it is found", || instances(&caller, ECHO) == Some(1)).await;
+    worker.close().await;
+    let took = until("it is gone", || instances(&caller, ECHO).is_none()).await;
+    assert!(took < Duration::from_millis(300), "{took:?}");
+}
+
+#[tokio::test]
+async fn namespaces_do_not_see_each_other() {
+    let server = NatsServer::start().await;
+    let within = |namespace: Option<&str>| {
+        let mut options = super::options(&server);
+        options.namespace = namespace.map(str::to_owned);
+        NatsBus::start(options, LocalBus::new(Duration::from_secs(5))).expect("valid options")
+    };
+    let (mine, same, other) = (within(Some("team-a")), within(Some("team-a")), within(None));
+    offer(&mine, &[callee()]).await;
+    until("it is found", || instances(&same, ECHO) == Some(1)).await;
+    other.ready(super::SOON).await.expect("it is ready");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(instances(&other, ECHO), None);
+    assert_eq!(other.state().borrow().problems, [""; 0]);
 }
 
 #[tokio::test]

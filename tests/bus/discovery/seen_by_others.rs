@@ -107,7 +107,7 @@ async fn an_info_is_small_and_descriptions_are_whole() {
         let headers = answer.headers.expect("headers");
         let code = headers
             .get("Nats-Service-Error-Code")
-            .map(|code| code.as_str());
+            .map(async_nats::HeaderValue::as_str);
         assert_eq!(code, Some(status));
     }
 }

@@ -13,7 +13,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::adr32::{self, Identity, Info, InfoEndpoint, Stage, StatsEndpoint, key};
-use super::{digest, version};
+use super::{connects, digest, version};
 use crate::nats::Shared;
 use crate::nats::link::Link;
 use crate::nats::serve::{Offer, OfferedApi};
@@ -86,12 +86,6 @@ impl Told {
         }
     }
 
-    /// How often the connection that it serves on has been made.
-    pub(super) fn connects(&self) -> u64 {
-        let phase = self.data.as_ref().map(|link| link.phase());
-        phase.map_or(0, |phase| phase.borrow().connects)
-    }
-
     /// Where questions come in.
     pub(super) fn subjects(&self) -> Vec<(String, Question)> {
         let (name, id) = (&self.plugin.name, &self.id);
@@ -148,7 +142,7 @@ impl Told {
             (key::DIGEST, self.digest.clone()),
             (key::DESCRIBE, describe),
             (key::STARTED, self.started_ms.to_string()),
-            (key::CONNECTS, self.connects().to_string()),
+            (key::CONNECTS, connects(self.data.as_ref()).to_string()),
         ]);
         if let Some(namespace) = &self.namespace {
             metadata.insert(key::NAMESPACE, namespace.clone());

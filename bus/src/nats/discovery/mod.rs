@@ -33,6 +33,7 @@ use super::link::{Link, publish};
 use super::wire::Outgoing;
 
 pub(super) use merge::instances;
+pub(super) use own::depart;
 
 /// How long the broker has to do what it was sent.
 const FENCE_LIMIT: Duration = Duration::from_secs(2);
@@ -56,6 +57,11 @@ async fn say(link: &Link, subject: Subject, reply: Option<Subject>, out: Outgoin
     let sent = publish(client, subject, reply, out.headers, out.payload);
     // Whoever waits for it asks again.
     let _ = tokio::time::timeout(SEND_LIMIT, sent).await;
+}
+
+/// How often the connection on which this process serves has been made.
+fn connects(data: Option<&Arc<Link>>) -> u64 {
+    data.map_or(0, |link| link.phase().borrow().connects)
 }
 
 /// Tells two texts apart: the first half of their SHA-256, in hexadecimal.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Message;
+use framex_core::descriptor::PluginMetadata;
 use futures_util::StreamExt;
 use futures_util::stream::{FuturesUnordered, select_all};
 use tokio::time::MissedTickBehavior;
 
 use super::adr32::{ANNOUNCEMENT, Announcement, Stage};
 use super::answer::{Question, Told};
-use super::{FENCE_LIMIT, say};
+use super::{FENCE_LIMIT, connects, say, version};
 use crate::nats::Shared;
 use crate::nats::link::Link;
 use crate::nats::serve::{Offer, OfferState};
@@ -120,20 +121,41 @@ fn stage(state: OfferState) -> Option<Stage> {
 }
 
 async fn announce(shared: &Shared, link: &Link, told: &Told, state: Stage) {
-    let plugin = &told.plugin.name;
-    let announcement = Announcement {
+    let said = announcement(shared, &told.plugin, &told.digest, state);
+    send(shared, link, &said).await;
+}
+
+/// The last word of an offer. It goes the way of the answers, so that whoever
+/// waits until those have left has waited for it too.
+pub(in crate::nats) async fn depart(shared: &Shared, plugin: &PluginMetadata) {
+    if let Some(link) = shared.data() {
+        let said = announcement(shared, plugin, "", Stage::Stopped);
+        send(shared, link, &said).await;
+    }
+}
+
+fn announcement(
+    shared: &Shared,
+    plugin: &PluginMetadata,
+    digest: &str,
+    state: Stage,
+) -> Announcement {
+    Announcement {
         kind: ANNOUNCEMENT.to_owned(),
-        name: plugin.clone(),
+        name: plugin.name.clone(),
         id: shared.id.to_string(),
-        version: told.version.clone(),
-        digest: told.digest.clone(),
+        version: version(&plugin.version).to_string(),
+        digest: digest.to_owned(),
         state,
         ongoing: u32::try_from(shared.local.ongoing()).unwrap_or(u32::MAX),
-        connects: told.connects(),
+        connects: connects(shared.data()),
         beat: u32::try_from(BEAT_EVERY.as_millis()).unwrap_or(u32::MAX),
-    };
-    let subject = shared.names.announce(plugin, &shared.id);
-    let payload = serde_json::to_vec(&announcement).unwrap_or_default();
+    }
+}
+
+async fn send(shared: &Shared, link: &Link, said: &Announcement) {
+    let subject = shared.names.announce(&said.name, &said.id);
+    let payload = serde_json::to_vec(said).unwrap_or_default();
     say(link, subject.into(), None, Outgoing::bare(payload)).await;
 }
 

@@ -10,8 +10,8 @@ use super::answer::Service;
 use super::log::Seldom;
 use super::run::Receiver;
 use super::{Offer, OfferState, OfferedApi};
-use crate::nats::Shared;
 use crate::nats::link::Link;
+use crate::nats::{Shared, discovery};
 
 /// The round trip after subscribing.
 const FENCE_LIMIT: Duration = Duration::from_secs(2);
@@ -45,6 +45,7 @@ pub(super) async fn attend(shared: Arc<Shared>, offer: Arc<Offer>) {
         let plugin = offer.plugin.name.as_str();
         tracing::warn!(plugin, "requests still come, and will be lost");
     }
+    discovery::depart(&shared, &offer.plugin).await;
     offer.set(&shared, OfferState::Stopped);
 }
 
