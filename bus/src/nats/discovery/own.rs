@@ -29,10 +29,16 @@ pub(super) async fn run(shared: &Arc<Shared>, link: &Arc<Link>) {
     loop {
         for offer in shared.offers.list() {
             let known = attended.iter().any(|known| Arc::ptr_eq(known, &offer));
-            if !known && *offer.state.borrow() != OfferState::Stopped {
-                attended.push(Arc::clone(&offer));
-                attending.push(attend(shared, link, offer));
+            if known {
+                continue;
             }
+            if *offer.state.borrow() == OfferState::Stopped {
+                // Nobody has heard of it, or everybody knows.
+                offer.told.send_replace(OfferState::Stopped);
+                continue;
+            }
+            attended.push(Arc::clone(&offer));
+            attending.push(attend(shared, link, offer));
         }
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
@@ -51,6 +57,7 @@ async fn attend(shared: &Arc<Shared>, link: &Arc<Link>, offer: Arc<Offer>) -> Ar
         .await
         .is_ok_and(|state| *state != OfferState::Stopped);
     let (true, Some(client)) = (begun, link.wait_up().await) else {
+        offer.told.send_replace(OfferState::Stopped);
         return offer;
     };
     let told = Told::new(shared, &offer);
@@ -93,9 +100,12 @@ async fn attend(shared: &Arc<Shared>, link: &Arc<Link>, offer: Arc<Offer>) -> Ar
             announce(shared, link, &told, stage).await;
         }
         if now == OfferState::Stopped {
+            // Before the process may end.
+            let _ = link.fence(FENCE_LIMIT).await;
             break;
         }
     }
+    offer.told.send_replace(OfferState::Stopped);
     shared.report(&topic, Vec::new());
     offer
 }

@@ -36,6 +36,8 @@ pub(crate) use control::control;
 
 /// How long a withdrawal takes at most; a broker that is there needs far less.
 const WITHDRAW_LIMIT: Duration = Duration::from_secs(5);
+/// How long a process that leaves waits until others have been told.
+const TELL_LIMIT: Duration = Duration::from_secs(1);
 /// How long the answers of finished calls may take to leave.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
@@ -48,6 +50,8 @@ pub(crate) struct Offer {
     pub(crate) plugin: Arc<PluginMetadata>,
     pub(crate) apis: Vec<Arc<OfferedApi>>,
     pub(crate) state: watch::Sender<OfferState>,
+    /// What others have been told of it.
+    pub(crate) told: watch::Sender<OfferState>,
     /// Says that it is to be withdrawn.
     leave: CancellationToken,
 }
@@ -198,6 +202,7 @@ pub(crate) fn offer(shared: &Arc<Shared>, plugin: &str) {
         plugin: metadata,
         apis: apis.collect(),
         state: watch::Sender::new(OfferState::Starting),
+        told: watch::Sender::new(OfferState::Starting),
         leave: CancellationToken::new(),
     });
     {
@@ -254,8 +259,24 @@ async fn withdraw_those(shared: &Arc<Shared>, wanted: impl Fn(&Offer) -> bool) {
             tracing::warn!("the broker has not ended every subscription in time");
         }
     }
-    for offer in offers {
+    for offer in &offers {
         offer.set(shared, OfferState::Stopped);
+    }
+    if !shared.data().is_some_and(|link| link.is_up()) {
+        return;
+    }
+    let told = async {
+        for offer in &offers {
+            let mut told = offer.told.subscribe();
+            // As above.
+            let _ = told.wait_for(|told| *told == OfferState::Stopped).await;
+        }
+    };
+    tokio::select! {
+        () = told => {}
+        () = shared.stop.cancelled() => {}
+        // They will notice by themselves, later.
+        () = tokio::time::sleep(TELL_LIMIT) => {}
     }
 }
 
