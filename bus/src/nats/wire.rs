@@ -391,6 +391,7 @@ fn shortened(text: &str) -> String {
 }
 
 /// A message that answers.
+#[derive(Clone)]
 pub(crate) struct Outgoing {
     pub(crate) headers: Option<HeaderMap>,
     pub(crate) payload: Bytes,
