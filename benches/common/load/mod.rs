@@ -89,12 +89,15 @@ pub(crate) fn run(options: &Options) -> Sample {
     let mut events = Events::with_capacity(1024);
     let mut window = Window::begin(&options.pids);
     let warm = Instant::now() + Duration::from_secs_f64(options.warm_up);
-    let end = warm + Duration::from_secs_f64(options.seconds);
+    let length = Duration::from_secs_f64(options.seconds);
+    let mut end = warm + length;
     let mut warming = true;
     loop {
         let now = Instant::now();
         if warming && now >= warm {
             window = Window::begin(&options.pids);
+            // From now: on a busy machine the warm-up may have taken longer.
+            end = now + length;
             warming = false;
         }
         if now >= end || window.latencies.count() >= options.requests {
