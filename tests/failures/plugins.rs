@@ -84,6 +84,19 @@ impl Work {
     }
 }
 
+/// Has others do the work.
+#[derive(Default)]
+struct Relay;
+
+#[on_register(plugin = "relay", required_remote_apis = ["work.Work.slow_once"])]
+impl Relay {
+    #[on_request(post, "/relay", timeout = "10m")]
+    async fn relay(&self, ctx: &Context, ms: u64) -> Result<String> {
+        ctx.call_plugin_api("work.Work.slow_once", args! { ms })
+            .await
+    }
+}
+
 /// Writes down when it begins and when it is dropped, in the file `$NOTES`.
 struct Noted(String);
 
@@ -152,4 +165,4 @@ impl Third {
     }
 }
 
-framex::main!(Work, First, Second, Third);
+framex::main!(Work, Relay, First, Second, Third);

@@ -44,6 +44,8 @@ async fn of_workers() {
     let broker = NatsServer::start().await;
     let site = Site::of(&broker);
     let mut workers = vec![site.worker("w0"), site.worker("w1")];
+    let relay = || site.start_plugin("relay", &[]).ready();
+    let mut relays = vec![relay(), relay()];
     let edge = site.edge();
     let load = |request, clients| {
         Load::start(Plan {
@@ -57,15 +59,19 @@ async fn of_workers() {
         load("POST /api/v1/once", 8),
         load("POST /api/v1/slow?ms=30", 8),
         load("GET /api/v1/quick", 4),
+        load("POST /api/v1/relay?ms=30", 4),
     ];
     let (stop, told) = tokio::sync::watch::channel(false);
     let clients: Vec<_> = (0..4).map(|_| plain(broker.url(), told.clone())).collect();
     tokio::time::sleep(Duration::from_millis(300)).await;
     for number in 2..2 + 2 * ROUNDS {
-        let old = workers.remove(0);
+        let (old, old_relay) = (workers.remove(0), relays.remove(0));
         tokio::task::block_in_place(|| {
+            // One at a time, but callers and those whom they call.
             stopped(old);
+            stopped(old_relay);
             workers.push(site.worker(&format!("w{number}")));
+            relays.push(relay());
         });
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
