@@ -110,6 +110,10 @@ fn options(settings: &Settings, role: Role) -> nats::Options {
         prefer_local: broker.prefer_local,
         inbox_prefix: inbox_prefix(broker),
         default_timeout: settings.server.request_timeout,
+        follow: match role {
+            Role::Worker => nats::Follow::Declared,
+            Role::Whole | Role::Edge | Role::Client => nats::Follow::All,
+        },
         name: format!("framex {}", role.as_str()),
     }
 }

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The table goes to stdout as Markdown, progress to stderr. The nats-server is the one that the tests
-//! use: `$FRAMEX_NATS_SERVER`, the `PATH`'s, or one that is fetched.
+//! use: `$NATS_SERVER_BIN`, the `PATH`'s, or one that is fetched.
 //!
 //! # How it measures
 //!

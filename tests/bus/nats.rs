@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use framex::PluginDefinition;
-use framex::bus::nats::{Auth, NatsBus, Options, Tls};
+use framex::bus::nats::{Auth, Follow, NatsBus, Options, Tls};
 use framex::bus::{Bus, LocalBus};
 use framex_test_support::nats::{NatsCluster, NatsServer};
 
@@ -35,6 +35,7 @@ pub(crate) fn options(url: String, timeout: Duration) -> Options {
         prefer_local: true,
         inbox_prefix: "_INBOX".into(),
         default_timeout: timeout,
+        follow: Follow::All,
         name: "test".into(),
     }
 }

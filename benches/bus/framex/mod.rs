@@ -67,7 +67,7 @@ pub(crate) fn child() -> Option<ExitCode> {
 /// The binary without the variables of this process that are meant for the bench.
 fn user(spec: &Spec) -> Command {
     let mut command = spec.command();
-    command.env_remove("FRAMEX_NATS_SERVER");
+    command.env_remove("NATS_SERVER_BIN");
     command
 }
 

@@ -24,7 +24,7 @@ use super::link::{Waiter, publish};
 use super::peers::{Endpoint, Instance, Remote, ms_of};
 use super::stream::RemoteStream;
 use super::waiting::{Expect, Lost};
-use super::wire::{self, Answer, Control, Origin};
+use super::wire::{self, Answer, Control, Origin, Told};
 use crate::call::to_the_millisecond;
 use crate::local::deadline;
 use crate::{Api, Outcome};
@@ -216,7 +216,13 @@ impl Journey {
         }
         let usual = self.shared.options.default_timeout;
         let left = wire::tells_time(self.meta.deadline, api, usual).then_some(left);
-        let headers = wire::request_headers(&self.meta, api, &self.payload, left);
+        let headers = wire::request_headers(&self.meta, api, &self.payload);
+        let told = Told {
+            origin: self.origin,
+            meta: &self.meta,
+            left,
+            streams: api.streams(),
+        };
         let body = self.payload.bytes().clone();
         let size = body.len();
         let expect = Expect {
@@ -225,7 +231,7 @@ impl Journey {
             subject: subject.clone(),
             since: ms_of(now),
         };
-        let waiter = link.expect(expect, self.origin, &self.meta.request_id);
+        let waiter = link.expect(expect, Some(&told));
         let reply = waiter.reply.clone();
         let mut pending = Pending {
             waiter,

@@ -16,13 +16,12 @@ use std::time::{Duration, Instant};
 use async_nats::client::PublishErrorKind;
 use async_nats::{Client, Event, HeaderMap, Message, ServerError, Subject, Subscriber};
 use bytes::Bytes;
-use framex_core::context::RequestId;
 use futures_core::Stream;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::peers::ms_of;
 use super::waiting::{Expect, Lost, Waiting};
-use super::wire::Origin;
+use super::wire::Told;
 use super::{Options, Shared, wire};
 
 /// How often overdue calls are looked for.
@@ -374,12 +373,7 @@ impl Link {
     }
 
     /// A place for replies. Publish with [`Waiter::reply`] as the reply subject.
-    pub(crate) fn expect(
-        self: &Arc<Self>,
-        expect: Expect,
-        origin: Origin,
-        id: &RequestId,
-    ) -> Waiter {
+    pub(crate) fn expect(self: &Arc<Self>, expect: Expect, told: Option<&Told<'_>>) -> Waiter {
         let (index, stamp) = self.waiting.insert(expect);
         if self.asleep.load(Ordering::Relaxed) {
             self.asleep.store(false, Ordering::Relaxed);
@@ -388,7 +382,7 @@ impl Link {
         Waiter {
             link: Arc::clone(self),
             index,
-            reply: reply_subject(&self.inbox, (index, stamp), origin, id),
+            reply: reply_subject(&self.inbox, (index, stamp), told),
         }
     }
 
@@ -414,7 +408,7 @@ impl Link {
             subject: subject.clone(),
             since: ms_of(now),
         };
-        let mut waiter = self.expect(expect, Origin::Bus, &RequestId::default());
+        let mut waiter = self.expect(expect, None);
         publish(client, subject, Some(waiter.reply.clone()), None, payload).await?;
         waiter.next().await
     }
@@ -519,7 +513,7 @@ async fn next(subscriber: &mut Subscriber) -> Option<Message> {
     poll_fn(|cx| Pin::new(&mut *subscriber).poll_next(cx)).await
 }
 
-fn reply_subject(inbox: &str, slot: (u32, u32), origin: Origin, id: &RequestId) -> Subject {
+fn reply_subject(inbox: &str, slot: (u32, u32), told: Option<&Told<'_>>) -> Subject {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut number = u64::from(slot.1) << 32 | u64::from(slot.0);
     let mut slot = [b'0'; 16];
@@ -528,10 +522,13 @@ fn reply_subject(inbox: &str, slot: (u32, u32), origin: Origin, id: &RequestId) 
         number >>= 4;
     }
     let slot = std::str::from_utf8(&slot).unwrap_or_default();
-    let mut text = String::with_capacity(inbox.len() + 2 + slot.len() + id.as_str().len());
+    let mut text = String::with_capacity(inbox.len() + 64);
     text.push_str(inbox);
     text.push('.');
-    wire::push_reply_token(&mut text, slot, origin, id);
+    text.push_str(slot);
+    if let Some(told) = told {
+        told.push(&mut text);
+    }
     text.into()
 }
 
@@ -588,12 +585,7 @@ mod tests {
 
     #[test]
     fn slots_are_found_again() {
-        let subject = reply_subject(
-            "_INBOX.x",
-            (7, 0xdead_beef),
-            Origin::Bus,
-            &RequestId::generate(),
-        );
+        let subject = reply_subject("_INBOX.x", (7, 0xdead_beef), None);
         let token = subject.as_str().rsplit('.').next().unwrap();
         assert_eq!(read_slot(wire::slot_of(token)), Some((7, 0xdead_beef)));
         assert_eq!(read_slot("not hex"), None);

@@ -32,7 +32,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Api, Bus, Call, Catalog, LocalBus, ServeError};
-pub use options::{Auth, NatsError, Options, Tls};
+pub use options::{Auth, Follow, NatsError, Options, Tls};
 pub(crate) use peers::Remote;
 pub use state::State;
 
@@ -80,6 +80,12 @@ thread_local! {
 }
 
 impl Shared {
+    /// Whoever is of interest is known.
+    pub(crate) fn discovered(&self) {
+        self.state
+            .send_if_modified(|state| !std::mem::replace(&mut state.discovered, true));
+    }
+
     /// This bus among those of the process.
     fn key(&self) -> usize {
         std::ptr::from_ref(self).addr()

@@ -30,8 +30,20 @@ pub struct Options {
     pub inbox_prefix: String,
     /// How long calls of APIs without a timeout of their own may take.
     pub default_timeout: Duration,
+    /// Of whom this process wants to know.
+    pub follow: Follow,
     /// What the broker's monitoring calls this process' connections.
     pub name: String,
+}
+
+/// Of whom a process wants to know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Follow {
+    /// Of everybody: for edges, and for those who look around.
+    #[default]
+    All,
+    /// Of those whose APIs its own plugins declare to call: for workers.
+    Declared,
 }
 
 /// Who a process is to the broker. `Debug` tells no secret.

@@ -61,20 +61,19 @@ const STAY: [&str; 14] = [
 /// What a call may take where nobody says anything: then nothing needs to be said.
 const USUAL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A request's headers; none where all is as usual. Headers are the dearest part of
-/// a small message, for everybody on its way.
-///
-/// `left` is what is left of the call's time, if it is bounded from outside.
+/// A request's headers; none for most: headers are the dearest part of a small
+/// message, for everybody on its way. What is told of every call is in its reply
+/// subject ([`Told`]).
 pub(crate) fn request_headers(
     meta: &CallMeta,
     api: &ApiDescriptor,
     payload: &Payload,
-    left: Option<Duration>,
 ) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
-    let call = call_header(meta, api, left);
-    if !call.is_empty() {
-        headers.insert(CALL, call);
+    let id = meta.request_id.as_str();
+    if !is_token(id) {
+        let id: String = id.chars().filter(|c| !matches!(c, '"' | '\\')).collect();
+        headers.insert(CALL, format!("id=\"{id}\""));
     }
     if let Payload::MessagePack(_) = payload {
         headers.insert(CONTENT_TYPE, MESSAGE_PACK);
@@ -105,47 +104,43 @@ pub(crate) fn tells_time(asked: Option<Instant>, api: &ApiDescriptor, usual: Dur
     asked.is_some() || (api.timeout.is_none() && !api.streams() && usual != USUAL_TIMEOUT)
 }
 
-fn call_header(meta: &CallMeta, api: &ApiDescriptor, left: Option<Duration>) -> String {
-    use std::fmt::Write as _;
-
-    let mut call = String::new();
-    let mut member = |text: std::fmt::Arguments<'_>| {
-        let comma = if call.is_empty() { "" } else { ", " };
-        // Writing to a String cannot fail.
-        let _ = write!(call, "{comma}{text}");
-    };
-    if let Some(left) = left {
-        // Rounded up: the caller's own clock is the one that counts.
-        member(format_args!("timeout={}", left.as_micros().div_ceil(1000)));
-    }
-    if let Some(caller) = &meta.caller {
-        member(format_args!("caller=\"{caller}\""));
-    }
-    if meta.hops > 0 {
-        member(format_args!("hops={}", meta.hops));
-    }
-    if api.streams() {
-        member(format_args!("window={WINDOW}"));
-    }
-    let id = meta.request_id.as_str();
-    if !is_token(id) {
-        let id: String = id.chars().filter(|c| !matches!(c, '"' | '\\')).collect();
-        member(format_args!("id=\"{id}\""));
-    }
-    call
+/// What a FrameX caller tells in the last token of its reply subject.
+pub(crate) struct Told<'a> {
+    pub(crate) origin: Origin,
+    pub(crate) meta: &'a CallMeta,
+    /// What is left of the call's time, if that has to be told.
+    pub(crate) left: Option<Duration>,
+    /// It asks for a stream.
+    pub(crate) streams: bool,
 }
 
-/// Writes the last token of a FrameX caller's reply subject: its slot, whether the
-/// arguments were an HTTP request's, and the request's id where that can be part
-/// of a subject.
-pub(crate) fn push_reply_token(text: &mut String, slot: &str, origin: Origin, id: &RequestId) {
-    text.push_str(slot);
-    text.push(match origin {
-        Origin::Bus => '-',
-        Origin::Http => '_',
-    });
-    if is_token(id.as_str()) {
-        text.push_str(id.as_str());
+impl Told<'_> {
+    /// Writes the rest of the token, behind the slot.
+    pub(crate) fn push(&self, text: &mut String) {
+        use std::fmt::Write as _;
+
+        text.push(match self.origin {
+            Origin::Bus => '-',
+            Origin::Http => '_',
+        });
+        let id = self.meta.request_id.as_str();
+        if is_token(id) {
+            text.push_str(id);
+        }
+        // Writing to a String cannot fail.
+        if let Some(left) = self.left {
+            // Rounded up: the caller's own clock is the one that counts.
+            let _ = write!(text, "~t{}", left.as_micros().div_ceil(1000));
+        }
+        if self.meta.hops > 0 {
+            let _ = write!(text, "~h{}", self.meta.hops);
+        }
+        if let Some(caller) = &self.meta.caller {
+            let _ = write!(text, "~c{caller}");
+        }
+        if self.streams {
+            let _ = write!(text, "~w{WINDOW}");
+        }
     }
 }
 
@@ -161,9 +156,8 @@ pub(crate) fn slot_of(token: &str) -> &str {
     token.split(['-', '_']).next().unwrap_or_default()
 }
 
-/// The origin and the request's id in a reply subject: `Some` if it is a FrameX
-/// caller's, who understands beats; the id is empty if it did not fit there.
-fn told_by(reply: &str) -> Option<(Origin, &str)> {
+/// What the reply subject of a FrameX caller tells; nothing if it is anybody else's.
+fn told_by(reply: &str) -> Option<(Origin, CallHeader<'_>)> {
     let token = &reply[reply.rfind('.')? + 1..];
     let (slot, rest) = token.split_at_checked(16)?;
     let hex = slot.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
@@ -172,7 +166,28 @@ fn told_by(reply: &str) -> Option<(Origin, &str)> {
         b'_' => Origin::Http,
         _ => return None,
     };
-    hex.then_some((origin, &rest[1..]))
+    if !hex {
+        return None;
+    }
+    let mut fields = rest[1..].split('~');
+    let mut call = CallHeader {
+        id: fields.next().filter(|id| !id.is_empty()),
+        beats: true,
+        ..CallHeader::default()
+    };
+    for field in fields {
+        let Some((kind, value)) = field.split_at_checked(1) else {
+            continue;
+        };
+        match kind {
+            "t" => call.timeout = value.parse().ok().map(Duration::from_millis),
+            "h" => call.hops = value.parse().unwrap_or(u8::MAX),
+            "c" => call.caller = Some(value),
+            "w" => call.window = value.parse().ok(),
+            _ => {}
+        }
+    }
+    Some((origin, call))
 }
 
 /// A header's value has no line breaks.
@@ -224,7 +239,7 @@ fn read_header_object(text: &str) -> http::HeaderMap {
     headers
 }
 
-/// What `Framex-Call` says.
+/// What `Framex-Call` says, or a reply subject in its place.
 #[derive(Debug, Default, PartialEq)]
 struct CallHeader<'a> {
     timeout: Option<Duration>,
@@ -236,8 +251,8 @@ struct CallHeader<'a> {
 }
 
 impl<'a> CallHeader<'a> {
-    fn read(text: &'a str) -> Self {
-        let mut header = Self::default();
+    /// Reads a header; what it does not say is as in `header`.
+    fn read(mut header: Self, text: &'a str) -> Self {
         for member in text.split(',') {
             let member = member.trim();
             let (key, value) = member.split_once('=').unwrap_or((member, "?1"));
@@ -246,12 +261,35 @@ impl<'a> CallHeader<'a> {
                 "id" => header.id = quoted(value),
                 "caller" => header.caller = quoted(value),
                 "hops" => header.hops = value.parse().unwrap_or(u8::MAX),
-                "beats" => header.beats = value == "?1",
+                "beats" => header.beats |= value == "?1",
                 "window" => header.window = value.parse().ok(),
                 _ => {}
             }
         }
         header
+    }
+
+    fn meta(&self, arrived: Instant) -> CallMeta {
+        let accept = |id: &str| RequestId::accept(&HeaderValue::from_str(id).ok()?);
+        CallMeta {
+            request_id: self.id.and_then(accept).unwrap_or_default(),
+            deadline: self
+                .timeout
+                .and_then(|timeout| arrived.checked_add(timeout)),
+            caller: self.caller.map(Arc::from),
+            principal: None,
+            headers: http::HeaderMap::new(),
+            trace: None,
+            hops: self.hops,
+        }
+    }
+
+    fn asked(&self, message_pack: bool) -> Asked {
+        Asked {
+            beats: self.beats,
+            window: self.window,
+            message_pack,
+        }
     }
 }
 
@@ -284,21 +322,13 @@ pub(crate) fn read_request(
     reply: &str,
     arrived: Instant,
 ) -> Result<Incoming, Error> {
-    let told = told_by(reply);
-    let from_http = matches!(told, Some((Origin::Http, _)));
-    let id_in_reply = told.map(|(_, id)| id);
-    let accept = |id: &str| RequestId::accept(&HeaderValue::from_str(id).ok()?);
+    let (origin, told) = told_by(reply).unwrap_or((Origin::Bus, CallHeader::default()));
+    let from_http = origin == Origin::Http;
     let Some(headers) = headers else {
         return Ok(Incoming {
             args: arguments(Payload::Json(payload)).made_of_http(from_http),
-            meta: CallMeta {
-                request_id: id_in_reply.and_then(accept).unwrap_or_default(),
-                ..CallMeta::default()
-            },
-            asked: Asked {
-                beats: told.is_some(),
-                ..Asked::default()
-            },
+            meta: told.meta(arrived),
+            asked: told.asked(false),
         });
     };
     let text = |name| {
@@ -308,21 +338,15 @@ pub(crate) fn read_request(
     };
     let packed = is_message_pack(text(CONTENT_TYPE), "Content-Type", false)?;
     let asked_packed = is_message_pack(text(ACCEPT), "Accept", packed)?;
-    let call = text(CALL).map(CallHeader::read).unwrap_or_default();
-    let request_id = call
-        .id
-        .and_then(accept)
-        .or_else(|| id_in_reply.and_then(accept));
+    let call = match text(CALL) {
+        Some(header) => CallHeader::read(told, header),
+        None => told,
+    };
     let meta = CallMeta {
-        request_id: request_id.unwrap_or_default(),
-        deadline: call
-            .timeout
-            .and_then(|timeout| arrived.checked_add(timeout)),
-        caller: call.caller.map(Arc::from),
         principal: text(PRINCIPAL).map(Principal::new),
         headers: text(HEADERS).map(read_header_object).unwrap_or_default(),
         trace: text(TRACE).and_then(TraceContext::parse).map(Box::new),
-        hops: call.hops,
+        ..call.meta(arrived)
     };
     let payload = match packed {
         true => Payload::MessagePack(payload),
@@ -331,11 +355,7 @@ pub(crate) fn read_request(
     Ok(Incoming {
         args: arguments(payload).made_of_http(from_http),
         meta,
-        asked: Asked {
-            beats: call.beats || told.is_some(),
-            window: call.window,
-            message_pack: asked_packed,
-        },
+        asked: call.asked(asked_packed),
     })
 }
 
@@ -371,6 +391,7 @@ fn shortened(text: &str) -> String {
 }
 
 /// A message that answers.
+#[derive(Clone)]
 pub(crate) struct Outgoing {
     pub(crate) headers: Option<HeaderMap>,
     pub(crate) payload: Bytes,
@@ -728,6 +749,7 @@ mod tests {
     #[test]
     fn what_a_call_header_says_is_read_and_the_rest_ignored() {
         let read = CallHeader::read(
+            CallHeader::default(),
             "timeout=1500, id=\"ab-1\", new=(1 2), caller=\"echo\", hops=2, beats, window=64",
         );
         let expected = CallHeader {
@@ -740,43 +762,66 @@ mod tests {
         };
         assert_eq!(read, expected);
         assert_eq!(
-            CallHeader::read(",,=,timeout=x,beats=?0"),
+            CallHeader::read(CallHeader::default(), ",,=,timeout=x,beats=?0"),
             CallHeader::default()
         );
-        assert_eq!(CallHeader::read("hops=900").hops, u8::MAX);
+        assert_eq!(
+            CallHeader::read(CallHeader::default(), "hops=900").hops,
+            u8::MAX
+        );
     }
 
     #[test]
-    fn a_plain_call_needs_no_header() {
-        let api = ApiDescriptor::new(
-            framex_core::id::ApiId::parse("a.B.c").unwrap(),
-            framex_core::descriptor::ApiKind::Func,
-        );
-        let meta = CallMeta::default();
+    fn a_call_tells_all_in_its_reply_subject() {
+        let id = framex_core::id::ApiId::parse("a.B.c").unwrap();
+        let api = ApiDescriptor::new(id, framex_core::descriptor::ApiKind::Func);
+        let meta = CallMeta {
+            caller: Some("echo".into()),
+            hops: 2,
+            ..CallMeta::default()
+        };
         let payload = Payload::Json(Bytes::new());
-        assert_eq!(request_headers(&meta, &api, &payload, None), None);
-        let mut reply = String::from("_INBOX.x.");
-        push_reply_token(
-            &mut reply,
-            "00000000deadbeef",
-            Origin::Http,
-            &meta.request_id,
-        );
+        assert_eq!(request_headers(&meta, &api, &payload), None);
+        let told = Told {
+            origin: Origin::Http,
+            meta: &meta,
+            left: Some(Duration::from_micros(1_499_001)),
+            streams: true,
+        };
+        let mut reply = String::from("_INBOX.x.00000000deadbeef");
+        told.push(&mut reply);
         assert_eq!(
             slot_of(reply.rsplit('.').next().unwrap()),
             "00000000deadbeef"
         );
+        let now = Instant::now();
         let read =
-            read_request(Bytes::new(), None, &reply, Instant::now()).unwrap_or_else(|_| panic!());
-        assert_eq!(read.meta.request_id, meta.request_id);
-        assert!(read.asked.beats && read.args.by_http());
+            |reply: &str| read_request(Bytes::new(), None, reply, now).unwrap_or_else(|_| panic!());
+        let request = read(&reply);
+        assert_eq!(request.meta.request_id, meta.request_id);
+        assert_eq!(request.meta.caller.as_deref(), Some("echo"));
+        assert_eq!(request.meta.hops, 2);
+        assert_eq!(
+            request.meta.deadline,
+            Some(now + Duration::from_millis(1500))
+        );
+        assert_eq!(request.asked.window, Some(WINDOW));
+        assert!(request.asked.beats && request.args.by_http());
         // Anybody's else is any text.
-        for foreign in ["_INBOX.abc", "_INBOX.a-b", "x", "", "a.00000000deadbeeä-x"] {
-            let read = read_request(Bytes::new(), None, foreign, Instant::now())
-                .ok()
-                .unwrap();
-            assert!(!read.asked.beats, "{foreign}");
+        for foreign in [
+            "_INBOX.abc",
+            "_INBOX.a-b",
+            "x",
+            "",
+            "a.00000000deadbee\u{e4}-x",
+            "a.00000000deadbeef",
+        ] {
+            assert!(!read(foreign).asked.beats, "{foreign}");
         }
+        // What is garbled says nothing.
+        let request = read("a.00000000deadbeef-~t~hx~~w-1~\u{e4}");
+        assert_eq!((request.meta.deadline, request.asked.window), (None, None));
+        assert_eq!(request.meta.hops, u8::MAX);
     }
 
     #[test]

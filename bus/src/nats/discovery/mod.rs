@@ -15,6 +15,7 @@ mod adr32;
 mod answer;
 mod broker;
 mod check;
+mod interest;
 mod learn;
 mod merge;
 mod others;

@@ -7,11 +7,12 @@ use async_nats::{Message, StatusCode};
 use bytes::Bytes;
 use futures_core::future::LocalBoxFuture;
 use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{FuturesUnordered, SelectAll};
 use tokio::time::MissedTickBehavior;
 
 use super::adr32::{self, ANNOUNCEMENT, Announcement, Said};
 use super::check::Shelf;
+use super::interest::Interest;
 use super::learn::{self, Service, Unlearnt};
 use super::merge::merge;
 use super::registry::{Pinged, Registry, Topic, Who};
@@ -23,7 +24,7 @@ use crate::nats::peers::{Instance, ms_of};
 use crate::nats::waiting::Lost;
 use crate::nats::wire::{self, Outgoing};
 
-const EVERYBODY: &str = "$SRV.PING";
+pub(super) const EVERYBODY: &str = "$SRV.PING";
 /// How often is looked for what is due.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often is asked for services that do not announce themselves.
@@ -47,19 +48,50 @@ enum Outcome {
     Broker(bool),
 }
 
-/// Hears of others, for as long as it is polled.
+/// Hears of others, as far as this process wants to know of them.
 pub(super) async fn run(shared: &Arc<Shared>, link: &Arc<Link>) {
+    let mut changes = shared.local.changes();
+    loop {
+        changes.mark_unchanged();
+        let interest = Interest::of(shared);
+        let changed =
+            async { while changes.changed().await.is_ok() && Interest::of(shared) == interest {} };
+        if interest.is_none() {
+            // Who calls nobody need not know of anybody.
+            shared.discovered();
+            changed.await;
+        } else {
+            tokio::select! {
+                () = hear(shared, link, &interest) => return,
+                () = changed => {}
+            }
+        }
+    }
+}
+
+/// Hears of those that are of `interest`, for as long as it is polled.
+async fn hear(shared: &Arc<Shared>, link: &Arc<Link>, interest: &Interest) {
     let Some(client) = link.wait_up().await else {
         return;
     };
     let unique = uuid::Uuid::new_v4().simple();
     let inbox = format!("{}.{unique}.answers", shared.options.inbox_prefix);
-    let announcements = shared.names.announcements();
-    let heard = client.subscribe(announcements.clone()).await;
-    let answers = client.subscribe(inbox.clone()).await;
-    let (Ok(mut heard), Ok(mut answers)) = (heard, answers) else {
-        tracing::error!("nothing can be subscribed to: others are not found");
-        return;
+    let mut heard = SelectAll::new();
+    for subject in interest.announcements(&shared.names) {
+        match client.subscribe(subject).await {
+            Ok(subscriber) => heard.push(subscriber),
+            Err(error) => {
+                tracing::error!(%error, "others are not found: nothing can be subscribed to");
+                return;
+            }
+        }
+    }
+    let mut answers = match client.subscribe(inbox.clone()).await {
+        Ok(answers) => answers,
+        Err(error) => {
+            tracing::error!(%error, "others are not found: nothing can be subscribed to");
+            return;
+        }
     };
     let shelf = Shelf::default();
     // This process is one of those who serve, if its own calls go by the broker.
@@ -70,6 +102,7 @@ pub(super) async fn run(shared: &Arc<Shared>, link: &Arc<Link>) {
     let mut others = Others {
         shared,
         link,
+        interest,
         shelf: &shelf,
         registry: Registry::new(own, shared.options.namespace.clone()),
         asked: FuturesUnordered::new(),
@@ -138,6 +171,7 @@ struct Round {
 struct Others<'a> {
     shared: &'a Arc<Shared>,
     link: &'a Arc<Link>,
+    interest: &'a Interest,
     shelf: &'a Shelf,
     registry: Registry,
     asked: FuturesUnordered<LocalBoxFuture<'a, Outcome>>,
@@ -168,8 +202,8 @@ impl Others<'_> {
     }
 
     async fn poll(&mut self) {
-        let announcements = self.shared.names.announcements();
-        self.deaf = self.link.may_not_subscribe(&announcements);
+        let mut announcements = self.interest.announcements(&self.shared.names).into_iter();
+        self.deaf = announcements.any(|subject| self.link.may_not_subscribe(&subject));
         if self.round.is_none() {
             self.report_permissions();
         }
@@ -181,8 +215,10 @@ impl Others<'_> {
     }
 
     async fn ping_everybody(&self, question: Outgoing) {
-        let reply = self.inbox.clone().into();
-        say(self.link, EVERYBODY.into(), Some(reply), question).await;
+        for subject in self.interest.questions() {
+            let reply = self.inbox.clone().into();
+            say(self.link, subject.into(), Some(reply), question.clone()).await;
+        }
     }
 
     fn announced(&mut self, message: &Message) {
@@ -316,9 +352,7 @@ impl Others<'_> {
         if self.registry.dirty {
             self.merge();
         }
-        self.shared
-            .state
-            .send_if_modified(|state| !std::mem::replace(&mut state.discovered, true));
+        self.shared.discovered();
     }
 
     /// Says what this process may not do to find others.

@@ -26,7 +26,7 @@ use super::leave;
 use crate::nats::link::Link;
 
 /// Answers that are sent together.
-const MOST_TOGETHER: usize = 32;
+const MOST_TOGETHER: usize = 128;
 
 /// How often a call of its own task is polled with care, whatever its API.
 const CAREFUL_POLLS: u32 = 3;

