@@ -129,8 +129,7 @@ impl Journey {
                     if let Some(full) = full.take() {
                         return Err(full);
                     }
-                    if remote.endpoints.load().is_empty() {
-                        // Gone, or quiet: a frozen one would take the call and keep it.
+                    if remote.endpoints.load().is_empty() && remote.shut.load(Ordering::Relaxed) {
                         return Box::pin(self.nobody()).await;
                     }
                     asked_all = true;

@@ -1,6 +1,7 @@
 //! The catalog of a process on a broker: its own APIs and those of others.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -33,6 +34,8 @@ pub(crate) struct RemoteApi {
     /// The public way in.
     pub(crate) subject: Subject,
     pub(crate) endpoints: Vec<Endpoint>,
+    /// See [`Remote::shut`].
+    pub(crate) shut: bool,
 }
 
 /// Routes and the APIs that have them.
@@ -193,6 +196,7 @@ fn entry(
         && known.subject == remote.subject
         && old.local.as_ref().map(Arc::as_ptr) == handler.map(Arc::as_ptr)
     {
+        known.shut.store(remote.shut, Ordering::Relaxed);
         known.endpoints.store(Arc::new(remote.endpoints.clone()));
         return Arc::clone(old);
     }
@@ -203,6 +207,7 @@ fn entry(
         remote: Some(Arc::new(Remote {
             subject: remote.subject.clone(),
             endpoints: ArcSwap::from_pointee(remote.endpoints.clone()),
+            shut: remote.shut.into(),
         })),
     })
 }
@@ -234,6 +239,7 @@ mod tests {
             plugin: Arc::default(),
             subject: id.as_str().into(),
             endpoints: instances.iter().map(endpoint).collect(),
+            shut: false,
         }
     }
 

@@ -113,4 +113,7 @@ pub(crate) struct Remote {
     pub(crate) subject: async_nats::Subject,
     /// Those with the descriptor that the catalog shows, or one that fits it.
     pub(crate) endpoints: ArcSwap<Vec<Endpoint>>,
+    /// The public way in may lead to somebody who must get no calls: one that is
+    /// frozen would keep them.
+    pub(crate) shut: AtomicBool,
 }

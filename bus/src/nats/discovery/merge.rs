@@ -20,6 +20,8 @@ pub(super) struct Part<'a> {
     pub(super) service: &'a Service,
     /// It takes calls. Of one that takes none, it is remembered what it served.
     pub(super) live: bool,
+    /// It says nothing any more, and may be there all the same.
+    pub(super) quiet: bool,
 }
 
 /// An API of an instance.
@@ -29,6 +31,7 @@ struct Candidate<'a> {
     service: &'a Service,
     served: &'a Served,
     live: bool,
+    quiet: bool,
 }
 
 /// The instances that describe an API in one way.
@@ -54,6 +57,7 @@ pub(super) fn merge<'a>(
                 service: part.service,
                 served,
                 live: part.live,
+                quiet: part.quiet,
             });
         }
     }
@@ -74,6 +78,7 @@ fn one(
     problems: &mut Vec<String>,
 ) -> Option<RemoteApi> {
     // What the departed served counts only where nobody else does.
+    let mut shut = candidates.iter().any(|candidate| candidate.quiet);
     let any_live = candidates.iter().any(|candidate| candidate.live);
     let mut groups: BTreeMap<&str, Group<'_>> = BTreeMap::new();
     for candidate in candidates.into_iter().filter(|c| c.live || !any_live) {
@@ -101,6 +106,7 @@ fn one(
     for group in groups.values() {
         let against = own.unwrap_or(descriptor);
         if let Err(why) = fits(against, &group.api.descriptor) {
+            shut = true;
             let shown = match own {
                 Some(_) => "the version of this process".to_owned(),
                 None => format!("version {shown_version}"),
@@ -136,6 +142,7 @@ fn one(
         plugin: Arc::clone(&shown.service.plugin),
         subject: names.api(id.as_str()).into(),
         endpoints,
+        shut,
     })
 }
 

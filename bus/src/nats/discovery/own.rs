@@ -15,7 +15,7 @@ use super::answer::{Question, Told};
 use super::{FENCE_LIMIT, connects, say, version};
 use crate::nats::Shared;
 use crate::nats::link::Link;
-use crate::nats::serve::{Offer, OfferState};
+use crate::nats::serve::{Offer, OfferState, tell_offered};
 use crate::nats::wire::{Outgoing, is_poll};
 
 /// How often an instance says that it is there.
@@ -99,10 +99,17 @@ async fn attend(shared: &Arc<Shared>, link: &Arc<Link>, offer: Arc<Offer>) -> Ar
         if let Some(stage) = stage(now) {
             announce(shared, link, &told, stage).await;
         }
+        if now == *offer.told.borrow() {
+            continue;
+        }
+        // Nobody is told that it is ready, and no process ends, before others know.
+        let known = link.fence(FENCE_LIMIT).await.is_ok();
         if now == OfferState::Stopped {
-            // Before the process may end.
-            let _ = link.fence(FENCE_LIMIT).await;
             break;
+        }
+        if known || now != OfferState::Ready {
+            offer.told.send_replace(now);
+            tell_offered(shared);
         }
     }
     offer.told.send_replace(OfferState::Stopped);

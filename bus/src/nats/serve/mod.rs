@@ -301,12 +301,12 @@ pub(crate) async fn flush(shared: &Arc<Shared>) {
 }
 
 /// Writes [`State::offered`](super::State::offered) anew.
-fn tell_offered(shared: &Shared) {
+pub(crate) fn tell_offered(shared: &Shared) {
     let offers = shared.offers.list();
-    let offered = offers
-        .iter()
-        .filter(|offer| !offer.leaves())
-        .all(|offer| offer.state() == OfferState::Ready);
+    let offered = offers.iter().filter(|offer| !offer.leaves()).all(|offer| {
+        let told = *offer.told.borrow();
+        (offer.state(), told) == (OfferState::Ready, OfferState::Ready)
+    });
     shared
         .state
         .send_if_modified(|state| std::mem::replace(&mut state.offered, offered) != offered);

@@ -298,6 +298,7 @@ impl Registry {
                 instance: &peer.instance,
                 service,
                 live,
+                quiet: peer.life == Life::Quiet,
             })
         })
     }
