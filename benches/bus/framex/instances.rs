@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use framex::bus::LocalBus;
-use framex::bus::nats::{Auth, NatsBus, Options, Tls};
+use framex::bus::nats::{Auth, Follow, NatsBus, Options, Tls};
 use framex::descriptor::{ApiDescriptor, ApiKind, Location, Parameter, PluginMetadata, ReplyShape};
 use framex::id::ApiId;
 use framex::route::Route;
@@ -57,6 +57,7 @@ pub(crate) fn serve(count: usize, url: &str) {
 
 fn options(url: &str) -> Options {
     Options {
+        follow: Follow::Declared,
         urls: vec![url.to_owned()],
         auth: Auth::default(),
         tls: Tls::default(),

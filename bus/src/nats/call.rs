@@ -112,12 +112,13 @@ pub(super) async fn call(shared: Arc<Shared>, api: Arc<Api>, request: Request) -
 }
 
 impl Journey {
-    async fn run(self, remote: &Remote) -> Outcome {
+    async fn run(&self, remote: &Remote) -> Outcome {
         let mut tried: SmallVec<[Arc<Instance>; 4]> = SmallVec::new();
         let mut full: Option<CallError> = None;
         let mut asked_all = false;
         let mut own_subjects = true;
         let mut pauses = ASK_AGAIN.iter();
+        let mut now = self.started;
         loop {
             let choice = choose(&remote.endpoints.load(), &tried);
             let (subject, instance) = match choice {
@@ -130,18 +131,19 @@ impl Journey {
                         return Err(full);
                     }
                     if remote.endpoints.load().is_empty() && remote.shut.load(Ordering::Relaxed) {
-                        return self.nobody().await;
+                        return Box::pin(self.nobody()).await;
                     }
                     asked_all = true;
                     (remote.subject.clone(), None)
                 }
             };
             let to_one = subject != remote.subject;
-            let elsewhere = match self.attempt(subject, instance.as_ref()).await {
+            let elsewhere = match self.attempt(subject, instance.as_ref(), now).await {
                 Ok(reply) => return Ok(reply),
                 Err(Attempt::Over(error)) => return Err(error),
                 Err(Attempt::Elsewhere(elsewhere)) => elsewhere,
             };
+            now = Instant::now();
             match elsewhere {
                 Elsewhere::Denied if to_one => {
                     own_subjects = false;
@@ -171,24 +173,25 @@ impl Journey {
             let expected = !remote.endpoints.load().is_empty();
             match pauses.next() {
                 Some(pause) if expected && Instant::now() + *pause < self.deadline => {
-                    tokio::time::sleep(*pause).await;
+                    Box::pin(tokio::time::sleep(*pause)).await;
                     tried.clear();
                     asked_all = false;
                 }
-                _ => return self.nobody().await,
+                _ => return Box::pin(self.nobody()).await,
             }
         }
     }
 
     /// Nobody serves it: the bridge's turn, where there is one.
-    async fn nobody(self) -> Outcome {
+    async fn nobody(&self) -> Outcome {
         let id = self.api.descriptor.id.clone();
         let Some(fallback) = self.shared.fallback.get() else {
             return Err(CallError::NoResponders { api: id });
         };
         let request = Request {
-            args: Args::from_payload(self.payload).made_of_http(self.origin == Origin::Http),
-            meta: self.meta,
+            args: Args::from_payload(self.payload.clone())
+                .made_of_http(self.origin == Origin::Http),
+            meta: self.meta.clone(),
         };
         fallback.call(id.as_str(), request).await
     }
@@ -197,20 +200,25 @@ impl Journey {
         &self,
         subject: Subject,
         instance: Option<&Arc<Instance>>,
+        now: Instant,
     ) -> Result<Reply, Attempt> {
         let api = &self.api.descriptor;
         let Some(link) = self.shared.link() else {
             return Err(self.over(Lost::Disconnected));
         };
-        let client = match link.soon_up(Some(self.deadline)).await {
-            Ok(client) => client,
-            Err(_) => {
-                return Err(Attempt::Over(CallError::Disconnected {
-                    api: api.id.clone(),
-                }));
+        let mut now = now;
+        let client = match link.now_up() {
+            Some(client) => client,
+            None => {
+                let client = Box::pin(link.soon_up(Some(self.deadline))).await;
+                now = Instant::now();
+                client.map_err(|_| {
+                    Attempt::Over(CallError::Disconnected {
+                        api: api.id.clone(),
+                    })
+                })?
             }
         };
-        let now = Instant::now();
         let left = self.deadline.saturating_duration_since(now);
         if left.is_zero() {
             return Err(Attempt::Over(self.timed_out()));
@@ -252,7 +260,7 @@ impl Journey {
             });
         }
         if api.streams() {
-            return self.stream(pending, instance).await;
+            return Box::pin(self.stream(pending, instance)).await;
         }
         let message = pending.waiter.next().await;
         pending.over = !matches!(

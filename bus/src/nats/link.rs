@@ -355,11 +355,14 @@ impl Link {
         self.client.get()
     }
 
+    /// The connection, if it is there now.
+    pub(crate) fn now_up(&self) -> Option<&Client> {
+        self.client.get().filter(|_| self.is_up())
+    }
+
     /// The connection, if it is there or comes back in a moment.
     pub(crate) async fn soon_up(&self, deadline: Option<Instant>) -> Result<&Client, Lost> {
-        if self.is_up()
-            && let Some(client) = self.client.get()
-        {
+        if let Some(client) = self.now_up() {
             return Ok(client);
         }
         let now = Instant::now();
