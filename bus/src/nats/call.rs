@@ -36,8 +36,9 @@ const ASK_AGAIN: [Duration; 3] = [
     Duration::from_millis(15),
     Duration::from_millis(30),
 ];
-/// An instance that keeps calls waiting and says nothing comes last.
-const QUIET_MS: u64 = 300;
+/// An instance that keeps calls waiting and says nothing comes last. One that is
+/// only busy has been asked by then, and has answered.
+const QUIET_MS: u64 = 800;
 /// Around its deadline a call has timed out, whoever notices first.
 const SAME_MOMENT: Duration = Duration::from_millis(25);
 /// Foreign answers are checked to be JSON; of our own kind, small ones are.

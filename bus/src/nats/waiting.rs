@@ -21,8 +21,10 @@ const SILENT_MS: u64 = 3_200;
 /// Whoever has another connection than when it was called, and still works on the
 /// call, has said so after this.
 const MOVED_MS: u64 = 2_500;
-/// A call without an answer after this makes its instance suspect.
+/// A call without an answer after this makes its instance suspect ...
 const SUSPECT_MS: u64 = 250;
+/// ... or after this, if it is known to be worked on.
+const BEAT_OVERDUE_MS: u64 = 1_500;
 /// More messages than this are never waiting in a slot of an honest sender.
 const MOST_QUEUED: usize = 1024;
 
@@ -203,7 +205,11 @@ impl Waiting {
                 return Some(Lost::TimedOut);
             }
             let silence = now_ms.saturating_sub(slot.sign);
-            if silence > SUSPECT_MS
+            let usual = match slot.beating {
+                true => BEAT_OVERDUE_MS,
+                false => SUSPECT_MS,
+            };
+            if silence > usual
                 && let Some(instance) = &expect.instance
             {
                 instance.suspected.store(true, Ordering::Relaxed);
