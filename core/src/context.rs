@@ -226,6 +226,7 @@ pub trait Caller: Send + Sync {
 }
 
 /// A plugin's place in a process: its own description, and the bus.
+#[derive(Clone)]
 pub struct Scope {
     plugin: &'static PluginMetadata,
     name: Arc<str>,

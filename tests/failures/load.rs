@@ -69,6 +69,8 @@ pub(crate) struct Report {
     pub(crate) broken: BTreeMap<&'static str, u64>,
     /// Sent again, since a kept connection had been closed before it took anything.
     pub(crate) again: u64,
+    /// What some of the failures said, and when.
+    pub(crate) said: Vec<String>,
     /// When requests began and ended, each with its status (0 for none).
     pub(crate) all: Vec<(Instant, Instant, u16)>,
 }
@@ -259,6 +261,9 @@ impl Report {
         let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
         if status == 200 {
             *self.by.entry(text("data")).or_default() += 1;
+        } else if self.said.len() < 3 {
+            let now = chrono::Utc::now().format("%T%.3f");
+            self.said.push(format!("{now} {}", text("message")));
         }
         *self.answers.entry((status, text("code"))).or_default() += 1;
     }
@@ -267,6 +272,7 @@ impl Report {
         self.sent += other.sent;
         self.again += other.again;
         self.all.extend(other.all);
+        self.said.extend(other.said);
         for (key, count) in other.answers {
             *self.answers.entry(key).or_default() += count;
         }
@@ -337,6 +343,10 @@ impl fmt::Display for Report {
         for ((status, code), count) in &self.answers {
             write!(f, "; {count} x {status} {code}")?;
         }
-        write!(f, "; by {:?}", self.by)
+        write!(f, "; by {:?}", self.by)?;
+        match self.said.is_empty() {
+            true => Ok(()),
+            false => write!(f, "; {}", self.said.join("; ")),
+        }
     }
 }

@@ -40,6 +40,9 @@ use directory::Directory;
 use link::Link;
 use wire::Names;
 
+/// How long a call waits for the first news of who serves what.
+const DISCOVERY_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Calls plugins of this process and, through a broker, of others.
 pub struct NatsBus {
     shared: Arc<Shared>,
@@ -285,6 +288,33 @@ impl NatsBus {
 }
 
 impl NatsBus {
+    /// A process serves before it has heard of all others.
+    async fn call_once_discovered(
+        self: Arc<Self>,
+        scope: Scope,
+        target: String,
+        request: Request,
+    ) -> Result<Reply, CallError> {
+        let latest = Instant::now() + DISCOVERY_PATIENCE;
+        let until = request.meta.deadline.map_or(latest, |end| end.min(latest));
+        let mut state = self.state();
+        let known = state.wait_for(|s| s.discovered || s.trouble.is_some());
+        // Whatever the outcome, the catalog knows best.
+        let _ = tokio::time::timeout_at(until.into(), known).await;
+        match self.catalog().resolve_for(&scope, &target) {
+            Ok(api) => self.call(&api, request).await,
+            Err(unknown) => self.absent(&scope, &target, request, unknown).await,
+        }
+    }
+
+    /// What becomes of a plugin's call that the catalog has no API for.
+    fn absent(&self, scope: &Scope, target: &str, request: Request, error: CallError) -> Call {
+        match self.shared.fallback.get() {
+            None => Call::failed(not_there_yet(scope, target, error)),
+            Some(_) => self.unresolved(target, request, error),
+        }
+    }
+
     fn unresolved(&self, target: &str, request: Request, error: CallError) -> Call {
         match (&error, self.shared.fallback.get()) {
             (CallError::Unknown { .. }, Some(fallback)) => fallback.call(target, request),
@@ -378,13 +408,17 @@ impl Caller for NatsBus {
         target: &str,
         request: Request,
     ) -> BoxFuture<'static, Result<Reply, CallError>> {
-        Box::pin(match self.catalog().resolve_for(scope, target) {
-            Ok(api) => self.call(&api, request),
-            Err(error) if self.shared.fallback.get().is_none() => {
-                Call::failed(not_there_yet(scope, target, error))
+        let unknown = match self.catalog().resolve_for(scope, target) {
+            Ok(api) => return Box::pin(self.call(&api, request)),
+            Err(error) => error,
+        };
+        let early = !self.shared.state.borrow().discovered;
+        match self.shared.me.upgrade() {
+            Some(me) if early && matches!(unknown, CallError::Unknown { .. }) => {
+                Box::pin(me.call_once_discovered(scope.clone(), target.to_owned(), request))
             }
-            Err(error) => self.unresolved(target, request, error),
-        })
+            _ => Box::pin(self.absent(scope, target, request, unknown)),
+        }
     }
 }
 
