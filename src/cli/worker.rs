@@ -88,12 +88,11 @@ pub(crate) fn run(
     done
 }
 
-/// Threads of a runtime that runs plugins. With one alone, a handler that blocks
-/// would stop all others.
+/// Threads of a runtime that runs plugins: not one alone unless it is asked for,
+/// since a handler that blocks it for the first time stops all others.
 pub(super) fn threads(settings: &Loaded) -> usize {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let asked = settings.settings.server.num_cpus;
-    asked.unwrap_or_else(cores).max(2)
+    let cores = || std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
+    settings.settings.server.num_cpus.unwrap_or_else(cores)
 }
 
 async fn serve(definitions: &Definitions, settings: Loaded, begun: Instant) -> Result<(), Failure> {
