@@ -74,7 +74,7 @@ pub(crate) fn run(options: &Run, definitions: &Definitions, begun: Instant) -> R
     log::start(&settings, log::Default::OfSettings)?;
     // Calls from the broker are answered by this runtime's threads.
     let threads = match settings.settings.server.use_nats {
-        true => worker::threads(&settings),
+        true => worker::threads(&settings).max(2),
         false => 1,
     };
     serve(definitions, settings, Role::Whole, threads, begun)
