@@ -97,12 +97,17 @@ fn filter(settings: &Loaded, default: Default) -> Result<EnvFilter, StartError> 
     })
 }
 
-/// The NATS client tells at `info` what the bus tells in its own words, and each
-/// attempt to connect again: so not there, unless it is asked for by name.
+/// The NATS client tells what the bus tells in its own words, and each attempt to
+/// connect again, at levels up to `error`: so not there, unless it is asked for by
+/// name or everything is.
 fn quieter(text: &str) -> Cow<'_, str> {
-    let mut words = text.split(',').map(str::trim);
-    match words.any(|word| word.eq_ignore_ascii_case("info")) && !text.contains("async_nats") {
-        true => Cow::Owned(format!("{text},async_nats=warn")),
+    let usual = |word: &str| {
+        ["info", "warn", "error"]
+            .iter()
+            .any(|level| word.trim().eq_ignore_ascii_case(level))
+    };
+    match text.split(',').any(usual) && !text.contains("async_nats") {
+        true => Cow::Owned(format!("{text},async_nats=off")),
         false => Cow::Borrowed(text),
     }
 }
@@ -179,10 +184,10 @@ mod tests {
     #[test]
     fn the_client_of_the_broker_is_quiet_unless_asked_for() {
         for (text, quieter_text) in [
-            ("info", "info,async_nats=warn"),
-            ("INFO,framex=debug", "INFO,framex=debug,async_nats=warn"),
+            ("info", "info,async_nats=off"),
+            ("INFO,framex=debug", "INFO,framex=debug,async_nats=off"),
             ("info,async_nats=debug", "info,async_nats=debug"),
-            ("warn", "warn"),
+            ("warn", "warn,async_nats=off"),
             ("debug", "debug"),
         ] {
             assert_eq!(quieter(text), quieter_text);

@@ -298,7 +298,8 @@ fn watch(shared: &Arc<Shared>, running: &Mutex<Vec<JoinHandle<()>>>) {
             .filter(|b| b.thread.starts_with("edge-"))
             .count();
         let threads = lock(running).len();
-        if mine >= threads && spare < MOST_SPARE {
+        // A server that stops has given its threads away, and starts none.
+        if mine >= threads.max(1) && spare < MOST_SPARE && !shared.stop.is_cancelled() {
             spare += 1;
             match spawn(shared, format!("edge-spare-{spare}")) {
                 Ok(thread) => lock(running).push(thread),
