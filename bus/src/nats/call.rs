@@ -423,22 +423,25 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    pub(super) fn tell(&self, cancel: bool, credit: Option<u32>) {
-        if let Some(control) = &self.control {
-            let message = Control {
-                call: self.waiter.reply.to_string(),
-                cancel,
-                credit,
-            };
-            let link = self.waiter.link();
-            link.send_later(control.clone(), message.payload());
-        }
+    /// Gives whether it is on its way.
+    pub(super) fn tell(&self, cancel: bool, credit: Option<u32>) -> bool {
+        let Some(control) = &self.control else {
+            return true;
+        };
+        let message = Control {
+            call: self.waiter.reply.to_string(),
+            cancel,
+            credit,
+        };
+        let link = self.waiter.link();
+        link.send_later(control.clone(), message.payload())
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
         if !self.over {
+            // Untold, it ends at its deadline, or when nobody takes its beats.
             self.tell(true, None);
         }
     }

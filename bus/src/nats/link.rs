@@ -389,10 +389,9 @@ impl Link {
         }
     }
 
-    /// Sends without waiting; what does not fit is dropped.
-    pub(crate) fn send_later(&self, subject: Subject, payload: Bytes) {
-        // Only courtesies go this way: whoever misses one has a deadline too.
-        let _ = self.outbox.try_send(Outgoing { subject, payload });
+    /// Sends without waiting. Gives whether there was room; else nothing is sent.
+    pub(crate) fn send_later(&self, subject: Subject, payload: Bytes) -> bool {
+        self.outbox.try_send(Outgoing { subject, payload }).is_ok()
     }
 
     /// One question, one answer, within `limit`.

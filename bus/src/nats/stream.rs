@@ -98,8 +98,17 @@ impl RemoteStream {
         if self.taken == 1 {
             pending.waiter.set_deadline(self.deadline);
         }
-        if self.ungranted >= WINDOW / 2 || self.ungranted_bytes >= GRANT_BYTES {
-            pending.tell(false, Some(self.ungranted));
+        self.grant();
+    }
+
+    /// Lets more come, once enough was taken. What cannot be told now is told with
+    /// the next chunk or beat: without it the other side would wait for ever.
+    fn grant(&mut self) {
+        let Some(pending) = &self.pending else {
+            return;
+        };
+        let enough = self.ungranted >= WINDOW / 2 || self.ungranted_bytes >= GRANT_BYTES;
+        if enough && pending.tell(false, Some(self.ungranted)) {
             self.ungranted = 0;
             self.ungranted_bytes = 0;
         }
@@ -118,6 +127,7 @@ impl Stream for RemoteStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        this.grant();
         let Some(answer) = ready!(this.poll_answer(cx)) else {
             return Poll::Ready(None);
         };

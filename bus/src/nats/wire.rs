@@ -195,24 +195,11 @@ fn one_line(text: &str) -> String {
     text.replace(['\r', '\n'], " ")
 }
 
-/// Headers as a JSON object, on one line of ASCII; none if there are none.
+/// What a handler may want of an HTTP request's headers, as a JSON object on one
+/// line; none if there is nothing.
 fn header_object(headers: &http::HeaderMap) -> Option<String> {
-    let mut object = Map::new();
-    for name in headers.keys() {
-        if STAY.contains(&name.as_str()) {
-            continue;
-        }
-        let mut values: Vec<Value> = headers
-            .get_all(name)
-            .iter()
-            .map(|value| Value::from(String::from_utf8_lossy(value.as_bytes())))
-            .collect();
-        let value = match values.len() {
-            1 => values.remove(0),
-            _ => Value::Array(values),
-        };
-        object.insert(name.as_str().to_owned(), value);
-    }
+    let mut object = all_headers(headers);
+    object.retain(|name, _| !STAY.contains(&name.as_str()));
     (!object.is_empty()).then(|| Value::Object(object).to_string())
 }
 
