@@ -222,7 +222,7 @@ async fn what_an_instance_says_of_itself_is_on_the_page() {
 #[test]
 fn every_header_is_on_the_page() {
     let page = read(DOCUMENT);
-    let wire = root().join("bus/src/nats/wire.rs");
+    let wire = root().join("bus/src/nats/wire/mod.rs");
     let wire = std::fs::read_to_string(wire).expect("the module that names headers");
     let names = wire.split("HeaderName::from_static(\"").skip(1);
     let names: Vec<&str> = names.filter_map(|rest| rest.split('"').next()).collect();

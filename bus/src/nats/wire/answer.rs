@@ -1,0 +1,337 @@
+//! Answers: results, errors, streams and signs of life.
+
+use async_nats::{HeaderMap, Message};
+use bytes::Bytes;
+use framex_core::error::{CallError, Error};
+use framex_core::event::{Data, Event};
+use framex_core::payload::{self, MESSAGE_PACK};
+use framex_core::reply::Response;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::request::{Asked, is_message_pack, one_line, read_header_object, shortened};
+use super::{BEAT, CHUNK, CONTENT_TYPE, END, ERROR, ERROR_CODE, EVENT, HEADERS, POLL, STATUS};
+
+/// A message that answers.
+#[derive(Clone)]
+pub(crate) struct Outgoing {
+    pub(crate) headers: Option<HeaderMap>,
+    pub(crate) payload: Bytes,
+}
+
+/// The bare result.
+pub(crate) fn value(json: Bytes, asked: Asked) -> Outgoing {
+    if !asked.message_pack {
+        return Outgoing {
+            headers: None,
+            payload: json,
+        };
+    }
+    match payload::to_message_pack(&json) {
+        Ok(payload) => Outgoing {
+            headers: Some(HeaderMap::from_iter([(CONTENT_TYPE, MESSAGE_PACK.into())])),
+            payload,
+        },
+        Err(unwritable) => error(&Error::internal(unwritable), true),
+    }
+}
+
+/// An answer of the handler's own.
+pub(crate) fn response(response: Response) -> Outgoing {
+    let mut headers = HeaderMap::new();
+    headers.insert(STATUS, response.status.as_str());
+    let own = all_headers(&response.headers);
+    if !own.is_empty() {
+        headers.insert(HEADERS, Value::Object(own).to_string());
+    }
+    Outgoing {
+        headers: Some(headers),
+        payload: response.body,
+    }
+}
+
+pub(super) fn all_headers(headers: &http::HeaderMap) -> Map<String, Value> {
+    let mut object = Map::new();
+    for name in headers.keys() {
+        let mut values: Vec<Value> = headers
+            .get_all(name)
+            .iter()
+            .map(|value| Value::from(String::from_utf8_lossy(value.as_bytes())))
+            .collect();
+        let value = match values.len() {
+            1 => values.remove(0),
+            _ => Value::Array(values),
+        };
+        object.insert(name.as_str().to_owned(), value);
+    }
+    object
+}
+
+/// The body of an error.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct ErrorBody {
+    code: String,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<Value>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    headers: Map<String, Value>,
+    /// Whether a handler may have run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started: Option<bool>,
+}
+
+impl Outgoing {
+    /// A payload that needs no words about it.
+    pub(crate) fn bare(payload: impl Into<Bytes>) -> Self {
+        Self {
+            headers: None,
+            payload: payload.into(),
+        }
+    }
+}
+
+/// Whether a handler may have run in a call that failed so.
+pub(crate) fn may_have_run(failed: &CallError) -> bool {
+    !matches!(
+        failed,
+        CallError::Overloaded { .. } | CallError::Stopping { .. } | CallError::NoResponders { .. }
+    )
+}
+
+/// What headers take of a message's size, in bytes.
+pub(crate) fn size_of_headers(headers: &HeaderMap) -> usize {
+    let fields = headers.iter().flat_map(|(name, values)| {
+        let name: &str = name.as_ref();
+        values
+            .iter()
+            .map(move |value| name.len() + value.as_str().len() + ": \r\n".len())
+    });
+    "NATS/1.0\r\n\r\n".len() + fields.sum::<usize>()
+}
+
+/// An error, as one message.
+pub(crate) fn error(error: &Error, started: bool) -> Outgoing {
+    let body = ErrorBody {
+        code: error.code().to_owned(),
+        message: error.message().to_owned(),
+        detail: error.detail().cloned(),
+        headers: all_headers(error.headers()),
+        started: (!started).then_some(false),
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(ERROR, one_line(error.message()));
+    headers.insert(ERROR_CODE, error.status().as_str());
+    Outgoing {
+        headers: Some(headers),
+        payload: serde_json::to_vec(&body).unwrap_or_default().into(),
+    }
+}
+
+/// The `number`th event of a stream; the first has the number 1.
+pub(crate) fn chunk(number: u64, event: &Event) -> Outgoing {
+    let mut headers = HeaderMap::new();
+    headers.insert(CHUNK, number.to_string());
+    if event.name() != framex_core::event::MESSAGE_CHUNK {
+        headers.insert(EVENT, event.name());
+    }
+    let payload = match event.data() {
+        Data::Text(text) => serde_json::to_vec(text.as_ref()).unwrap_or_default().into(),
+        Data::Json(json) => json.clone(),
+    };
+    Outgoing {
+        headers: Some(headers),
+        payload,
+    }
+}
+
+/// The end of a stream of `count` chunks.
+pub(crate) fn end(count: u64) -> Outgoing {
+    let mut headers = HeaderMap::new();
+    headers.insert(END, count.to_string());
+    Outgoing {
+        headers: Some(headers),
+        payload: Bytes::new(),
+    }
+}
+
+/// "Still working", from the instance `id`.
+pub(crate) fn beat(id: &str) -> Outgoing {
+    let mut headers = HeaderMap::new();
+    headers.insert(BEAT, id);
+    Outgoing {
+        headers: Some(headers),
+        payload: Bytes::new(),
+    }
+}
+
+/// A question to those who do not announce themselves.
+pub(crate) fn poll() -> Outgoing {
+    Outgoing {
+        headers: Some(HeaderMap::from_iter([(POLL, "1".into())])),
+        payload: Bytes::new(),
+    }
+}
+
+/// Whether a question is only for those who do not announce themselves.
+pub(crate) fn is_poll(message: &Message) -> bool {
+    let headers = message.headers.as_ref();
+    headers.is_some_and(|headers| headers.get(POLL).is_some())
+}
+
+/// Whether a message only says that the work goes on.
+pub(crate) fn is_beat(message: &Message) -> bool {
+    message
+        .headers
+        .as_ref()
+        .is_some_and(|headers| headers.get(BEAT).is_some())
+}
+
+/// What an answer says.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Value(Bytes),
+    Response(Response),
+    Chunk { number: u64, event: Event },
+    End { count: u64 },
+    Failed { error: Error, started: bool },
+}
+
+/// Reads an answer; the error says what is wrong with it.
+pub(crate) fn read_answer(message: Message) -> Result<Answer, String> {
+    let Some(headers) = &message.headers else {
+        return json_value(message.payload);
+    };
+    let text = |name| headers.get(name).map(async_nats::HeaderValue::as_str);
+    if let Some(said) = text(ERROR) {
+        return Ok(failed(said, text(ERROR_CODE), &message.payload));
+    }
+    if text(ERROR_CODE).is_some() {
+        return Ok(failed("", text(ERROR_CODE), &message.payload));
+    }
+    if let Some(number) = text(CHUNK) {
+        let number = number
+            .parse()
+            .map_err(|_| "a chunk's number is no number".to_owned())?;
+        let name = text(EVENT).map(str::to_owned);
+        let event = read_event(&message.payload)?;
+        let event = match name {
+            Some(name) => event.named(name),
+            None => event,
+        };
+        return Ok(Answer::Chunk { number, event });
+    }
+    if let Some(count) = text(END) {
+        let count = count
+            .parse()
+            .map_err(|_| "the count of chunks is no number".to_owned())?;
+        return Ok(Answer::End { count });
+    }
+    if let Some(status) = text(STATUS) {
+        let status = status
+            .parse::<StatusCode>()
+            .map_err(|_| format!("`{}` is no status", shortened(status)))?;
+        let headers = text(HEADERS).map(read_header_object).unwrap_or_default();
+        let mut response = Response::new(status).with_body(message.payload.clone());
+        response.headers = headers;
+        return Ok(Answer::Response(response));
+    }
+    match is_message_pack(text(CONTENT_TYPE), "Content-Type", false) {
+        Ok(false) => json_value(message.payload),
+        Ok(true) => payload::to_json(&message.payload)
+            .map(Answer::Value)
+            .map_err(|error| error.to_string()),
+        Err(error) => Err(error.message().to_owned()),
+    }
+}
+
+/// JSON is passed on as it came: whoever wrote it with our code wrote JSON, and
+/// of anybody else's it is checked that clients get a valid document.
+fn json_value(payload: Bytes) -> Result<Answer, String> {
+    if payload.is_empty() {
+        return Ok(Answer::Value(Bytes::from_static(b"null")));
+    }
+    Ok(Answer::Value(payload))
+}
+
+fn read_event(payload: &[u8]) -> Result<Event, String> {
+    if payload.first() == Some(&b'"') {
+        let text: String = serde_json::from_slice(payload)
+            .map_err(|error| format!("a chunk is no JSON: {error}"))?;
+        return Ok(Event::text(text));
+    }
+    let raw: &serde_json::value::RawValue =
+        serde_json::from_slice(payload).map_err(|error| format!("a chunk is no JSON: {error}"))?;
+    Event::json(raw).map_err(|error| error.message().to_owned())
+}
+
+fn failed(said: &str, code: Option<&str>, payload: &[u8]) -> Answer {
+    let status = code
+        .and_then(|code| code.trim().parse::<StatusCode>().ok())
+        .filter(|status| status.as_u16() >= 400)
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body: ErrorBody = serde_json::from_slice(payload).unwrap_or_default();
+    let message = match (body.message.is_empty(), said.is_empty()) {
+        (false, _) => body.message,
+        (true, false) => said.to_owned(),
+        (true, true) => status.canonical_reason().unwrap_or("it failed").to_owned(),
+    };
+    let mut error = Error::new(status, message);
+    if !body.code.is_empty() {
+        error = error.with_code(body.code);
+    }
+    if let Some(detail) = body.detail {
+        error = error.with_detail(detail);
+    }
+    let headers = read_header_object(&Value::Object(body.headers).to_string());
+    for (name, value) in &headers {
+        error = error.with_header(name.clone(), value.clone());
+    }
+    Answer::Failed {
+        error,
+        started: body.started.unwrap_or(true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn errors_come_out_as_they_went_in() {
+        let sent = Error::conflict("taken\nä")
+            .with_code("name_taken")
+            .with_detail(serde_json::json!({"name": "x"}))
+            .with_header(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let out = error(&sent, false);
+        let headers = out.headers.unwrap();
+        let code = headers.get(ERROR_CODE).map(|v| v.as_str().to_owned());
+        let said = headers.get(ERROR).unwrap().as_str();
+        assert!(!said.contains('\n'));
+        let Answer::Failed { error, started } = failed(said, code.as_deref(), &out.payload) else {
+            panic!("no error");
+        };
+        assert_eq!(format!("{error:?}"), format!("{sent:?}"));
+        assert_eq!(error.headers(), sent.headers());
+        assert!(!started);
+    }
+
+    #[test]
+    fn foreign_errors_have_a_status_at_least() {
+        for (said, code, expected) in [
+            ("no", Some("404"), "404 not_found: no"),
+            ("no", None, "500 internal: no"),
+            ("", Some("200"), "500 internal: Internal Server Error"),
+        ] {
+            let Answer::Failed { error, started } = failed(said, code, b"\xff") else {
+                panic!("no error");
+            };
+            assert_eq!(format!("{error:?}"), expected);
+            assert!(started);
+        }
+    }
+}

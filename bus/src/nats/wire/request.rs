@@ -1,0 +1,443 @@
+//! Requests: what a caller tells with its arguments, and how it is read.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use framex_core::args::Args;
+use framex_core::context::{CallMeta, Principal, RequestId, TraceContext};
+use framex_core::descriptor::ApiDescriptor;
+use framex_core::error::Error;
+use framex_core::id::is_token;
+use framex_core::payload::{JSON, MESSAGE_PACK, Payload};
+use http::{HeaderValue, StatusCode};
+use serde_json::Value;
+
+use super::answer::all_headers;
+use super::{ACCEPT, CALL, CONTENT_TYPE, HEADERS, PRINCIPAL, TRACE, WINDOW};
+
+/// Headers of an HTTP request that are about its connection or its body, and
+/// those that travel on their own.
+const STAY: [&str; 14] = [
+    "connection",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "expect",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "traceparent",
+    "x-request-id",
+];
+
+/// What a call may take where nobody says anything: then nothing needs to be said.
+const USUAL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A request's headers; none for most: headers are the dearest part of a small
+/// message, for everybody on its way. What is told of every call is in its reply
+/// subject ([`Told`]).
+pub(crate) fn request_headers(
+    meta: &CallMeta,
+    api: &ApiDescriptor,
+    payload: &Payload,
+) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    let id = meta.request_id.as_str();
+    if !is_token(id) {
+        let id: String = id.chars().filter(|c| !matches!(c, '"' | '\\')).collect();
+        headers.insert(CALL, format!("id=\"{id}\""));
+    }
+    if let Payload::MessagePack(_) = payload {
+        headers.insert(CONTENT_TYPE, MESSAGE_PACK);
+        headers.insert(ACCEPT, JSON);
+    }
+    if let Some(principal) = &meta.principal {
+        headers.insert(PRINCIPAL, one_line(principal.name()));
+    }
+    match (&meta.trace, meta.headers.get("traceparent")) {
+        (Some(trace), _) => headers.insert(TRACE, trace.to_string()),
+        (None, Some(text)) => {
+            if let Some(trace) = text.to_str().ok().and_then(TraceContext::parse) {
+                headers.insert(TRACE, trace.to_string());
+            }
+        }
+        (None, None) => {}
+    }
+    if api.headers
+        && let Some(json) = header_object(&meta.headers)
+    {
+        headers.insert(HEADERS, json);
+    }
+    (!headers.is_empty()).then_some(headers)
+}
+
+/// Whether the time of a call of `api` has to be told.
+pub(crate) fn tells_time(asked: Option<Instant>, api: &ApiDescriptor, usual: Duration) -> bool {
+    asked.is_some() || (api.timeout.is_none() && !api.streams() && usual != USUAL_TIMEOUT)
+}
+
+/// What a FrameX caller tells in the last token of its reply subject.
+pub(crate) struct Told<'a> {
+    pub(crate) origin: Origin,
+    pub(crate) meta: &'a CallMeta,
+    /// What is left of the call's time, if that has to be told.
+    pub(crate) left: Option<Duration>,
+    /// It asks for a stream.
+    pub(crate) streams: bool,
+}
+
+impl Told<'_> {
+    /// Writes the rest of the token, behind the slot.
+    pub(crate) fn push(&self, text: &mut String) {
+        use std::fmt::Write as _;
+
+        text.push(match self.origin {
+            Origin::Bus => '-',
+            Origin::Http => '_',
+        });
+        let id = self.meta.request_id.as_str();
+        if is_token(id) {
+            text.push_str(id);
+        }
+        // Writing to a String cannot fail.
+        if let Some(left) = self.left {
+            // Rounded up: the caller's own clock is the one that counts.
+            let _ = write!(text, "~t{}", left.as_micros().div_ceil(1000));
+        }
+        if self.meta.hops > 0 {
+            let _ = write!(text, "~h{}", self.meta.hops);
+        }
+        if let Some(caller) = &self.meta.caller {
+            let _ = write!(text, "~c{caller}");
+        }
+        if self.streams {
+            let _ = write!(text, "~w{WINDOW}");
+        }
+    }
+}
+
+/// Where a call's arguments come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Bus,
+    Http,
+}
+
+/// The slot in the last token of a reply subject.
+pub(crate) fn slot_of(token: &str) -> &str {
+    token.split(['-', '_']).next().unwrap_or_default()
+}
+
+/// What the reply subject of a FrameX caller tells; nothing if it is anybody else's.
+fn told_by(reply: &str) -> Option<(Origin, CallHeader<'_>)> {
+    let token = &reply[reply.rfind('.')? + 1..];
+    let (slot, rest) = token.split_at_checked(16)?;
+    let hex = slot.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let origin = match rest.as_bytes().first()? {
+        b'-' => Origin::Bus,
+        b'_' => Origin::Http,
+        _ => return None,
+    };
+    if !hex {
+        return None;
+    }
+    let mut fields = rest[1..].split('~');
+    let mut call = CallHeader {
+        id: fields.next().filter(|id| !id.is_empty()),
+        beats: true,
+        ..CallHeader::default()
+    };
+    for field in fields {
+        let Some((kind, value)) = field.split_at_checked(1) else {
+            continue;
+        };
+        match kind {
+            "t" => call.timeout = value.parse().ok().map(Duration::from_millis),
+            "h" => call.hops = value.parse().unwrap_or(u8::MAX),
+            "c" => call.caller = Some(value),
+            "w" => call.window = value.parse().ok(),
+            _ => {}
+        }
+    }
+    Some((origin, call))
+}
+
+/// A header's value has no line breaks.
+pub(super) fn one_line(text: &str) -> String {
+    text.replace(['\r', '\n'], " ")
+}
+
+/// What a handler may want of an HTTP request's headers, as a JSON object on one
+/// line; none if there is nothing.
+fn header_object(headers: &http::HeaderMap) -> Option<String> {
+    let mut object = all_headers(headers);
+    object.retain(|name, _| !STAY.contains(&name.as_str()));
+    (!object.is_empty()).then(|| Value::Object(object).to_string())
+}
+
+pub(super) fn read_header_object(text: &str) -> http::HeaderMap {
+    let mut headers = http::HeaderMap::new();
+    let Ok(Value::Object(object)) = serde_json::from_str(text) else {
+        return headers;
+    };
+    for (name, value) in object {
+        let Ok(name) = http::HeaderName::try_from(name) else {
+            continue;
+        };
+        let values = match value {
+            Value::Array(values) => values,
+            one => vec![one],
+        };
+        for value in values {
+            let value = value.as_str().map(HeaderValue::from_str);
+            if let Some(Ok(value)) = value {
+                headers.append(name.clone(), value);
+            }
+        }
+    }
+    headers
+}
+
+/// What `Framex-Call` says, or a reply subject in its place.
+#[derive(Debug, Default, PartialEq)]
+struct CallHeader<'a> {
+    timeout: Option<Duration>,
+    id: Option<&'a str>,
+    caller: Option<&'a str>,
+    hops: u8,
+    beats: bool,
+    window: Option<u32>,
+}
+
+impl<'a> CallHeader<'a> {
+    /// Reads a header; what it does not say is as in `header`.
+    fn read(mut header: Self, text: &'a str) -> Self {
+        for member in text.split(',') {
+            let member = member.trim();
+            let (key, value) = member.split_once('=').unwrap_or((member, "?1"));
+            match key {
+                "timeout" => header.timeout = value.parse().ok().map(Duration::from_millis),
+                "id" => header.id = quoted(value),
+                "caller" => header.caller = quoted(value),
+                "hops" => header.hops = value.parse().unwrap_or(u8::MAX),
+                "beats" => header.beats |= value == "?1",
+                "window" => header.window = value.parse().ok(),
+                _ => {}
+            }
+        }
+        header
+    }
+
+    fn meta(&self, arrived: Instant) -> CallMeta {
+        let accept = |id: &str| RequestId::accept(&HeaderValue::from_str(id).ok()?);
+        CallMeta {
+            request_id: self.id.and_then(accept).unwrap_or_default(),
+            deadline: self
+                .timeout
+                .and_then(|timeout| arrived.checked_add(timeout)),
+            caller: self.caller.map(Arc::from),
+            principal: None,
+            headers: http::HeaderMap::new(),
+            trace: None,
+            hops: self.hops,
+        }
+    }
+
+    fn asked(&self, message_pack: bool) -> Asked {
+        Asked {
+            beats: self.beats,
+            window: self.window,
+            message_pack,
+        }
+    }
+}
+
+fn quoted(value: &str) -> Option<&str> {
+    value.strip_prefix('"')?.strip_suffix('"')
+}
+
+/// A request as it comes in.
+pub(crate) struct Incoming {
+    pub(crate) args: Args,
+    pub(crate) meta: CallMeta,
+    pub(crate) asked: Asked,
+}
+
+/// How a caller wants to be answered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asked {
+    /// It understands "still working".
+    pub(crate) beats: bool,
+    /// How many chunks it takes before it grants more; it grants none if none.
+    pub(crate) window: Option<u32>,
+    /// In MessagePack.
+    pub(crate) message_pack: bool,
+}
+
+/// What is asked for, or the error to answer with. `arrived` is when it came.
+pub(crate) fn read_request(
+    payload: Bytes,
+    headers: Option<&HeaderMap>,
+    reply: &str,
+    arrived: Instant,
+) -> Result<Incoming, Error> {
+    let (origin, told) = told_by(reply).unwrap_or((Origin::Bus, CallHeader::default()));
+    let from_http = origin == Origin::Http;
+    let Some(headers) = headers else {
+        return Ok(Incoming {
+            args: arguments(Payload::Json(payload)).made_of_http(from_http),
+            meta: told.meta(arrived),
+            asked: told.asked(false),
+        });
+    };
+    let text = |name| {
+        headers
+            .get(name)
+            .map(|value: &async_nats::HeaderValue| value.as_str())
+    };
+    let packed = is_message_pack(text(CONTENT_TYPE), "Content-Type", false)?;
+    let asked_packed = is_message_pack(text(ACCEPT), "Accept", packed)?;
+    let call = match text(CALL) {
+        Some(header) => CallHeader::read(told, header),
+        None => told,
+    };
+    let meta = CallMeta {
+        principal: text(PRINCIPAL).map(Principal::new),
+        headers: text(HEADERS).map(read_header_object).unwrap_or_default(),
+        trace: text(TRACE).and_then(TraceContext::parse).map(Box::new),
+        ..call.meta(arrived)
+    };
+    let payload = match packed {
+        true => Payload::MessagePack(payload),
+        false => Payload::Json(payload),
+    };
+    Ok(Incoming {
+        args: arguments(payload).made_of_http(from_http),
+        meta,
+        asked: call.asked(asked_packed),
+    })
+}
+
+/// An empty payload is an empty map.
+fn arguments(payload: Payload) -> Args {
+    match payload.bytes().is_empty() {
+        true => Args::default(),
+        false => Args::from_payload(payload),
+    }
+}
+
+/// Whether a media type is MessagePack's; `none` where there is none.
+pub(super) fn is_message_pack(
+    media: Option<&str>,
+    header: &str,
+    none: bool,
+) -> Result<bool, Error> {
+    let Some(media) = media else {
+        return Ok(none);
+    };
+    let essence = media.split([';', ',']).next().unwrap_or_default().trim();
+    match essence {
+        JSON | "" | "*/*" | "application/*" => Ok(false),
+        MESSAGE_PACK | "application/x-msgpack" | "application/vnd.msgpack" => Ok(true),
+        other => Err(Error::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            format!(
+                "{header} is `{}`: write {JSON} or {MESSAGE_PACK}",
+                shortened(other)
+            ),
+        )),
+    }
+}
+
+pub(super) fn shortened(text: &str) -> String {
+    text.chars().take(80).filter(|c| !c.is_control()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_call_header_says_is_read_and_the_rest_ignored() {
+        let read = CallHeader::read(
+            CallHeader::default(),
+            "timeout=1500, id=\"ab-1\", new=(1 2), caller=\"echo\", hops=2, beats, window=64",
+        );
+        let expected = CallHeader {
+            timeout: Some(Duration::from_millis(1500)),
+            id: Some("ab-1"),
+            caller: Some("echo"),
+            hops: 2,
+            beats: true,
+            window: Some(64),
+        };
+        assert_eq!(read, expected);
+        assert_eq!(
+            CallHeader::read(CallHeader::default(), ",,=,timeout=x,beats=?0"),
+            CallHeader::default()
+        );
+        assert_eq!(
+            CallHeader::read(CallHeader::default(), "hops=900").hops,
+            u8::MAX
+        );
+    }
+
+    #[test]
+    fn a_call_tells_all_in_its_reply_subject() {
+        let id = framex_core::id::ApiId::parse("a.B.c").unwrap();
+        let api = ApiDescriptor::new(id, framex_core::descriptor::ApiKind::Func);
+        let meta = CallMeta {
+            caller: Some("echo".into()),
+            hops: 2,
+            ..CallMeta::default()
+        };
+        let payload = Payload::Json(Bytes::new());
+        assert_eq!(request_headers(&meta, &api, &payload), None);
+        let told = Told {
+            origin: Origin::Http,
+            meta: &meta,
+            left: Some(Duration::from_micros(1_499_001)),
+            streams: true,
+        };
+        let mut reply = String::from("_INBOX.x.00000000deadbeef");
+        told.push(&mut reply);
+        assert_eq!(
+            slot_of(reply.rsplit('.').next().unwrap()),
+            "00000000deadbeef"
+        );
+        let now = Instant::now();
+        let read =
+            |reply: &str| read_request(Bytes::new(), None, reply, now).unwrap_or_else(|_| panic!());
+        let request = read(&reply);
+        assert_eq!(request.meta.request_id, meta.request_id);
+        assert_eq!(request.meta.caller.as_deref(), Some("echo"));
+        assert_eq!(request.meta.hops, 2);
+        assert_eq!(
+            request.meta.deadline,
+            Some(now + Duration::from_millis(1500))
+        );
+        assert_eq!(request.asked.window, Some(WINDOW));
+        assert!(request.asked.beats && request.args.by_http());
+        // Anybody's else is any text.
+        for foreign in [
+            "_INBOX.abc",
+            "_INBOX.a-b",
+            "x",
+            "",
+            "a.00000000deadbee\u{e4}-x",
+            "a.00000000deadbeef",
+        ] {
+            assert!(!read(foreign).asked.beats, "{foreign}");
+        }
+        // What is garbled says nothing.
+        let request = read("a.00000000deadbeef-~t~hx~~w-1~\u{e4}");
+        assert_eq!((request.meta.deadline, request.asked.window), (None, None));
+        assert_eq!(request.meta.hops, u8::MAX);
+    }
+}
