@@ -18,18 +18,23 @@
 
 mod call;
 mod catalog;
+mod kept;
 mod local;
 pub mod nats;
 
 use std::sync::Arc;
 
+#[cfg(doc)]
+use framex_core::context::CallMeta;
 use framex_core::context::{Caller, Request};
 use framex_core::error::CallError;
+use framex_core::kept::{StreamId, gone};
 use futures_core::future::BoxFuture;
 use tokio::sync::watch;
 
 pub use call::Call;
 pub use catalog::{Api, Catalog, PluginEntry};
+pub use kept::KeptStream;
 pub use local::{LocalBus, ServeError};
 
 /// Brings calls to whoever serves them.
@@ -57,6 +62,21 @@ pub trait Bus: Caller + Send + Sync + 'static {
     ///
     /// Dropping the future, or the stream it gave, stops the handler.
     fn call(&self, api: &Arc<Api>, request: Request) -> Call;
+
+    /// Finds a stream that is kept: one whose call said so ([`CallMeta::keep`]). A bus
+    /// may keep none.
+    ///
+    /// # Errors
+    ///
+    /// [`kept::gone`](framex_core::kept::gone) if it is not known or no longer
+    /// kept; [`CallError::Disconnected`] if nobody can tell now.
+    fn find_stream(
+        &self,
+        id: &StreamId,
+    ) -> BoxFuture<'static, Result<Arc<dyn KeptStream>, CallError>> {
+        let _ = id;
+        Box::pin(std::future::ready(Err(CallError::Handler(gone()))))
+    }
 
     /// What a thread with a single-threaded runtime of its own, that will make
     /// many calls, runs beside its work: a transport may give it a connection of

@@ -50,6 +50,9 @@ pub struct CallMeta {
     pub trace: Option<Box<TraceContext>>,
     /// How many plugins the call has come through.
     pub hops: u8,
+    /// Whether its stream is to be kept, so that it can be followed again
+    /// ([`kept`](crate::kept)). Not for calls that plugins make.
+    pub keep: bool,
 }
 
 /// Names one request in logs and answers (`x-request-id`).
@@ -373,6 +376,7 @@ impl Context {
             caller: Some(Arc::clone(&self.scope.name)),
             trace: self.known_trace().map(|trace| Box::new(trace.child())),
             hops: self.meta.hops + 1,
+            keep: false,
             ..self.meta.clone()
         };
         let call = bus.call_from(&self.scope, target, Request { args, meta });

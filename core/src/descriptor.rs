@@ -234,6 +234,13 @@ pub struct ApiDescriptor {
     /// Whether its handler reads the headers of the HTTP request.
     #[serde(default)]
     pub headers: bool,
+    /// Whether its stream ends with its client, where others are kept for a while
+    /// to be taken up again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub live: bool,
+    /// The largest request body that it takes, in bytes; the edge's default if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_body_size: Option<u64>,
 }
 
 impl ApiDescriptor {
@@ -286,6 +293,8 @@ impl ApiDescriptor {
             idempotent: false,
             max_ongoing_requests: None,
             headers: false,
+            live: false,
+            max_body_size: None,
         }
     }
 
@@ -382,6 +391,8 @@ mod tests {
         }];
         api.timeout = Some(Duration::from_secs(3));
         api.headers = true;
+        api.live = true;
+        api.max_body_size = Some(1 << 30);
         for reply in [
             any_value(),
             ReplyShape::Response,

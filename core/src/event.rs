@@ -11,11 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use futures_core::Stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;
+use crate::kept::{Position, StreamId};
 
 /// The name of an ordinary event.
 pub const MESSAGE_CHUNK: &str = "message_chunk";
@@ -31,13 +33,14 @@ pub const DEBUG: &str = "debug";
 pub struct Event {
     name: Cow<'static, str>,
     data: Data,
+    position: Option<Position>,
 }
 
 /// What an event carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Data {
     /// Text; on the wire `{"content": text}`.
-    Text(Cow<'static, str>),
+    Text(ByteString),
     /// Any JSON value, sent as it is.
     Json(Bytes),
 }
@@ -46,9 +49,19 @@ impl Event {
     /// A `message_chunk` of text.
     #[must_use]
     pub fn text(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::message(Data::Text(match text.into() {
+            Cow::Borrowed(text) => ByteString::from_static(text),
+            Cow::Owned(text) => text.into(),
+        }))
+    }
+
+    /// A `message_chunk` that carries `data`.
+    #[must_use]
+    pub fn message(data: Data) -> Self {
         Self {
             name: Cow::Borrowed(MESSAGE_CHUNK),
-            data: Data::Text(text.into()),
+            data,
+            position: None,
         }
     }
 
@@ -60,16 +73,12 @@ impl Event {
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, Error> {
         let json = serde_json::to_vec(value).map_err(Error::internal)?;
         let data = if json.first() == Some(&b'"') {
-            Data::Text(Cow::Owned(
-                serde_json::from_slice(&json).map_err(Error::internal)?,
-            ))
+            let text: String = serde_json::from_slice(&json).map_err(Error::internal)?;
+            Data::Text(text.into())
         } else {
             Data::Json(json.into())
         };
-        Ok(Self {
-            name: Cow::Borrowed(MESSAGE_CHUNK),
-            data,
-        })
+        Ok(Self::message(data))
     }
 
     /// An event called `name`. A line break in it becomes a space.
@@ -86,6 +95,21 @@ impl Event {
     #[must_use]
     pub fn debug(text: impl Into<Cow<'static, str>>) -> Self {
         Self::text(text).named(DEBUG)
+    }
+
+    /// The same event, at its place in a kept stream.
+    #[must_use]
+    pub fn at(self, position: Position) -> Self {
+        Self {
+            position: Some(position),
+            ..self
+        }
+    }
+
+    /// Its place, if its stream is kept.
+    #[must_use]
+    pub fn position(&self) -> Option<Position> {
+        self.position
     }
 
     /// Its name.
@@ -118,7 +142,7 @@ impl Event {
         match &self.data {
             Data::Text(text) => T::deserialize(serde::de::value::CowStrDeserializer::<
                 serde_json::Error,
-            >::new(Cow::Borrowed(text.as_ref()))),
+            >::new(Cow::Borrowed(&**text))),
             Data::Json(json) => serde_json::from_slice(json),
         }
         .map_err(|error| {
@@ -152,6 +176,7 @@ const BATCH: usize = 128;
 pub struct EventStream {
     ready: VecDeque<Result<Event, Error>>,
     source: Source,
+    kept: Option<StreamId>,
 }
 
 enum Source {
@@ -174,6 +199,7 @@ impl EventStream {
         Self {
             ready: VecDeque::new(),
             source: Source::Stream(Box::pin(stream)),
+            kept: None,
         }
     }
 
@@ -190,7 +216,22 @@ impl EventStream {
                 driver: Box::pin(make(Sink(Arc::clone(&handed)))),
                 handed,
             },
+            kept: None,
         }
+    }
+
+    /// Says that the stream is kept, and under which id: each of its events has a
+    /// [position](Event::position).
+    #[must_use]
+    pub fn kept_as(mut self, id: StreamId) -> Self {
+        self.kept = Some(id);
+        self
+    }
+
+    /// Its id, if it is kept.
+    #[must_use]
+    pub fn kept(&self) -> Option<&StreamId> {
+        self.kept.as_ref()
     }
 
     /// The next event; `None` after the last.

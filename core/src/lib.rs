@@ -4,6 +4,7 @@
 //! - descriptions: [`descriptor`];
 //! - a call's way: [`args`] in, [`reply`] or [`event`]s out, [`error`]s, all as a
 //!   [`payload`] where it leaves the process;
+//! - what is too large for one piece, or may be taken up again: [`body`], [`kept`];
 //! - a plugin's view: [`plugin`], [`context`];
 //! - [`settings`].
 //!
@@ -12,6 +13,7 @@
 //! Any network: this crate uses HTTP's and NATS' words, it speaks neither.
 
 pub mod args;
+pub mod body;
 pub mod context;
 pub mod descriptor;
 pub mod error;
@@ -19,6 +21,7 @@ pub mod event;
 #[doc(hidden)]
 pub mod expand;
 pub mod id;
+pub mod kept;
 pub mod payload;
 pub mod plugin;
 pub mod problem;

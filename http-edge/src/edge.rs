@@ -440,6 +440,7 @@ fn request(
             headers: parts.headers,
             trace: None,
             hops: 0,
+            keep: false,
         },
     }
 }

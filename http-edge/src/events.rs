@@ -90,7 +90,7 @@ impl Format {
         self.push(out, event.name(), |out| match event.data() {
             Data::Text(text) => {
                 out.extend_from_slice(b"{\"content\": ");
-                push_json(out, text.as_ref());
+                push_json(out, text);
                 out.push(b'}');
             }
             // One line is what both formats need; JSON written with line breaks is rare.

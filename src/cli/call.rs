@@ -246,7 +246,7 @@ async fn print_events(mut events: EventStream, api: &ApiDescriptor) -> Result<()
 
 fn line(event: &Event) -> Result<String, Failure> {
     let data = match event.data() {
-        Data::Text(text) => serde_json::json!({ "content": text }).to_string(),
+        Data::Text(text) => serde_json::json!({ "content": **text }).to_string(),
         Data::Json(json) => one_line(json)
             .map_err(|error| Failure::Told(format!("an event is no JSON: {error}")))?,
     };

@@ -138,7 +138,7 @@ pub(crate) fn chunk(number: u64, event: &Event) -> Outgoing {
         headers.insert(EVENT, event.name());
     }
     let payload = match event.data() {
-        Data::Text(text) => serde_json::to_vec(text.as_ref()).unwrap_or_default().into(),
+        Data::Text(text) => serde_json::to_vec(&**text).unwrap_or_default().into(),
         Data::Json(json) => json.clone(),
     };
     Outgoing {

@@ -246,6 +246,7 @@ impl<'a> CallHeader<'a> {
             headers: http::HeaderMap::new(),
             trace: None,
             hops: self.hops,
+            keep: false,
         }
     }
 

@@ -1,0 +1,43 @@
+//! Streams that can be followed again.
+
+use framex_core::error::CallError;
+use framex_core::event::EventStream;
+use framex_core::id::ApiId;
+use framex_core::kept::Position;
+use futures_core::future::BoxFuture;
+
+/// A stream that is kept, as [`Bus::find_stream`](crate::Bus::find_stream) finds it.
+pub trait KeptStream: Send + Sync {
+    /// Whose stream it is.
+    fn api(&self) -> &ApiId;
+
+    /// Who started it, where that was known. Whoever asks for the stream has to be
+    /// the same; the asker checks.
+    fn principal(&self) -> Option<&str>;
+
+    /// Its events behind `after`, or from the beginning: first those that came
+    /// already, then the rest as it comes. Each has its position.
+    ///
+    /// Several may follow at the same time: the stream goes as fast as the slowest of
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// [`kept::incomplete`](framex_core::kept::incomplete) if not all of that is
+    /// there any more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the events leaves the stream: once nobody has followed it for the grace
+    /// period, its handler is stopped.
+    fn follow(&self, after: Option<Position>)
+    -> BoxFuture<'static, Result<EventStream, CallError>>;
+
+    /// Stops the handler. Whoever follows gets
+    /// [`kept::stopped`](framex_core::kept::stopped). One that has ended stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Disconnected`] if nobody could be told.
+    fn stop(&self) -> BoxFuture<'static, Result<(), CallError>>;
+}
