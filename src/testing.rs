@@ -302,7 +302,10 @@ impl TestResponse {
         let (bytes, stream) = if streams {
             (Bytes::new(), Some(Box::pin(body)))
         } else {
-            let Ok(collected) = body.collect().await;
+            let collected = body
+                .collect()
+                .await
+                .expect("a body that does not break off");
             (collected.to_bytes(), None)
         };
         Self {
@@ -391,7 +394,8 @@ impl TestResponse {
                 }
                 continue;
             }
-            let Ok(frame) = self.stream.as_mut()?.as_mut().frame().await?;
+            let frame = self.stream.as_mut()?.as_mut().frame().await?;
+            let frame = frame.expect("a stream that does not break off");
             let bytes = frame.into_data().unwrap_or_default();
             self.received
                 .push_str(std::str::from_utf8(&bytes).expect("events are UTF-8"));
