@@ -18,6 +18,8 @@ use http::Response;
 use crate::body::{EdgeBody, within};
 use crate::edge::own;
 
+const SHORT: &str = "it ended before the size that was announced";
+
 /// The answer that `download` is; of its bytes nothing but their number if `head`.
 ///
 /// Waits for the first piece, so that a failure before it is an answer of its own, but no
@@ -48,7 +50,13 @@ pub(crate) async fn answer(
         true => None,
         false => {
             let first = within(patience, poll_fn(|cx| Pin::new(&mut body).poll_next(cx))).await;
-            first.flatten().transpose()?
+            match first {
+                Some(Some(piece)) => Some(piece?),
+                Some(None) if size.is_some_and(|size| size > 0) => {
+                    return Err(Error::internal(SHORT));
+                }
+                Some(None) | None => None,
+            }
         }
     };
     *response.body_mut() = EdgeBody::download(DownloadBody {
@@ -57,6 +65,7 @@ pub(crate) async fn answer(
         size,
         made: 0,
         held: None,
+        failed: false,
         over: false,
         api: api.clone(),
         id: id.clone(),
@@ -89,6 +98,7 @@ pub(crate) struct DownloadBody {
     /// The last piece of the announced size, until it is known to be the last: without it
     /// the client knows that something is wrong.
     held: Option<Bytes>,
+    failed: bool,
     over: bool,
     api: ApiId,
     id: RequestId,
@@ -111,14 +121,18 @@ impl DownloadBody {
         if self.over {
             return Poll::Ready(None);
         }
+        if self.failed {
+            self.over = true;
+            return Poll::Ready(Some(Err(BodyError(()))));
+        }
         loop {
             let piece = match self.first.take() {
                 Some(piece) => piece,
                 None => match ready!(Pin::new(&mut self.body).poll_next(cx)) {
                     Some(Ok(piece)) => piece,
-                    Some(Err(error)) => return self.fail(&error),
+                    Some(Err(error)) => return self.fail(cx, &error),
                     None if self.size.is_some_and(|size| size > self.made) => {
-                        return self.fail(&"it ended before the size that was announced");
+                        return self.fail(cx, &SHORT);
                     }
                     None => {
                         self.over = true;
@@ -129,7 +143,7 @@ impl DownloadBody {
             self.made += piece.len() as u64;
             match self.size {
                 Some(size) if self.made > size => {
-                    return self.fail(&"it is larger than the size that was announced");
+                    return self.fail(cx, &"it is larger than the size that was announced");
                 }
                 Some(size) if self.made == size => self.held = Some(piece),
                 _ => return Poll::Ready(Some(Ok(piece))),
@@ -137,11 +151,18 @@ impl DownloadBody {
         }
     }
 
-    fn fail(&mut self, reason: &dyn fmt::Display) -> Poll<Option<Result<Bytes, BodyError>>> {
+    /// The error, one turn later: what was made before it is on its way then, and the client
+    /// sees where it broke off.
+    fn fail(
+        &mut self,
+        cx: &mut Context<'_>,
+        reason: &dyn fmt::Display,
+    ) -> Poll<Option<Result<Bytes, BodyError>>> {
         let (api, id) = (&self.api, &self.id);
         tracing::warn!(%api, request_id = %id, %reason, sent = self.made, "a download broke off");
-        self.over = true;
+        self.failed = true;
         self.body = ByteStream::default();
-        Poll::Ready(Some(Err(BodyError(()))))
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }

@@ -2,13 +2,14 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use framex_bus::Call;
 use framex_core::error::CallError;
 use framex_core::reply::Reply;
 use tokio::runtime::Handle;
+use tokio::time::Sleep;
 use tokio_util::task::TaskTracker;
 
 use crate::intake::Progress;
@@ -23,6 +24,8 @@ const CLEANING_UP: Duration = Duration::from_secs(2);
 pub(crate) struct Uploading {
     call: Option<Call>,
     progress: Progress,
+    /// Runs once the client is gone.
+    patience: Option<Pin<Box<Sleep>>>,
     /// Who owns the handlers that clean up.
     leaving: TaskTracker,
 }
@@ -32,6 +35,7 @@ impl Uploading {
         Self {
             call: Some(call),
             progress,
+            patience: None,
             leaving,
         }
     }
@@ -45,13 +49,23 @@ impl Future for Uploading {
             return Poll::Pending;
         };
         let polled = Pin::new(call).poll(cx);
-        if polled.is_ready() {
-            self.call = None;
-        }
+        let over = match polled {
+            Poll::Ready(outcome) => Some(outcome),
+            Poll::Pending if !self.progress.poll_interrupted(cx) => return Poll::Pending,
+            // Not every server drops its request then.
+            Poll::Pending => {
+                let patience = || Box::pin(tokio::time::sleep(CLEANING_UP));
+                ready!(self.patience.get_or_insert_with(patience).as_mut().poll(cx));
+                None
+            }
+        };
+        self.call = None;
         // Whatever the handler made of it: a body that was refused is the client's mistake.
-        polled.map(|outcome| match self.progress.error() {
-            Some(error) => Err(CallError::Handler(error)),
-            None => outcome,
+        let refused = self.progress.error().map(CallError::Handler);
+        Poll::Ready(match (refused, over) {
+            (Some(error), _) => Err(error),
+            (None, Some(outcome)) => outcome,
+            (None, None) => return Poll::Pending,
         })
     }
 }

@@ -12,23 +12,10 @@ mod nats;
 #[path = "../process/mod.rs"]
 mod process;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use process::{PATIENCE, Serving, run};
-
-/// The built example called `name`.
-fn example(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test has a path");
-    let profile = test.ancestors().nth(2).expect("target/<profile>/deps");
-    let path = profile.join("examples").join(name);
-    assert!(
-        path.exists(),
-        "{} is not built: run `cargo build --examples`",
-        path.display()
-    );
-    path
-}
+use process::{PATIENCE, Serving, example, run};
 
 /// Starts the example `name` with `run`, in an empty directory.
 fn start(name: &str) -> (Serving, tempfile::TempDir) {

@@ -169,6 +169,8 @@ struct State {
     cut: AtomicU8,
     /// Who waits for the next piece.
     reader: AtomicWaker,
+    /// Who waits for the answer.
+    caller: AtomicWaker,
 }
 
 impl Progress {
@@ -186,6 +188,12 @@ impl Progress {
     pub(crate) fn leave(&self) {
         self.state.left.store(true, Ordering::Release);
         self.state.reader.wake();
+    }
+
+    /// Whether the client broke the body off; wakes whoever asks when it does.
+    pub(crate) fn poll_interrupted(&self, cx: &mut Context<'_>) -> bool {
+        self.state.caller.register(cx.waker());
+        self.state.cut.load(Ordering::Acquire) == Cut::Interrupted as u8
     }
 
     /// Why the body could not be read to its end, if so.
@@ -240,6 +248,7 @@ where
         self.body = None;
         let progress = &self.progress;
         progress.state.cut.store(cut as u8, Ordering::Release);
+        progress.state.caller.wake();
         Poll::Ready(Some(Err(progress.limits.error(cut))))
     }
 
