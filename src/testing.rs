@@ -298,7 +298,11 @@ pub struct TestResponse {
 impl TestResponse {
     async fn read(response: Response<EdgeBody>) -> Self {
         let (parts, body) = response.into_parts();
-        let streams = http_body::Body::size_hint(&body).exact().is_none();
+        let kind = parts.headers.get(CONTENT_TYPE);
+        let events = [&b"text/event-stream"[..], b"application/x-ndjson"];
+        let of_events =
+            kind.is_some_and(|kind| events.iter().any(|e| kind.as_bytes().starts_with(e)));
+        let streams = of_events && http_body::Body::size_hint(&body).exact().is_none();
         let (bytes, stream) = if streams {
             (Bytes::new(), Some(Box::pin(body)))
         } else {
