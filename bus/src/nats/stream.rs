@@ -9,7 +9,7 @@ use framex_core::event::{Data, Event};
 use framex_core::id::ApiId;
 use futures_core::Stream;
 
-use super::call::Pending;
+use super::pending::Pending;
 use super::waiting::Lost;
 use super::wire::{self, Answer, WINDOW};
 
@@ -70,7 +70,7 @@ impl RemoteStream {
             api: self.api.clone(),
             why,
         };
-        Poll::Ready(Some(match ready!(pending.waiter.poll_next(cx)) {
+        Poll::Ready(Some(match ready!(pending.poll_next(cx)) {
             Ok(message) => wire::read_answer(message).map_err(bad),
             Err(Lost::TimedOut) => match self.timed_out.take() {
                 Some(error) => Err(error),
@@ -149,10 +149,12 @@ impl Stream for RemoteStream {
                 return Poll::Ready(Some(Err(error)));
             }
             Ok(Answer::Chunk { .. } | Answer::End { .. }) => gap(),
-            Ok(Answer::Value(_) | Answer::Response(_)) => CallError::BadReply {
-                api: this.api.clone(),
-                reason: "a stream with something else in it".into(),
-            },
+            Ok(Answer::Value(_) | Answer::Response(_) | Answer::Body { .. }) => {
+                CallError::BadReply {
+                    api: this.api.clone(),
+                    reason: "a stream with something else in it".into(),
+                }
+            }
             Err(error) => error,
         };
         this.over(false);

@@ -3,13 +3,16 @@
 //! The one place that names headers; docs/protocol.md describes them.
 
 mod answer;
+mod frame;
 mod names;
 mod request;
 
 use async_nats::header::HeaderName;
 
 pub(crate) use answer::*;
+pub(crate) use frame::*;
 pub(crate) use names::{Control, Names};
+use request::shortened;
 pub(crate) use request::*;
 
 /// How many chunks of a stream are on their way at most.
