@@ -281,7 +281,7 @@ impl Journey {
             Answer::Value(json) => self.checked(json, instance).map(Reply::Value),
             Answer::Response(response) => Ok(Reply::Response(response)),
             Answer::Failed { error, started } => Err(self.failed(error, started)),
-            Answer::Chunk { .. } | Answer::End { .. } | Answer::Body { .. } => {
+            Answer::Chunks(_) | Answer::End { .. } | Answer::Body { .. } => {
                 pending.over = false;
                 Err(self.unreadable("a stream, which its descriptor does not promise".into()))
             }

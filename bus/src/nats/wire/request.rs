@@ -118,7 +118,7 @@ impl Told<'_> {
             let _ = write!(text, "~c{caller}");
         }
         if self.streams {
-            let _ = write!(text, "~w{WINDOW}");
+            let _ = write!(text, "~w{WINDOW}~b");
         }
     }
 }
@@ -164,6 +164,7 @@ fn told_by(reply: &str) -> Option<(Origin, CallHeader<'_>)> {
             "h" => call.hops = value.parse().unwrap_or(u8::MAX),
             "c" => call.caller = Some(value),
             "w" => call.window = value.parse().ok(),
+            "b" => call.batches = true,
             _ => {}
         }
     }
@@ -216,6 +217,7 @@ struct CallHeader<'a> {
     beats: bool,
     frames: bool,
     window: Option<u32>,
+    batches: bool,
 }
 
 impl<'a> CallHeader<'a> {
@@ -232,6 +234,7 @@ impl<'a> CallHeader<'a> {
                 "beats" => header.beats |= value == "?1",
                 "frames" => header.frames |= value == "?1",
                 "window" => header.window = value.parse().ok(),
+                "batches" => header.batches |= value == "?1",
                 _ => {}
             }
         }
@@ -259,6 +262,7 @@ impl<'a> CallHeader<'a> {
             beats: self.beats,
             frames: self.frames,
             window: self.window,
+            batches: self.batches,
             message_pack,
         }
     }
@@ -311,6 +315,8 @@ pub(crate) struct Asked {
     pub(crate) frames: bool,
     /// How many chunks it takes before it grants more; it grants none if none.
     pub(crate) window: Option<u32>,
+    /// It understands several chunks in one message.
+    pub(crate) batches: bool,
     /// In MessagePack.
     pub(crate) message_pack: bool,
 }
@@ -408,7 +414,7 @@ mod tests {
     fn what_a_call_header_says_is_read_and_the_rest_ignored() {
         let read = CallHeader::read(
             CallHeader::default(),
-            "timeout=1500, id=\"ab-1\", new=(1 2), caller=\"echo\", hops=2, beats, frames, window=64",
+            "timeout=1500, id=\"ab-1\", new=(1 2), caller=\"echo\", hops=2, beats, frames, window=64, batches",
         );
         let expected = CallHeader {
             timeout: Some(Duration::from_millis(1500)),
@@ -418,6 +424,7 @@ mod tests {
             beats: true,
             frames: true,
             window: Some(64),
+            batches: true,
         };
         assert_eq!(read, expected);
         assert_eq!(
@@ -465,7 +472,7 @@ mod tests {
             Some(now + Duration::from_millis(1500))
         );
         assert_eq!(request.asked.window, Some(WINDOW));
-        assert!(request.asked.beats && request.asked.frames);
+        assert!(request.asked.beats && request.asked.frames && request.asked.batches);
         assert!(matches!(request.args, Given::Here(args) if args.by_http()));
         // Anybody's else is any text.
         for foreign in [
