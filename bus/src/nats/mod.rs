@@ -7,9 +7,11 @@
 mod call;
 mod directory;
 mod discovery;
+mod large;
 mod link;
 mod options;
 mod peers;
+mod pending;
 mod serve;
 mod state;
 mod stream;

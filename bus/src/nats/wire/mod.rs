@@ -4,6 +4,7 @@
 
 mod answer;
 mod chunk;
+mod frame;
 mod names;
 mod request;
 
@@ -11,7 +12,9 @@ use async_nats::header::HeaderName;
 
 pub(crate) use answer::*;
 pub(crate) use chunk::*;
+pub(crate) use frame::*;
 pub(crate) use names::{Control, Names};
+use request::shortened;
 pub(crate) use request::*;
 
 /// How many chunks of a stream are on their way at most.
