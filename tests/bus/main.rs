@@ -66,6 +66,7 @@ macro_rules! conformance {
         conformance!($module, $transport, [
             calls_by_id_path_and_method,
             results_of_every_kind,
+            arguments_and_results_of_any_size,
             errors_of_handlers_arrive_whole,
             foreign_errors_and_panics_tell_nothing,
             unknown_and_ambiguous_targets,

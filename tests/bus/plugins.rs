@@ -79,6 +79,16 @@ impl Callee {
     }
 
     #[on_request(func)]
+    async fn respond_at_length(&self, size: usize) -> Response {
+        Response::new(StatusCode::ACCEPTED).with_body(vec![1_u8; size])
+    }
+
+    #[on_request(func)]
+    async fn fail_at_length(&self, size: usize) -> Result<()> {
+        Err(Error::conflict("x".repeat(size)))
+    }
+
+    #[on_request(func)]
     async fn fail(&self, kind: String) -> Result<()> {
         match kind.as_str() {
             "own" => Err(Error::conflict("taken")

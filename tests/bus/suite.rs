@@ -1,5 +1,6 @@
 //! The promises.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -116,8 +117,8 @@ pub(crate) async fn calls_by_id_path_and_method(transport: &impl Transport) {
 pub(crate) async fn results_of_every_kind(transport: &impl Transport) {
     let served = both(transport).await;
     let bus = served.bus();
-    // As much as a broker takes in one message.
-    let large = "x".repeat(900_000);
+    // More than a broker takes in one message.
+    let large = "x".repeat(3_000_000);
     assert_eq!(
         value(&bus, "/api/v1/echo", json!({"value": large})).await,
         large
@@ -129,6 +130,67 @@ pub(crate) async fn results_of_every_kind(transport: &impl Transport) {
     assert_eq!(response.status, 202);
     assert_eq!(response.headers["x-own"], "1");
     assert_eq!(&response.body[..], [0, 255]);
+}
+
+pub(crate) async fn arguments_and_results_of_any_size(transport: &impl Transport) {
+    const K: usize = 1024;
+    let served = both(transport).await;
+    let bus = served.bus();
+    for size in [
+        1,
+        64 * K - 1,
+        64 * K,
+        64 * K + 1,
+        K * K - 1,
+        K * K,
+        K * K + 1,
+        20 * K * K,
+    ] {
+        // No two frames are alike.
+        let mut sent = String::with_capacity(size + 20);
+        let mut n = 0_u64;
+        while sent.len() < size {
+            n += 1;
+            write!(sent, "{n} ").expect("a String takes everything");
+        }
+        sent.truncate(size);
+        let got = value(&bus, "/api/v1/echo", json!({"value": sent})).await;
+        assert!(
+            got.as_str() == Some(&*sent),
+            "{size} bytes came back changed"
+        );
+    }
+    // Several at the same time, and through a plugin between.
+    let large = "y".repeat(2_000_000);
+    let calls = (0..8).map(|n| {
+        let sent = json!([n, large]);
+        let nested = json!({"target": "/api/v1/echo", "args": {"value": sent}});
+        let bus = &bus;
+        async move {
+            let got = value(bus, "caller.Caller.ask", nested).await;
+            assert!(got == sent, "call {n} got something else");
+        }
+    });
+    futures_util::future::join_all(calls).await;
+    let Ok(Reply::Response(response)) = reply(
+        &bus,
+        "callee.Callee.respond_at_length",
+        json!({"size": 3_000_000}),
+    )
+    .await
+    else {
+        panic!("no response");
+    };
+    assert_eq!(response.status, 202);
+    assert_eq!(response.body.len(), 3_000_000);
+    let error = error(
+        &bus,
+        "callee.Callee.fail_at_length",
+        json!({"size": 3_000_000}),
+    )
+    .await;
+    assert_eq!(code(&error), (409, "conflict"));
+    assert_eq!(error.message().len(), 3_000_000);
 }
 
 pub(crate) async fn errors_of_handlers_arrive_whole(transport: &impl Transport) {

@@ -10,21 +10,25 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use async_nats::Subject;
+use async_nats::{Client, Message, Subject};
+use bytes::Bytes;
 use framex_core::args::Args;
 use framex_core::context::{CallMeta, MAX_HOPS, Request};
 use framex_core::error::{CallError, Error, Part};
 use framex_core::event::EventStream;
-use framex_core::payload::Payload;
 use framex_core::reply::{RawJson, Reply};
+use http::StatusCode;
 use smallvec::SmallVec;
 
 use super::Shared;
-use super::link::{Waiter, publish};
+use super::large::caller::{Feeder, Luggage, collect};
+use super::large::receive::Broken;
+use super::link::publish;
 use super::peers::{Endpoint, Instance, Remote, ms_of};
+use super::pending::Pending;
 use super::stream::RemoteStream;
 use super::waiting::{Expect, Lost};
-use super::wire::{self, Answer, Control, Origin, Told};
+use super::wire::{self, Announced, Answer, Origin, Told};
 use crate::call::to_the_millisecond;
 use crate::local::deadline;
 use crate::{Api, Outcome};
@@ -48,7 +52,7 @@ const CHECKED: usize = 4096;
 struct Journey {
     shared: Arc<Shared>,
     api: Arc<Api>,
-    payload: Payload,
+    luggage: Arc<Luggage>,
     origin: Origin,
     meta: CallMeta,
     started: Instant,
@@ -98,7 +102,7 @@ pub(super) async fn call(shared: Arc<Shared>, api: Arc<Api>, request: Request) -
     let journey = Journey {
         shared,
         api,
-        payload,
+        luggage: Luggage::new(payload, Vec::new()),
         origin,
         meta,
         started,
@@ -189,7 +193,7 @@ impl Journey {
             return Err(CallError::NoResponders { api: id });
         };
         let request = Request {
-            args: Args::from_payload(self.payload.clone())
+            args: Args::from_payload(self.luggage.payload().clone())
                 .made_of_http(self.origin == Origin::Http),
             meta: self.meta.clone(),
         };
@@ -225,19 +229,20 @@ impl Journey {
         }
         let usual = self.shared.options.default_timeout;
         let left = wire::tells_time(self.meta.deadline, api, usual).then_some(left);
-        let headers = wire::request_headers(&self.meta, api, &self.payload);
+        let payload = self.luggage.payload();
+        let headers = wire::request_headers(&self.meta, api, payload);
         let told = Told {
             origin: self.origin,
             meta: &self.meta,
             left,
             streams: api.streams(),
         };
-        let body = self.payload.bytes().clone();
-        let size = body.len();
+        let body = payload.bytes().clone();
         let expect = Expect {
             deadline: Some(self.deadline),
             instance: instance.cloned(),
             subject: subject.clone(),
+            sends: None,
             since: ms_of(now),
         };
         let waiter = link.expect(expect, Some(&told));
@@ -246,38 +251,127 @@ impl Journey {
             waiter,
             control: self.control(instance),
             over: false,
+            feeder: None,
         };
-        if let Err(lost) = publish(client, subject, Some(reply), headers, body).await {
+        let to = subject.clone();
+        let sent = match publish(client, to, Some(reply), headers, body).await {
+            Err(Lost::TooLarge) => {
+                Box::pin(self.announce(client, subject, instance, &mut pending)).await
+            }
+            sent => sent.map_err(|lost| self.over(lost)),
+        };
+        if let Err(unsent) = sent {
             pending.over = true;
-            return Err(match lost {
-                Lost::TooLarge => Attempt::Over(CallError::TooLarge {
-                    api: api.id.clone(),
-                    part: Part::Arguments,
-                    size,
-                    most: client.max_payload(),
-                }),
-                lost => self.over(lost),
-            });
+            return Err(unsent);
         }
         if api.streams() {
             return Box::pin(self.stream(pending, instance)).await;
         }
-        let message = pending.waiter.next().await;
+        let message = pending.next().await;
         pending.over = !matches!(
             message,
             Err(Lost::TimedOut | Lost::Gone | Lost::Disconnected)
         );
         let message = message.map_err(|lost| self.over(lost))?;
-        let answer = wire::read_answer(message).map_err(|reason| self.unreadable(reason))?;
+        let mut answer = wire::read_answer(message).map_err(|reason| self.unreadable(reason))?;
+        if let Answer::Body { .. } = answer {
+            answer = Box::pin(self.whole(answer, &mut pending)).await?;
+        }
         match answer {
             Answer::Value(json) => self.checked(json, instance).map(Reply::Value),
             Answer::Response(response) => Ok(Reply::Response(response)),
             Answer::Failed { error, started } => Err(self.failed(error, started)),
-            Answer::Chunk { .. } | Answer::End { .. } => {
+            Answer::Chunks(_) | Answer::End { .. } | Answer::Body { .. } => {
                 pending.over = false;
                 Err(self.unreadable("a stream, which its descriptor does not promise".into()))
             }
         }
+    }
+
+    /// Sends the request without its payload, which is larger than the broker's
+    /// messages: whoever takes it asks for that.
+    async fn announce(
+        &self,
+        client: &Client,
+        subject: Subject,
+        instance: Option<&Arc<Instance>>,
+        pending: &mut Pending,
+    ) -> Result<(), Attempt> {
+        let api = &self.api.descriptor;
+        let payload = self.luggage.payload();
+        let size = payload.bytes().len();
+        let Some(frames) = self.takes_frames(instance) else {
+            return Err(self.over(Lost::NoResponders));
+        };
+        if !frames {
+            return Err(Attempt::Over(CallError::TooLarge {
+                api: api.id.clone(),
+                part: Part::Arguments,
+                size,
+                most: client.max_payload(),
+            }));
+        }
+        let headers = wire::request_headers(&self.meta, api, payload);
+        let mut headers = headers.unwrap_or_default();
+        let announced = Announced {
+            size: Some(size as u64),
+            stream: false,
+        };
+        wire::announce(&mut headers, announced);
+        pending.feeder = Some(Feeder::new(&self.luggage, client));
+        let reply = Some(pending.waiter.reply.clone());
+        let sent = publish(client, subject, reply, Some(headers), Bytes::new()).await;
+        sent.map_err(|lost| match lost {
+            Lost::TooLarge => self.unsendable("its headers are larger than the broker takes"),
+            lost => self.over(lost),
+        })
+    }
+
+    /// Whether those that a message reaches ask for what is not in it: others would
+    /// take it for all there is. Nothing if nobody is known.
+    fn takes_frames(&self, instance: Option<&Arc<Instance>>) -> Option<bool> {
+        if let Some(instance) = instance {
+            return Some(instance.native);
+        }
+        let endpoints = self.api.remote.as_ref()?.endpoints.load();
+        let native = endpoints.iter().all(|e| e.instance.native);
+        (!endpoints.is_empty()).then_some(native)
+    }
+
+    /// The answer whose payload comes in frames.
+    async fn whole(&self, head: Answer, pending: &mut Pending) -> Result<Answer, Attempt> {
+        let Answer::Body {
+            head,
+            announced,
+            back,
+        } = head
+        else {
+            return Ok(head);
+        };
+        pending.over = false;
+        let lost = |why| {
+            let api = self.api.descriptor.id.clone();
+            self.again(CallError::Lost { api, why })
+        };
+        let payload = match collect(pending, announced, back).await {
+            Ok(payload) => payload,
+            Err(Broken::Lost(lost)) => return Err(self.over(lost)),
+            Err(Broken::Silent) => return Err(lost("the rest of its answer did not come")),
+            Err(Broken::Gap(gap)) => {
+                tracing::warn!(api = %self.api.descriptor.id, gap, "an answer in frames is not whole");
+                return Err(lost("a part of its answer did not arrive"));
+            }
+            Err(Broken::Failed(error)) => return Err(Attempt::Over(CallError::Handler(error))),
+            Err(Broken::TooLarge) => {
+                return Err(self.unreadable("it is larger than memory should hold".into()));
+            }
+        };
+        let message = Message {
+            payload,
+            reply: None,
+            ..head
+        };
+        wire::read_answer(message).map_err(|reason| self.unreadable(reason))
     }
 
     /// A stream begins with its first message, or with the news that it is being
@@ -288,7 +382,7 @@ impl Journey {
         instance: Option<&Arc<Instance>>,
     ) -> Result<Reply, Attempt> {
         let api = &self.api.descriptor;
-        let first = std::future::poll_fn(|cx| match pending.waiter.poll_next(cx) {
+        let first = std::future::poll_fn(|cx| match pending.poll_next(cx) {
             Poll::Pending if pending.waiter.is_beating() => Poll::Ready(None),
             polled => polled.map(Some),
         });
@@ -300,7 +394,8 @@ impl Journey {
             }
             Some(Ok(message)) => {
                 let answer = wire::read_answer(message);
-                Some(answer.map_err(|reason| self.unreadable(reason))?)
+                let answer = answer.map_err(|reason| self.unreadable(reason))?;
+                Some(self.whole(answer, &mut pending).await?)
             }
         };
         match answer {
@@ -329,11 +424,7 @@ impl Journey {
     }
 
     /// Passed on into other documents, so it has to be one.
-    fn checked(
-        &self,
-        json: bytes::Bytes,
-        instance: Option<&Arc<Instance>>,
-    ) -> Result<bytes::Bytes, Attempt> {
+    fn checked(&self, json: Bytes, instance: Option<&Arc<Instance>>) -> Result<Bytes, Attempt> {
         let ours = instance.is_some_and(|instance| instance.native);
         if ours && json.len() > CHECKED {
             return Ok(json);
@@ -367,6 +458,12 @@ impl Journey {
         }))
     }
 
+    fn unsendable(&self, reason: &str) -> Attempt {
+        let text = format!("`{}` cannot be called: {reason}", self.api.descriptor.id);
+        let error = Error::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text);
+        Attempt::Over(CallError::Handler(error))
+    }
+
     fn unreadable(&self, reason: String) -> Attempt {
         Attempt::Over(CallError::BadReply {
             api: self.api.descriptor.id.clone(),
@@ -392,6 +489,11 @@ impl Journey {
                 why: "the instance that ran it is gone",
             },
         };
+        self.again(lost)
+    }
+
+    /// What was lost may have run: only what is idempotent runs again.
+    fn again(&self, lost: CallError) -> Attempt {
         if self.api.descriptor.idempotent {
             Attempt::Elsewhere(Elsewhere::Again(lost))
         } else {
@@ -411,40 +513,6 @@ impl Journey {
 enum Attempt {
     Over(CallError),
     Elsewhere(Elsewhere),
-}
-
-/// A call that waits. If it goes before its answer has come, whoever runs it is
-/// told.
-pub(super) struct Pending {
-    pub(super) waiter: Waiter,
-    /// Where they are told; nowhere for foreign services.
-    pub(super) control: Option<Subject>,
-    pub(super) over: bool,
-}
-
-impl Pending {
-    /// Gives whether it is on its way.
-    pub(super) fn tell(&self, cancel: bool, credit: Option<u32>) -> bool {
-        let Some(control) = &self.control else {
-            return true;
-        };
-        let message = Control {
-            call: self.waiter.reply.to_string(),
-            cancel,
-            credit,
-        };
-        let link = self.waiter.link();
-        link.send_later(control.clone(), message.payload())
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        if !self.over {
-            // Untold, it ends at its deadline, or when nobody takes its beats.
-            self.tell(true, None);
-        }
-    }
 }
 
 /// The instance that a message to the whole group will reach, if there is but one.

@@ -7,28 +7,42 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use async_nats::{Client, Message, Subject};
-use framex_core::context::{Request, RequestId};
-use framex_core::error::{CallError, Part};
+use bytes::Bytes;
+use framex_core::body::ByteStream;
+use framex_core::context::{CallMeta, Request, RequestId};
+use framex_core::descriptor::ApiDescriptor;
+use framex_core::error::{CallError, Error, Part};
 use framex_core::event::EventStream;
 use framex_core::id::ApiId;
 use framex_core::reply::Reply;
 use futures_core::future::BoxFuture;
+use http::StatusCode;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::OfferedApi;
 use super::log::{self, Seldom};
 use super::stream::pump;
 use crate::call::LocalCall;
-use crate::nats::wire::{self, Asked, Incoming, Outgoing};
+use crate::nats::large::MOST_IN_MEMORY;
+use crate::nats::large::receive::Broken;
+use crate::nats::large::server::Dock;
+use crate::nats::waiting::Lost;
+use crate::nats::wire::{self, Announced, Asked, Form, Given, Incoming, Outgoing};
 use crate::nats::{Shared, link};
 use crate::{Call, Outcome};
 
 /// Calls of one API at once, where neither it nor its plugin says how many.
 const MOST_RUNNING: usize = 4096;
+/// What of a call's arguments is not its body, at most, in bytes.
+const ROOM_FOR_THE_REST: u64 = 64 * 1024;
+
 /// One API, with what it takes to answer for it.
 pub(super) struct Service {
     pub(super) shared: Arc<Shared>,
     pub(super) api: Arc<OfferedApi>,
     pub(super) client: Client,
+    /// Where what is larger than a message comes and goes.
+    pub(super) dock: Dock,
     /// Whether a thread that is blocked can hand its work on.
     pub(super) threads: bool,
     pub(super) silent: Seldom,
@@ -63,13 +77,25 @@ pub(super) enum Begun {
 pub(super) type Work = BoxFuture<'static, Option<Answer>>;
 
 enum Started {
+    Awaited(Awaited),
     Call(Call),
     Stream(EventStream),
+    Large(Outgoing),
 }
 
 enum Concluded {
     Answer(Answer),
     Stream(EventStream, Task),
+    Large(Outgoing, Task),
+}
+
+/// A request whose arguments are still to come.
+struct Awaited {
+    size: u64,
+    form: Form,
+    meta: CallMeta,
+    /// Room for them among all that come at the same time.
+    _room: OwnedSemaphorePermit,
 }
 
 impl Service {
@@ -131,6 +157,20 @@ impl Service {
             began,
         };
         let careful = self.is_careful();
+        let args = match args {
+            Given::Here(args) => args,
+            Given::ToCome { size, form } => {
+                let started = match self.await_arguments(size, form, meta) {
+                    Ok(awaited) => Started::Awaited(awaited),
+                    Err(failed) => return Begun::Answered(self.failed(failed, task, *clock)),
+                };
+                return match self.work(started, task) {
+                    Some(work) if careful => Begun::Apart(work),
+                    Some(work) => Begun::Running(work),
+                    None => Begun::Nothing,
+                };
+            }
+        };
         let request = Request { args, meta };
         let started = match careful {
             false => self.start(request),
@@ -157,6 +197,7 @@ impl Service {
                 match self.conclude(outcome, task, *clock) {
                     Concluded::Answer(answer) => return Begun::Answered(answer),
                     Concluded::Stream(events, task) => (Started::Stream(events), task),
+                    Concluded::Large(out, task) => (Started::Large(out), task),
                 }
             }
             Poll::Pending => {
@@ -180,6 +221,62 @@ impl Service {
         self.shared.local.start(local, request)
     }
 
+    /// Whether arguments of `size` bytes that are still to come may come.
+    fn await_arguments(&self, size: u64, form: Form, meta: CallMeta) -> Result<Awaited, CallError> {
+        let most = most_arguments(&self.api.descriptor);
+        if size > most {
+            return Err(CallError::Handler(self.larger_than(size, most)));
+        }
+        let overloaded = || CallError::Overloaded {
+            api: self.id().clone(),
+        };
+        if self.api.local.is_full() {
+            return Err(overloaded());
+        }
+        let room = self.shared.offers.room_for(size).ok_or_else(overloaded)?;
+        Ok(Awaited {
+            size,
+            form,
+            meta,
+            _room: room,
+        })
+    }
+
+    fn larger_than(&self, size: u64, most: u64) -> Error {
+        let text = format!(
+            "the arguments of `{}` are {size} bytes, it takes at most {most}",
+            self.id()
+        );
+        Error::new(StatusCode::PAYLOAD_TOO_LARGE, text).with_code("payload_too_large")
+    }
+
+    /// Starts a call once its arguments have come.
+    async fn arrived(&self, awaited: Awaited, task: &Task) -> Result<LocalCall, CallError> {
+        let payload = self.dock.payload(&task.reply, awaited.size).await;
+        let lost = |why| CallError::Lost {
+            api: self.id().clone(),
+            why,
+        };
+        let payload = payload.map_err(|broken| match broken {
+            Broken::Lost(why) => {
+                tracing::info!(api = %self.id(), ?why, "a call's arguments did not come");
+                lost("its arguments did not come")
+            }
+            Broken::Silent => lost("the rest of its arguments did not come"),
+            Broken::Gap(gap) => {
+                tracing::warn!(api = %self.id(), gap, "a call's arguments are not whole");
+                lost("a part of its arguments did not arrive")
+            }
+            Broken::Failed(error) => CallError::Handler(error),
+            Broken::TooLarge => CallError::Handler(self.larger_than(awaited.size, awaited.size)),
+        })?;
+        let args = awaited.form.read(payload);
+        self.start(Request {
+            args,
+            meta: awaited.meta,
+        })
+    }
+
     /// The rest of a call that did not finish at once; nothing if it is cancelled.
     fn work(self: &Arc<Self>, started: Started, task: Task) -> Option<Work> {
         let jobs = &self.shared.offers.jobs;
@@ -189,18 +286,30 @@ impl Service {
         let running = Running::new(&self.api);
         let work = entered.run(async move {
             let _running = running;
-            let (events, task) = match started {
-                Started::Call(call) => {
-                    let outcome = call.await;
-                    match service.conclude(outcome, task, Instant::now()) {
-                        Concluded::Answer(answer) => return Some(answer),
-                        Concluded::Stream(events, task) => (events, task),
-                    }
+            let mut started = started;
+            if let Started::Awaited(awaited) = started {
+                started = match Box::pin(service.arrived(awaited, &task)).await {
+                    Ok(call) => Started::Call(Call::local(call)),
+                    Err(failed) => return Some(service.failed(failed, task, Instant::now())),
+                };
+            }
+            let mut task = task;
+            if let Started::Call(call) = started {
+                let outcome = call.await;
+                (started, task) = match service.conclude(outcome, task, Instant::now()) {
+                    Concluded::Answer(answer) => return Some(answer),
+                    Concluded::Stream(events, task) => (Started::Stream(events), task),
+                    Concluded::Large(out, task) => (Started::Large(out), task),
+                };
+            }
+            match started {
+                Started::Stream(events) => {
+                    pump(&service, events, &task, &job).await;
+                    service.api.stats.count(task.began, Instant::now());
                 }
-                Started::Stream(events) => (events, task),
-            };
-            pump(&service, events, &task, &job).await;
-            service.api.stats.count(task.began, Instant::now());
+                Started::Large(out) => Box::pin(service.send_large(out, &task)).await,
+                Started::Awaited(_) | Started::Call(_) => {}
+            }
             None
         });
         Some(Box::pin(async move { work.await.flatten() }))
@@ -218,23 +327,36 @@ impl Service {
                 return Concluded::Answer(self.failed(CallError::Handler(error), task, now));
             }
             Ok(Reply::Stream(events)) => return Concluded::Stream(events, task),
+            Err(failed) if task.asked.frames => {
+                let out = self.error(failed, &task, now);
+                return match self.too_large(&out) {
+                    Some(_) => Concluded::Large(out, task),
+                    None => Concluded::Answer(Answer {
+                        reply: task.reply,
+                        out,
+                    }),
+                };
+            }
             Err(failed) => return Concluded::Answer(self.failed(failed, task, now)),
         };
         if let Some(too_large) = self.too_large(&out) {
-            return Concluded::Answer(self.failed(too_large, task, now));
+            return match task.asked.frames {
+                true => {
+                    self.api.stats.count(task.began, now);
+                    Concluded::Large(out, task)
+                }
+                false => Concluded::Answer(self.failed(too_large, task, now)),
+            };
         }
         self.api.stats.count(task.began, now);
         let reply = task.reply;
         Concluded::Answer(Answer { reply, out })
     }
 
+    /// An error, as one message.
     fn failed(&self, failed: CallError, task: Task, now: Instant) -> Answer {
-        log::failure(&failed, self.id(), &task.id);
         let may_have_run = wire::may_have_run(&failed);
-        let error = failed.into_error();
-        self.api.stats.count(task.began, now);
-        self.api.stats.count_error(&error);
-        let mut out = wire::error(&error, may_have_run);
+        let mut out = self.error(failed, &task, now);
         if let Some(too_large) = self.too_large(&out) {
             out = wire::error(&too_large.into_error(), may_have_run);
         }
@@ -242,6 +364,16 @@ impl Service {
             reply: task.reply,
             out,
         }
+    }
+
+    /// An error, noted and counted.
+    fn error(&self, failed: CallError, task: &Task, now: Instant) -> Outgoing {
+        log::failure(&failed, self.id(), &task.id);
+        let may_have_run = wire::may_have_run(&failed);
+        let error = failed.into_error();
+        self.api.stats.count(task.began, now);
+        self.api.stats.count_error(&error);
+        wire::error(&error, may_have_run)
     }
 
     /// What to say instead of a message that the broker would not take.
@@ -254,6 +386,44 @@ impl Service {
             size,
             most,
         })
+    }
+
+    /// Sends an answer that is larger than a message.
+    async fn send_large(&self, out: Outgoing, task: &Task) {
+        let _held = self.shared.local.hold();
+        let _answering = self.answering();
+        let size = out.payload.len();
+        let announced = Announced {
+            size: Some(size as u64),
+            stream: false,
+        };
+        let head = Outgoing {
+            headers: out.headers,
+            payload: Bytes::new(),
+        };
+        let source = ByteStream::full(out.payload);
+        let heard = task.asked.beats;
+        match self
+            .dock
+            .answer(&task.reply, head, announced, source, heard)
+            .await
+        {
+            Ok(()) => {}
+            Err(Lost::TooLarge) => {
+                let error = CallError::TooLarge {
+                    api: self.id().clone(),
+                    part: Part::Answer,
+                    size,
+                    most: self.client.max_payload(),
+                };
+                log::failure(&error, self.id(), &task.id);
+                self.send(&task.reply, wire::error(&error.into_error(), true))
+                    .await;
+            }
+            Err(lost) => {
+                tracing::info!(api = %self.id(), ?lost, size, "nobody takes the answer any more");
+            }
+        }
     }
 
     /// Hands a message to the connection; waits while that has too many already.
@@ -281,6 +451,15 @@ impl Service {
             );
         }
     }
+}
+
+/// How many bytes of arguments an API takes. Its own limit is for a request's body,
+/// and forms may be longer as JSON.
+fn most_arguments(api: &ApiDescriptor) -> u64 {
+    let most = api.max_body_size.unwrap_or(MOST_IN_MEMORY);
+    most.saturating_mul(2)
+        .saturating_add(ROOM_FOR_THE_REST)
+        .min(MOST_IN_MEMORY)
 }
 
 /// See [`Service::answering`].

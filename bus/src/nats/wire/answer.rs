@@ -1,20 +1,21 @@
 //! Answers: results, errors, streams and signs of life.
 
-use async_nats::{HeaderMap, Message};
+use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
 use framex_core::error::{CallError, Error};
-use framex_core::event::{Data, Event};
 use framex_core::payload::{self, MESSAGE_PACK};
 use framex_core::reply::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::chunk::Chunks;
+use super::frame::{Announced, announced};
 use super::request::{Asked, is_message_pack, one_line, read_header_object, shortened};
 use super::{BEAT, CHUNK, CONTENT_TYPE, END, ERROR, ERROR_CODE, EVENT, HEADERS, POLL, STATUS};
 
 /// A message that answers.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
     pub(crate) headers: Option<HeaderMap>,
     pub(crate) payload: Bytes,
@@ -122,7 +123,7 @@ pub(crate) fn error(error: &Error, started: bool) -> Outgoing {
         started: (!started).then_some(false),
     };
     let mut headers = HeaderMap::new();
-    headers.insert(ERROR, one_line(error.message()));
+    headers.insert(ERROR, one_line(beginning(error.message())));
     headers.insert(ERROR_CODE, error.status().as_str());
     Outgoing {
         headers: Some(headers),
@@ -130,20 +131,12 @@ pub(crate) fn error(error: &Error, started: bool) -> Outgoing {
     }
 }
 
-/// The `number`th event of a stream; the first has the number 1.
-pub(crate) fn chunk(number: u64, event: &Event) -> Outgoing {
-    let mut headers = HeaderMap::new();
-    headers.insert(CHUNK, number.to_string());
-    if event.name() != framex_core::event::MESSAGE_CHUNK {
-        headers.insert(EVENT, event.name());
-    }
-    let payload = match event.data() {
-        Data::Text(text) => serde_json::to_vec(&**text).unwrap_or_default().into(),
-        Data::Json(json) => json.clone(),
-    };
-    Outgoing {
-        headers: Some(headers),
-        payload,
+/// As much of a sentence as a header should hold.
+fn beginning(text: &str) -> &str {
+    const MOST: usize = 1024;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => &text[..end],
+        None => text,
     }
 }
 
@@ -194,9 +187,20 @@ pub(crate) fn is_beat(message: &Message) -> bool {
 pub(crate) enum Answer {
     Value(Bytes),
     Response(Response),
-    Chunk { number: u64, event: Event },
-    End { count: u64 },
-    Failed { error: Error, started: bool },
+    Chunks(Chunks),
+    End {
+        count: u64,
+    },
+    Failed {
+        error: Error,
+        started: bool,
+    },
+    /// Its payload comes in frames; more of them are asked for at `back`.
+    Body {
+        head: Message,
+        announced: Announced,
+        back: Subject,
+    },
 }
 
 /// Reads an answer; the error says what is wrong with it.
@@ -204,24 +208,22 @@ pub(crate) fn read_answer(message: Message) -> Result<Answer, String> {
     let Some(headers) = &message.headers else {
         return json_value(message.payload);
     };
+    if message.payload.is_empty()
+        && let Some(announced) = announced(headers)
+        && let Some(back) = message.reply.clone()
+    {
+        return Ok(Answer::Body {
+            head: message,
+            announced,
+            back,
+        });
+    }
+    if let Some(failed) = read_failure(&message) {
+        return Ok(failed);
+    }
     let text = |name| headers.get(name).map(async_nats::HeaderValue::as_str);
-    if let Some(said) = text(ERROR) {
-        return Ok(failed(said, text(ERROR_CODE), &message.payload));
-    }
-    if text(ERROR_CODE).is_some() {
-        return Ok(failed("", text(ERROR_CODE), &message.payload));
-    }
-    if let Some(number) = text(CHUNK) {
-        let number = number
-            .parse()
-            .map_err(|_| "a chunk's number is no number".to_owned())?;
-        let name = text(EVENT).map(str::to_owned);
-        let event = read_event(&message.payload)?;
-        let event = match name {
-            Some(name) => event.named(name),
-            None => event,
-        };
-        return Ok(Answer::Chunk { number, event });
+    if let Some(numbers) = text(CHUNK) {
+        return Chunks::read(numbers, text(EVENT), message.payload.clone()).map(Answer::Chunks);
     }
     if let Some(count) = text(END) {
         let count = count
@@ -247,6 +249,17 @@ pub(crate) fn read_answer(message: Message) -> Result<Answer, String> {
     }
 }
 
+/// The error that a message is, if it is one.
+pub(super) fn read_failure(message: &Message) -> Option<Answer> {
+    let headers = message.headers.as_ref()?;
+    let text = |name| headers.get(name).map(async_nats::HeaderValue::as_str);
+    let (said, code) = (text(ERROR), text(ERROR_CODE));
+    if said.is_none() && code.is_none() {
+        return None;
+    }
+    Some(failed(said.unwrap_or_default(), code, &message.payload))
+}
+
 /// JSON is passed on as it came: whoever wrote it with our code wrote JSON, and
 /// of anybody else's it is checked that clients get a valid document.
 fn json_value(payload: Bytes) -> Result<Answer, String> {
@@ -254,17 +267,6 @@ fn json_value(payload: Bytes) -> Result<Answer, String> {
         return Ok(Answer::Value(Bytes::from_static(b"null")));
     }
     Ok(Answer::Value(payload))
-}
-
-fn read_event(payload: &[u8]) -> Result<Event, String> {
-    if payload.first() == Some(&b'"') {
-        let text: String = serde_json::from_slice(payload)
-            .map_err(|error| format!("a chunk is no JSON: {error}"))?;
-        return Ok(Event::text(text));
-    }
-    let raw: &serde_json::value::RawValue =
-        serde_json::from_slice(payload).map_err(|error| format!("a chunk is no JSON: {error}"))?;
-    Event::json(raw).map_err(|error| error.message().to_owned())
 }
 
 fn failed(said: &str, code: Option<&str>, payload: &[u8]) -> Answer {

@@ -57,6 +57,12 @@ impl Names {
         }
     }
 
+    /// Where an instance takes bodies, and the word that more of its own may come;
+    /// a slot's token follows.
+    pub(crate) fn bodies(&self, plugin: &str, id: &str) -> String {
+        format!("{}{plugin}._body.{id}", self.prefix)
+    }
+
     /// Where an instance describes its APIs.
     pub(crate) fn describe(&self, plugin: &str, id: &str) -> String {
         format!("{}{plugin}._describe.{id}", self.prefix)

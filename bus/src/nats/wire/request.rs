@@ -15,6 +15,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::Value;
 
 use super::answer::all_headers;
+use super::frame::announced;
 use super::{ACCEPT, CALL, CONTENT_TYPE, HEADERS, PRINCIPAL, TRACE, WINDOW};
 
 /// Headers of an HTTP request that are about its connection or its body, and
@@ -117,7 +118,7 @@ impl Told<'_> {
             let _ = write!(text, "~c{caller}");
         }
         if self.streams {
-            let _ = write!(text, "~w{WINDOW}");
+            let _ = write!(text, "~w{WINDOW}~b");
         }
     }
 }
@@ -151,6 +152,7 @@ fn told_by(reply: &str) -> Option<(Origin, CallHeader<'_>)> {
     let mut call = CallHeader {
         id: fields.next().filter(|id| !id.is_empty()),
         beats: true,
+        frames: true,
         ..CallHeader::default()
     };
     for field in fields {
@@ -162,6 +164,7 @@ fn told_by(reply: &str) -> Option<(Origin, CallHeader<'_>)> {
             "h" => call.hops = value.parse().unwrap_or(u8::MAX),
             "c" => call.caller = Some(value),
             "w" => call.window = value.parse().ok(),
+            "b" => call.batches = true,
             _ => {}
         }
     }
@@ -212,7 +215,9 @@ struct CallHeader<'a> {
     caller: Option<&'a str>,
     hops: u8,
     beats: bool,
+    frames: bool,
     window: Option<u32>,
+    batches: bool,
 }
 
 impl<'a> CallHeader<'a> {
@@ -227,7 +232,9 @@ impl<'a> CallHeader<'a> {
                 "caller" => header.caller = quoted(value),
                 "hops" => header.hops = value.parse().unwrap_or(u8::MAX),
                 "beats" => header.beats |= value == "?1",
+                "frames" => header.frames |= value == "?1",
                 "window" => header.window = value.parse().ok(),
+                "batches" => header.batches |= value == "?1",
                 _ => {}
             }
         }
@@ -253,7 +260,9 @@ impl<'a> CallHeader<'a> {
     fn asked(&self, message_pack: bool) -> Asked {
         Asked {
             beats: self.beats,
+            frames: self.frames,
             window: self.window,
+            batches: self.batches,
             message_pack,
         }
     }
@@ -265,9 +274,36 @@ fn quoted(value: &str) -> Option<&str> {
 
 /// A request as it comes in.
 pub(crate) struct Incoming {
-    pub(crate) args: Args,
+    pub(crate) args: Given,
     pub(crate) meta: CallMeta,
     pub(crate) asked: Asked,
+}
+
+/// A request's arguments.
+pub(crate) enum Given {
+    Here(Args),
+    /// So many bytes, which come in frames.
+    ToCome {
+        size: u64,
+        form: Form,
+    },
+}
+
+/// What the bytes of arguments are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Form {
+    packed: bool,
+    by_http: bool,
+}
+
+impl Form {
+    pub(crate) fn read(self, payload: Bytes) -> Args {
+        let payload = match self.packed {
+            true => Payload::MessagePack(payload),
+            false => Payload::Json(payload),
+        };
+        arguments(payload).made_of_http(self.by_http)
+    }
 }
 
 /// How a caller wants to be answered.
@@ -275,8 +311,12 @@ pub(crate) struct Incoming {
 pub(crate) struct Asked {
     /// It understands "still working".
     pub(crate) beats: bool,
+    /// It takes what is too large for a message in frames.
+    pub(crate) frames: bool,
     /// How many chunks it takes before it grants more; it grants none if none.
     pub(crate) window: Option<u32>,
+    /// It understands several chunks in one message.
+    pub(crate) batches: bool,
     /// In MessagePack.
     pub(crate) message_pack: bool,
 }
@@ -289,10 +329,14 @@ pub(crate) fn read_request(
     arrived: Instant,
 ) -> Result<Incoming, Error> {
     let (origin, told) = told_by(reply).unwrap_or((Origin::Bus, CallHeader::default()));
-    let from_http = origin == Origin::Http;
+    let by_http = origin == Origin::Http;
     let Some(headers) = headers else {
+        let form = Form {
+            packed: false,
+            by_http,
+        };
         return Ok(Incoming {
-            args: arguments(Payload::Json(payload)).made_of_http(from_http),
+            args: Given::Here(form.read(payload)),
             meta: told.meta(arrived),
             asked: told.asked(false),
         });
@@ -314,12 +358,14 @@ pub(crate) fn read_request(
         trace: text(TRACE).and_then(TraceContext::parse).map(Box::new),
         ..call.meta(arrived)
     };
-    let payload = match packed {
-        true => Payload::MessagePack(payload),
-        false => Payload::Json(payload),
+    let form = Form { packed, by_http };
+    let announced = announced(headers).filter(|_| payload.is_empty());
+    let args = match announced.and_then(|announced| announced.size) {
+        Some(size) => Given::ToCome { size, form },
+        None => Given::Here(form.read(payload)),
     };
     Ok(Incoming {
-        args: arguments(payload).made_of_http(from_http),
+        args,
         meta,
         asked: call.asked(asked_packed),
     })
@@ -368,7 +414,7 @@ mod tests {
     fn what_a_call_header_says_is_read_and_the_rest_ignored() {
         let read = CallHeader::read(
             CallHeader::default(),
-            "timeout=1500, id=\"ab-1\", new=(1 2), caller=\"echo\", hops=2, beats, window=64",
+            "timeout=1500, id=\"ab-1\", new=(1 2), caller=\"echo\", hops=2, beats, frames, window=64, batches",
         );
         let expected = CallHeader {
             timeout: Some(Duration::from_millis(1500)),
@@ -376,7 +422,9 @@ mod tests {
             caller: Some("echo"),
             hops: 2,
             beats: true,
+            frames: true,
             window: Some(64),
+            batches: true,
         };
         assert_eq!(read, expected);
         assert_eq!(
@@ -424,7 +472,8 @@ mod tests {
             Some(now + Duration::from_millis(1500))
         );
         assert_eq!(request.asked.window, Some(WINDOW));
-        assert!(request.asked.beats && request.args.by_http());
+        assert!(request.asked.beats && request.asked.frames && request.asked.batches);
+        assert!(matches!(request.args, Given::Here(args) if args.by_http()));
         // Anybody's else is any text.
         for foreign in [
             "_INBOX.abc",
