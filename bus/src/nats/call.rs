@@ -20,11 +20,12 @@ use framex_core::reply::{RawJson, Reply};
 use smallvec::SmallVec;
 
 use super::Shared;
-use super::link::{Waiter, publish};
+use super::durable::Reader;
+use super::link::{Link, Waiter, publish};
 use super::peers::{Endpoint, Instance, Remote, ms_of};
 use super::stream::RemoteStream;
 use super::waiting::{Expect, Lost};
-use super::wire::{self, Answer, Control, Origin, Told};
+use super::wire::{self, Answer, Control, Keep, Origin, Told};
 use crate::call::to_the_millisecond;
 use crate::local::deadline;
 use crate::{Api, Outcome};
@@ -225,7 +226,11 @@ impl Journey {
         }
         let usual = self.shared.options.default_timeout;
         let left = wire::tells_time(self.meta.deadline, api, usual).then_some(left);
-        let headers = wire::request_headers(&self.meta, api, &self.payload);
+        let keep = self.keep(&link, instance);
+        let mut headers = wire::request_headers(&self.meta, api, &self.payload);
+        if let Some(keep) = &keep {
+            keep.ask(headers.get_or_insert_default());
+        }
         let told = Told {
             origin: self.origin,
             meta: &self.meta,
@@ -240,11 +245,15 @@ impl Journey {
             subject: subject.clone(),
             since: ms_of(now),
         };
-        let waiter = link.expect(expect, Some(&told));
+        let mut waiter = link.expect(expect, Some(&told));
+        if let Some(keep) = &keep {
+            waiter.follow(&keep.id);
+        }
         let reply = waiter.reply.clone();
         let mut pending = Pending {
             waiter,
             control: self.control(instance),
+            kept: false,
             over: false,
         };
         if let Err(lost) = publish(client, subject, Some(reply), headers, body).await {
@@ -260,7 +269,7 @@ impl Journey {
             });
         }
         if api.streams() {
-            return Box::pin(self.stream(pending, instance)).await;
+            return Box::pin(self.stream(pending, instance, keep)).await;
         }
         let message = pending.waiter.next().await;
         pending.over = !matches!(
@@ -286,6 +295,7 @@ impl Journey {
         &self,
         mut pending: Pending,
         instance: Option<&Arc<Instance>>,
+        keep: Option<Keep>,
     ) -> Result<Reply, Attempt> {
         let api = &self.api.descriptor;
         let first = std::future::poll_fn(|cx| match pending.waiter.poll_next(cx) {
@@ -299,6 +309,15 @@ impl Journey {
                 return Err(self.over(lost));
             }
             Some(Ok(message)) => {
+                if let (Some(keep), Some(instance)) = (keep, instance)
+                    && Reader::is_of(&self.shared, &keep.id, &message)
+                {
+                    let deadline = (!self.only_first_event).then_some(self.deadline);
+                    let source = (keep.id, api.id.clone(), &*instance.id);
+                    let limit = (deadline, self.timed_out());
+                    let events = Reader::of_call(&self.shared, source, pending, message, limit);
+                    return Ok(Reply::Stream(events));
+                }
                 let answer = wire::read_answer(message);
                 Some(answer.map_err(|reason| self.unreadable(reason))?)
             }
@@ -341,6 +360,19 @@ impl Journey {
         RawJson::new(json)
             .map(RawJson::into_bytes)
             .map_err(|error| self.unreadable(format!("it is no JSON: {error}")))
+    }
+
+    /// How its stream is to be kept, if it is.
+    fn keep(&self, link: &Link, instance: Option<&Arc<Instance>>) -> Option<Keep> {
+        let api = &self.api.descriptor;
+        let wanted = self.meta.keep && api.streams() && !api.live;
+        let native = instance.is_some_and(|instance| instance.native);
+        let store = self.shared.durable.ready().filter(|_| wanted && native)?;
+        Some(Keep {
+            id: wire::new_stream(link.token())?,
+            grace: store.grace,
+            age: store.max_age,
+        })
     }
 
     fn control(&self, instance: Option<&Arc<Instance>>) -> Option<Subject> {
@@ -419,6 +451,8 @@ pub(super) struct Pending {
     pub(super) waiter: Waiter,
     /// Where they are told; nowhere for foreign services.
     pub(super) control: Option<Subject>,
+    /// It is one of those who follow a stream that need not end with it.
+    pub(super) kept: bool,
     pub(super) over: bool,
 }
 
@@ -432,6 +466,7 @@ impl Pending {
             call: self.waiter.reply.to_string(),
             cancel,
             credit,
+            ..Control::default()
         };
         let link = self.waiter.link();
         link.send_later(control.clone(), message.payload())
@@ -440,7 +475,15 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if !self.over {
+        if let (false, true, Some(control)) = (self.over, self.kept, &self.control) {
+            let message = Control {
+                call: self.waiter.reply.to_string(),
+                leave: true,
+                ..Control::default()
+            };
+            let link = self.waiter.link();
+            link.send_surely(control.clone(), message.payload());
+        } else if !self.over {
             // Untold, it ends at its deadline, or when nobody takes its beats.
             self.tell(true, None);
         }

@@ -15,7 +15,8 @@ use http::{HeaderValue, StatusCode};
 use serde_json::Value;
 
 use super::answer::all_headers;
-use super::{ACCEPT, CALL, CONTENT_TYPE, HEADERS, PRINCIPAL, TRACE, WINDOW};
+use super::kept::Keep;
+use super::{ACCEPT, CALL, CONTENT_TYPE, HEADERS, PRINCIPAL, STREAM, TRACE, WINDOW};
 
 /// Headers of an HTTP request that are about its connection or its body, and
 /// those that travel on their own.
@@ -272,6 +273,8 @@ pub(crate) struct Incoming {
     pub(crate) args: Args,
     pub(crate) meta: CallMeta,
     pub(crate) asked: Asked,
+    /// How its stream is to be kept.
+    pub(crate) keep: Option<Keep>,
 }
 
 /// How a caller wants to be answered.
@@ -301,6 +304,7 @@ pub(crate) fn read_request(
             args: arguments(Payload::Json(payload)).made_of_http(from_http),
             meta: told.meta(arrived),
             asked: told.asked(false),
+            keep: None,
         });
     };
     let text = |name| {
@@ -328,6 +332,7 @@ pub(crate) fn read_request(
         args: arguments(payload).made_of_http(from_http),
         meta,
         asked: call.asked(asked_packed),
+        keep: text(STREAM).and_then(Keep::read),
     })
 }
 
