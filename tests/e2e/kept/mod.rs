@@ -17,7 +17,7 @@ const SSE: &str = "text/event-stream";
 const NDJSON: &str = "application/x-ndjson";
 
 #[derive(Default)]
-struct Keeping;
+pub(crate) struct Keeping;
 
 #[on_register(plugin = "keeping")]
 impl Keeping {
