@@ -13,6 +13,7 @@ mod embedded;
 mod envelope;
 mod garbage;
 mod http2;
+mod kept;
 mod leaving;
 mod mounted;
 mod nested;
