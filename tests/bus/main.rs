@@ -4,6 +4,7 @@
 //! transport implements that trait and says `conformance!(its_name, ITS)`.
 
 mod discovery;
+mod durable;
 mod local;
 mod nats;
 mod plugins;

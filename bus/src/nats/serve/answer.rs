@@ -19,15 +19,15 @@ use futures_core::future::BoxFuture;
 use http::StatusCode;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::OfferedApi;
 use super::log::{self, Seldom};
 use super::stream::pump;
+use super::{OfferedApi, kept};
 use crate::call::LocalCall;
 use crate::nats::large::MOST_IN_MEMORY;
 use crate::nats::large::receive::Broken;
 use crate::nats::large::server::Dock;
 use crate::nats::waiting::Lost;
-use crate::nats::wire::{self, Announced, Asked, Form, Given, Incoming, Outgoing};
+use crate::nats::wire::{self, Announced, Asked, Form, Given, Incoming, Keep, Outgoing};
 use crate::nats::{Shared, link};
 use crate::{Call, Outcome};
 
@@ -54,6 +54,9 @@ pub(super) struct Task {
     pub(super) asked: Asked,
     pub(super) id: RequestId,
     pub(super) began: Instant,
+    /// How its stream is to be kept.
+    pub(super) keep: Option<Keep>,
+    pub(super) principal: Option<String>,
 }
 
 /// A message that is to be sent.
@@ -140,7 +143,12 @@ impl Service {
         };
         let began = *clock;
         let read = wire::read_request(message.payload, message.headers.as_ref(), &reply, began);
-        let Incoming { args, meta, asked } = match read {
+        let Incoming {
+            args,
+            meta,
+            asked,
+            keep,
+        } = match read {
             Ok(incoming) => incoming,
             Err(error) => {
                 self.api.stats.count(began, began);
@@ -155,6 +163,8 @@ impl Service {
             asked,
             id: meta.request_id.clone(),
             began,
+            principal: principal_of(&meta, keep.as_ref()),
+            keep,
         };
         let careful = self.is_careful();
         let args = match args {
@@ -280,7 +290,7 @@ impl Service {
     /// The rest of a call that did not finish at once; nothing if it is cancelled.
     fn work(self: &Arc<Self>, started: Started, task: Task) -> Option<Work> {
         let jobs = &self.shared.offers.jobs;
-        let entered = jobs.enter(&task.reply, task.asked, task.began)?;
+        let entered = jobs.enter(&task.reply, task.asked, task.keep.as_ref(), task.began)?;
         let job = Arc::clone(entered.job());
         let service = Arc::clone(self);
         let running = Running::new(&self.api);
@@ -304,7 +314,12 @@ impl Service {
             }
             match started {
                 Started::Stream(events) => {
-                    pump(&service, events, &task, &job).await;
+                    match (&task.keep, job.kept()) {
+                        (Some(keep), Some(kept)) => {
+                            kept::pump(&service, events, &task, keep, kept).await;
+                        }
+                        _ => pump(&service, events, &task, &job).await,
+                    }
                     service.api.stats.count(task.began, Instant::now());
                 }
                 Started::Large(out) => Box::pin(service.send_large(out, &task)).await,
@@ -321,7 +336,7 @@ impl Service {
             Ok(Reply::Value(json)) => wire::value(json, task.asked),
             Ok(Reply::Response(response)) => wire::response(response),
             Ok(Reply::Download(_)) => {
-                let error = framex_core::error::Error::internal(
+                let error = Error::internal(
                     "downloads do not travel over the broker yet",
                 );
                 return Concluded::Answer(self.failed(CallError::Handler(error), task, now));
@@ -469,6 +484,13 @@ impl Drop for Answering {
     fn drop(&mut self) {
         self.0.answering.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// Who started a stream that is kept: nobody else may follow it.
+fn principal_of(meta: &CallMeta, keep: Option<&Keep>) -> Option<String> {
+    keep?;
+    let principal = meta.principal.as_ref()?;
+    Some(principal.name().to_owned())
 }
 
 /// One of the calls that did not finish at once.

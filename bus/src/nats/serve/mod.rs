@@ -6,6 +6,8 @@
 //! | `run` | one task for each API: it takes requests and polls what they start |
 //! | `answer` | from a request to its answer |
 //! | `batch` | the events that are ready together |
+//! | `kept` | the events of a stream that is kept: sent, stored, sent again |
+//! | `followers` | who follows such a stream, and how far it may go for them |
 //! | `stream` | many answers, no more at a time than were granted |
 //! | `jobs` | the calls that take a while: who wants to hear of them, and their end |
 //! | `control` | what goes on while handlers block: cancellation, credit, signs of life |
@@ -14,7 +16,9 @@
 mod answer;
 mod batch;
 mod control;
+mod followers;
 mod jobs;
+mod kept;
 mod leave;
 mod log;
 mod offer;
