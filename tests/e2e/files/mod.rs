@@ -5,5 +5,6 @@ mod downloads;
 mod interrupted;
 mod limits;
 mod memory;
+mod plugins;
 mod sender;
 mod uploads;

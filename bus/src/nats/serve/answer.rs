@@ -336,9 +336,7 @@ impl Service {
             Ok(Reply::Value(json)) => wire::value(json, task.asked),
             Ok(Reply::Response(response)) => wire::response(response),
             Ok(Reply::Download(_)) => {
-                let error = Error::internal(
-                    "downloads do not travel over the broker yet",
-                );
+                let error = Error::internal("downloads do not travel over the broker yet");
                 return Concluded::Answer(self.failed(CallError::Handler(error), task, now));
             }
             Ok(Reply::Stream(events)) => return Concluded::Stream(events, task),
