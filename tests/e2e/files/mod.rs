@@ -2,6 +2,7 @@
 
 mod depot;
 mod downloads;
+mod http2;
 mod interrupted;
 mod limits;
 mod memory;
