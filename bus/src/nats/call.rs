@@ -342,7 +342,16 @@ impl Journey {
                 let deadline = (!self.only_first_event).then_some(self.deadline);
                 let timed_out = self.timed_out();
                 let events = RemoteStream::new(pending, api.id.clone(), deadline, timed_out, first);
-                Ok(Reply::Stream(EventStream::new(events)))
+                let events = EventStream::new(events);
+                // No store, or an instance that knows of none.
+                let events = match self.meta.keep && !api.live {
+                    true => {
+                        let keeper = &self.shared.local.keeper;
+                        keeper.keep(events, api.id.clone(), self.meta.principal.clone())
+                    }
+                    false => events,
+                };
+                Ok(Reply::Stream(events))
             }
         }
     }

@@ -123,8 +123,16 @@ async fn a_process_that_serves_itself_keeps_its_streams_too() {
     serve(&whole).await;
     known(&[&whole]).await;
     let other = edge(options(server.url())).await;
-    let mut events = tell(&whole, json!({"key": "own", "count": 30})).await;
-    let id = events.kept().cloned().expect("an id");
+    // Until it has heard of itself, it keeps them itself.
+    let (mut events, id) = loop {
+        let events = tell(&whole, json!({"key": "own", "count": 30})).await;
+        let id = events.kept().cloned().expect("an id");
+        if find(&other, &id).await.is_ok() {
+            break (events, id);
+        }
+        drop(events);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
     let (all, _) = rest(&mut events).await;
     assert_story(&all, 0, 30, 0);
     let (rest, _) = rest(&mut follow(&other, &id, all[9].0).await).await;
