@@ -123,20 +123,22 @@ async fn a_process_that_serves_itself_keeps_its_streams_too() {
     serve(&whole).await;
     known(&[&whole]).await;
     let other = edge(options(server.url())).await;
-    // Until it has heard of itself, it keeps them itself.
-    let (mut events, id) = loop {
-        let events = tell(&whole, json!({"key": "own", "count": 30})).await;
-        let id = events.kept().cloned().expect("an id");
-        if find(&other, &id).await.is_ok() {
-            break (events, id);
-        }
-        drop(events);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+    let mut events = tell(&whole, json!({"key": "own", "count": 30})).await;
+    let id = events.kept().cloned().expect("an id");
     let (all, _) = rest(&mut events).await;
     assert_story(&all, 0, 30, 0);
     let (rest, _) = rest(&mut follow(&other, &id, all[9].0).await).await;
     assert_eq!(rest, all[10..]);
+    // Without a broker it keeps them itself.
+    server.kill();
+    let gone = || !whole.state().borrow().connected;
+    until("the broker is missed", gone).await;
+    // By the connection of the calls too.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut events = tell(&whole, json!({"key": "alone", "count": 30})).await;
+    let (all, error) = super::rest(&mut events).await;
+    assert!(error.is_none(), "{error:?}");
+    assert_story(&all, 0, 30, 0);
 }
 
 #[tokio::test]
