@@ -376,7 +376,8 @@ impl Journey {
         let api = &self.api.descriptor;
         let wanted = self.meta.keep && api.streams() && !api.live;
         let native = instance.is_some_and(|instance| instance.native);
-        let store = self.shared.durable.ready().filter(|_| wanted && native)?;
+        let store = self.shared.durable.ready();
+        let store = store.filter(|_| wanted && native && link.starts_streams())?;
         Some(Keep {
             id: wire::new_stream(link.token())?,
             grace: store.grace,

@@ -98,7 +98,9 @@ pub(super) fn through_store(
         return None;
     }
     shared.durable.ready()?;
-    shared.link().filter(|link| link.is_up())?;
+    shared
+        .link()
+        .filter(|link| link.is_up() && link.starts_streams())?;
     let plugin = descriptor.id.plugin();
     let offers = shared.offers.list();
     let mut offered = offers.iter().filter(|o| o.state() == OfferState::Ready);
