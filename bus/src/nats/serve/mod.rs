@@ -6,6 +6,7 @@
 //! | `run` | one task for each API: it takes requests and polls what they start |
 //! | `answer` | from a request to its answer |
 //! | `batch` | the events that are ready together |
+//! | `large` | requests whose arguments come after them, answers that are no one message |
 //! | `stream` | many answers, no more at a time than were granted |
 //! | `jobs` | the calls that take a while: who wants to hear of them, and their end |
 //! | `control` | what goes on while handlers block: cancellation, credit, signs of life |
@@ -15,6 +16,7 @@ mod answer;
 mod batch;
 mod control;
 mod jobs;
+mod large;
 mod leave;
 mod log;
 mod offer;
