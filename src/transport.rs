@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use framex_bus::nats::{self, NatsBus};
-use framex_bus::{Bus, LocalBus, ServeError};
+use framex_bus::{Bus, KeepOptions, LocalBus, ServeError};
 use framex_core::context::Scope;
 use framex_core::id::is_token;
 use framex_core::plugin::PluginInstance;
@@ -22,7 +22,7 @@ impl Transport {
     /// The bus that `settings` ask for. NATS connects in the background, within
     /// the current runtime.
     pub(crate) fn start(settings: &Settings, role: Role) -> Result<Self, StartError> {
-        let local = LocalBus::new(settings.server.request_timeout);
+        let local = LocalBus::keeping(settings.server.request_timeout, keeping(settings));
         let nats = match settings.server.use_nats {
             true => Some(NatsBus::start(options(settings, role), Arc::clone(&local))?),
             false => None,
@@ -84,6 +84,16 @@ impl Transport {
         if let Some(nats) = &self.nats {
             nats.close().await;
         }
+    }
+}
+
+fn keeping(settings: &Settings) -> KeepOptions {
+    let streams = &settings.streams;
+    KeepOptions {
+        grace: streams.grace,
+        replay_buffer: streams.replay_buffer.as_usize(),
+        replay_memory: streams.replay_memory.as_usize(),
+        max_age: streams.max_age,
     }
 }
 

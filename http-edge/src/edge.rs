@@ -15,6 +15,8 @@ use framex_core::args::{Args, HttpArgs, HttpBody, PathValues};
 use framex_core::context::{CallMeta, Principal, Request as CallRequest, RequestId};
 use framex_core::error::{BoxError, CallError, Error};
 use framex_core::event::{Event, EventStream};
+use framex_core::id::ApiId;
+use framex_core::kept::StreamId;
 use framex_core::reply::{self, Reply};
 use framex_core::settings::Settings;
 use futures_core::Stream;
@@ -29,6 +31,7 @@ use crate::docs::Docs;
 use crate::envelope;
 use crate::events::{EventBody, Format};
 use crate::intake::{self, Limits};
+use crate::kept;
 use crate::problem::{self, JSON};
 use crate::routes::{BodyKind, Entry, Found, Table};
 use crate::service::{self, Document};
@@ -226,6 +229,11 @@ impl Edge {
         &self.0.bus
     }
 
+    /// The routes of `api`, if its streams are kept.
+    pub(crate) fn keeping(&self, api: &ApiId) -> Vec<Arc<Entry>> {
+        self.0.table.load().keeping(api).to_vec()
+    }
+
     /// The OpenAPI document as it is served.
     #[must_use]
     pub fn openapi(&self) -> Bytes {
@@ -284,11 +292,21 @@ impl Edge {
             Found::OtherMethods(allow) => {
                 Begun::Done(problem::answer(&problem::method_not_allowed(&allow), &id))
             }
-            Found::Nothing => Begun::Done(self.service(&parts, &id)),
+            Found::Nothing => match kept::at(parts.uri.path()) {
+                Some(stream) => Begun::Finding(kept::answer(self, stream, parts, id.clone())),
+                None => Begun::Done(self.service(&parts, &id)),
+            },
         };
         async move {
             let (answer, outcome) = match begun {
                 Begun::Done(mut response) => {
+                    if head {
+                        without_body(&mut response);
+                    }
+                    return Ok(response.map(|body| Guarded::new(body, guard)));
+                }
+                Begun::Finding(answer) => {
+                    let mut response = answer.await;
                     if head {
                         without_body(&mut response);
                     }
@@ -354,6 +372,17 @@ impl Edge {
                 }
             },
         };
+        if entry.keeps
+            && let Some(last) = kept::last_seen(&parts.headers)
+        {
+            let answer = Answer {
+                entry,
+                format,
+                errors,
+            };
+            let resuming = kept::resume(self, answer, last, principal, id.clone(), head);
+            return Begun::Finding(resuming);
+        }
         if let (true, Some(format)) = (head, format) {
             // A stream is not started to be thrown away.
             let mut response = stream_head(format, id);
@@ -367,16 +396,18 @@ impl Edge {
             errors,
         };
         if reads == BodyKind::None {
-            let request = request(parts, path, HttpBody::Empty, principal, id);
+            let keep = answer.entry.keeps;
+            let request = request(parts, path, HttpBody::Empty, principal, keep, id);
             return Begun::Calling(self.0.bus.call(&answer.entry.api, request), answer);
         }
         let edge = self.clone();
         let api = Arc::clone(&answer.entry.api);
+        let keep = answer.entry.keeps;
         let id = id.clone();
         // In a box of its own: calls without a body need not carry its size along.
         let call = Box::pin(async move {
             let body = intake::read(reads, &parts.headers, body, edge.0.limits).await?;
-            let request = request(parts, path, body, principal, &id);
+            let request = request(parts, path, body, principal, keep, &id);
             Ok(edge.0.bus.call(&api, request))
         });
         Begun::Reading(call, answer)
@@ -420,6 +451,8 @@ fn paths(catalog: &Catalog) -> Vec<&str> {
 /// How far a request has come without waiting.
 enum Begun<R> {
     Done(Response<EdgeBody>),
+    /// A stream that was begun by another request is looked for.
+    Finding(BoxFuture<'static, Response<EdgeBody>>),
     Calling(Call, Answer),
     /// The body is still to be read.
     Reading(Pin<Box<R>>, Answer),
@@ -430,6 +463,7 @@ fn request(
     path: PathValues,
     body: HttpBody,
     principal: Option<Principal>,
+    keep: bool,
     id: &RequestId,
 ) -> CallRequest {
     let uri = parts.uri;
@@ -443,22 +477,22 @@ fn request(
             headers: parts.headers,
             trace: None,
             hops: 0,
-            keep: false,
+            keep,
         },
     }
 }
 
 /// How a route answers.
-struct Answer {
-    entry: Arc<Entry>,
+pub(crate) struct Answer {
+    pub(crate) entry: Arc<Entry>,
     /// Of a stream.
-    format: Option<Format>,
+    pub(crate) format: Option<Format>,
     /// Of an error before a stream's first event; the envelope if none.
-    errors: Option<Format>,
+    pub(crate) errors: Option<Format>,
 }
 
 impl Answer {
-    fn failed(&self, error: &Error, id: &RequestId) -> Response<EdgeBody> {
+    pub(crate) fn failed(&self, error: &Error, id: &RequestId) -> Response<EdgeBody> {
         problem::log(error, self.entry.api.descriptor.id.as_str(), id);
         match self.errors {
             Some(format) => problem::stream_answer(error, id, format),
@@ -468,31 +502,44 @@ impl Answer {
 
     /// Waits for the first event, so that a failure before it is an answer of its
     /// own; but not longer than a silent stream may be.
-    async fn stream(&self, mut events: EventStream, id: &RequestId) -> Response<EdgeBody> {
+    pub(crate) async fn stream(
+        &self,
+        mut events: EventStream,
+        id: &RequestId,
+    ) -> Response<EdgeBody> {
+        let first = std::future::poll_fn(|cx| Pin::new(&mut events).poll_next(cx));
+        match within(self.entry.heartbeat, first).await {
+            Some(Some(Ok(event))) => self.events(Some(event), events, id),
+            Some(Some(Err(error))) => self.failed(&error, id),
+            Some(None) | None => self.events(None, events, id),
+        }
+    }
+
+    /// `events`, with `first` before them.
+    pub(crate) fn events(
+        &self,
+        first: Option<Event>,
+        events: EventStream,
+        id: &RequestId,
+    ) -> Response<EdgeBody> {
         let format = self.format.unwrap_or(Format::Sse);
         let heartbeat = self.entry.heartbeat;
-        let first = std::future::poll_fn(|cx| Pin::new(&mut events).poll_next(cx));
-        let (first, events): (Option<Event>, EventStream) = match within(heartbeat, first).await {
-            Some(Some(Ok(event))) => (Some(event), events),
-            Some(Some(Err(error))) => return self.failed(&error, id),
-            Some(None) => (None, EventStream::new(NoEvents)),
-            None => (None, events),
-        };
+        let mut response = stream_head(format, id);
+        if let Some(stream) = events.kept() {
+            kept::name(response.headers_mut(), stream);
+        }
         let api = self.entry.api.descriptor.id.clone();
         let body = EventBody::new(first, events, format, heartbeat, id.clone(), api);
-        let mut response = stream_head(format, id);
         *response.body_mut() = EdgeBody::events(body);
         response
     }
-}
 
-struct NoEvents;
-
-impl Stream for NoEvents {
-    type Item = Result<Event, Error>;
-
-    fn poll_next(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<Option<Self::Item>> {
-        Poll::Ready(None)
+    /// The head of a stream whose events are not asked for.
+    pub(crate) fn head(&self, stream: &StreamId, id: &RequestId) -> Response<EdgeBody> {
+        let mut response = stream_head(self.format.unwrap_or(Format::Sse), id);
+        kept::name(response.headers_mut(), stream);
+        *response.body_mut() = EdgeBody::unsent();
+        response
     }
 }
 

@@ -20,6 +20,7 @@ mod edge;
 mod envelope;
 mod events;
 mod intake;
+mod kept;
 #[doc(hidden)]
 pub mod measured;
 pub mod openapi;

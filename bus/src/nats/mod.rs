@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use framex_core::context::{Caller, Request, Scope};
 use framex_core::error::{CallError, Error};
 use framex_core::id::ApiId;
+use framex_core::kept::StreamId;
 use framex_core::plugin::PluginInstance;
 use framex_core::reply::Reply;
 use futures_core::future::BoxFuture;
@@ -33,7 +34,7 @@ use http::header::RETRY_AFTER;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Api, Bus, Call, Catalog, LocalBus, ServeError};
+use crate::{Api, Bus, Call, Catalog, KeptStream, LocalBus, ServeError};
 pub use options::{Auth, Follow, NatsError, Options, Tls};
 pub(crate) use peers::Remote;
 pub use state::State;
@@ -380,6 +381,13 @@ impl Bus for NatsBus {
                 request,
             ))),
         }
+    }
+
+    fn find_stream(
+        &self,
+        id: &StreamId,
+    ) -> BoxFuture<'static, Result<Arc<dyn KeptStream>, CallError>> {
+        self.shared.local.find_stream(id)
     }
 
     fn call_target(&self, target: &str, request: Request) -> Call {

@@ -54,6 +54,8 @@ pub(crate) struct ApiOptions {
     pub(crate) routes: Option<Routes>,
     /// The word `stream`, for messages.
     pub(crate) stream: Option<Ident>,
+    /// The stream ends with its client.
+    pub(crate) live: bool,
     pub(crate) raw: bool,
     pub(crate) idempotent: bool,
     pub(crate) deprecated: bool,
@@ -84,6 +86,7 @@ impl ApiOptions {
             kind: Kind::Http,
             routes: None,
             stream: None,
+            live: false,
             raw: false,
             idempotent: false,
             deprecated: false,
@@ -126,7 +129,11 @@ impl ApiOptions {
                 key.word()?;
                 found.methods.push(ident());
             }
-            "stream" => self.stream = key.switch()?.then(ident),
+            "stream" => {
+                let (on, word) = key.switch_or(&["live", "durable"])?;
+                self.stream = on.then(ident);
+                self.live = word == Some("live");
+            }
             "raw" => {
                 self.raw = key.switch()?;
                 found.raw = self.raw.then(ident);

@@ -125,7 +125,31 @@ impl Key {
         array.elems.iter().map(text).collect()
     }
 
-    /// A switch: `stream`, `stream = true`, `stream = false`.
+    /// A switch that may be one of `words` as well: on, unless it says `false`, and
+    /// the word.
+    pub(crate) fn switch_or(&self, words: &[&'static str]) -> Result<(bool, Option<&'static str>)> {
+        let said = match &self.value {
+            Some(Value::Expr(Expr::Path(path))) => path.path.get_ident(),
+            _ => None,
+        };
+        match (
+            said,
+            words
+                .iter()
+                .find(|word| said.is_some_and(|said| said == *word)),
+        ) {
+            (None, _) if self.value.is_none() || matches!(self.literal(), Some(Lit::Bool(_))) => {
+                Ok((self.switch()?, None))
+            }
+            (Some(_), Some(word)) => Ok((true, Some(word))),
+            _ => {
+                let what = format!("`{}`, `true` or `false`", words.join("`, `"));
+                Err(self.wants(&what, words.first().unwrap_or(&"false")))
+            }
+        }
+    }
+
+    /// A switch: `raw`, `raw = true`, `raw = false`.
     pub(crate) fn switch(&self) -> Result<bool> {
         match (&self.value, self.literal()) {
             (None, _) => Ok(true),

@@ -77,7 +77,8 @@ pub fn on_register(options: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// | word | meaning |
 /// |---|---|
-/// | `stream` | it returns a stream |
+/// | `stream` | it returns a stream; a client that loses it may go on where it was |
+/// | `stream = live` | it returns a stream that ends with its client |
 /// | `raw` | its answer goes out without the envelope |
 /// | `idempotent` | running it twice does no harm |
 /// | `deprecated`, `include_in_schema = false` | in the OpenAPI document |

@@ -77,6 +77,11 @@ impl Described {
         self.0.idempotent = true;
     }
 
+    /// Sets `live`.
+    pub fn live(&mut self) {
+        self.0.live = true;
+    }
+
     /// Sets `headers`.
     pub fn headers(&mut self) {
         self.0.headers = true;

@@ -45,6 +45,7 @@ pub(super) fn descriptor(plugin: &Plugin, handler: &Handler, support: &Support) 
     let unlisted = (!options.include_in_schema).then(|| code!(api.unlisted();));
     let raw = options.raw.then(|| code!(api.raw();));
     let idempotent = options.idempotent.then(|| code!(api.idempotent();));
+    let live = options.live.then(|| code!(api.live();));
     let headers = handler.takes_context().then(|| code!(api.headers();));
     let timeout = options
         .timeout_ms
@@ -64,6 +65,7 @@ pub(super) fn descriptor(plugin: &Plugin, handler: &Handler, support: &Support) 
         #unlisted
         #raw
         #idempotent
+        #live
         #headers
         #timeout
         #limit
