@@ -85,7 +85,9 @@ impl Callee {
         let mut hash = DefaultHasher::new();
         let (mut size, mut pieces) = (0, 0);
         while let Some(piece) = file.next().await {
-            let piece = piece.inspect_err(|_| drop(note(&key, |seen| seen.events += 1)))?;
+            let piece = piece.inspect_err(|_| {
+                note(&key, |seen| seen.events += 1);
+            })?;
             hash.write(&piece);
             size += piece.len();
             pieces += 1;

@@ -319,10 +319,12 @@ impl Journey {
             return Box::pin(self.stream(pending, instance)).await;
         }
         let message = pending.next().await;
-        pending.over = !matches!(
-            message,
-            Err(Lost::TimedOut | Lost::Gone | Lost::Disconnected)
-        );
+        pending.over = match message {
+            Err(Lost::TimedOut | Lost::Gone | Lost::Disconnected) => false,
+            // The request came through, and what goes after it does not.
+            Err(Lost::Denied) => !self.luggage.is_asked_for(),
+            _ => true,
+        };
         let message = message.map_err(|lost| self.over(lost))?;
         let mut answer = wire::read_answer(message).map_err(|reason| self.unreadable(reason))?;
         if let Answer::Body {
