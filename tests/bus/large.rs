@@ -115,8 +115,12 @@ impl Plain {
 
     /// Announces arguments; gives the subject that asks for them.
     async fn announce(&mut self, size: usize) -> String {
-        self.send(ECHO, &[("Framex-Body", &format!("size={size}"))], Bytes::new())
-            .await;
+        self.send(
+            ECHO,
+            &[("Framex-Body", &format!("size={size}"))],
+            Bytes::new(),
+        )
+        .await;
         let pull = self.next().await;
         assert_eq!(header(&pull, "Framex-Pull"), "payload, frames=16");
         pull.reply.expect("a subject").to_string()
@@ -150,7 +154,9 @@ async fn a_plain_client_takes_frames_as_it_grants_them() {
     let error = plain.next().await;
     assert_eq!(header(&error, "Nats-Service-Error-Code"), "502");
 
-    plain.send(api, &[("Framex-Call", "frames")], args.into()).await;
+    plain
+        .send(api, &[("Framex-Call", "frames")], args.into())
+        .await;
     let head = plain.next().await;
     assert_eq!(header(&head, "Framex-Status"), "202");
     assert_eq!(header(&head, "Framex-Body"), format!("size={LARGE}"));
@@ -165,7 +171,11 @@ async fn a_plain_client_takes_frames_as_it_grants_them() {
             plain.send(&back, &pull, Bytes::new()).await;
         }
         let message = plain.next().await;
-        if message.headers.as_ref().is_some_and(|h| h.get("Framex-End").is_some()) {
+        if message
+            .headers
+            .as_ref()
+            .is_some_and(|h| h.get("Framex-End").is_some())
+        {
             assert_eq!(header(&message, "Framex-End"), format!("{frames} {size}"));
             break;
         }
@@ -196,8 +206,12 @@ async fn what_does_not_arrive_as_it_was_sent_is_no_call() {
         ([1, 2], [one, two], "2 1".to_owned(), false),
     ] {
         let to = plain.announce(args.len()).await;
-        plain.frame(&to, numbers[0], checksums[0], first.clone()).await;
-        plain.frame(&to, numbers[1], checksums[1], second.clone()).await;
+        plain
+            .frame(&to, numbers[0], checksums[0], first.clone())
+            .await;
+        plain
+            .frame(&to, numbers[1], checksums[1], second.clone())
+            .await;
         plain.send(&to, &[("Framex-End", &end)], Bytes::new()).await;
         let mut answer = plain.next().await;
         if header(&answer, "Framex-Pull").contains("stop") {
@@ -209,20 +223,28 @@ async fn what_does_not_arrive_as_it_was_sent_is_no_call() {
         } else {
             assert_eq!(code, "502", "{numbers:?} {end}");
             let said = header(&answer, "Nats-Service-Error");
-            assert!(said.contains(ECHO) && said.contains("did not arrive"), "{said}");
+            assert!(
+                said.contains(ECHO) && said.contains("did not arrive"),
+                "{said}"
+            );
             // That no more is wanted.
             while futures_util::FutureExt::now_or_never(plain.answers.next()).is_some() {}
         }
     }
     // Its own end: the caller's error is the answer.
     let to = plain.announce(100).await;
-    let broken = [("Nats-Service-Error-Code", "400"), ("Nats-Service-Error", "it broke")];
+    let broken = [
+        ("Nats-Service-Error-Code", "400"),
+        ("Nats-Service-Error", "it broke"),
+    ];
     plain.send(&to, &broken, Bytes::new()).await;
     let answer = plain.next().await;
     assert_eq!(header(&answer, "Nats-Service-Error"), "it broke");
     // More than anybody takes, before anything is sent.
     let size = format!("size={}", 1_u64 << 40);
-    plain.send(ECHO, &[("Framex-Body", &size)], Bytes::new()).await;
+    plain
+        .send(ECHO, &[("Framex-Body", &size)], Bytes::new())
+        .await;
     let answer = plain.next().await;
     assert_eq!(header(&answer, "Nats-Service-Error-Code"), "413");
     until("nothing waits", || worker.waiting() == 0).await;
@@ -247,13 +269,22 @@ async fn a_caller_that_went_leaves_nothing_behind() {
     let args = json!({"size": 1_usize << 40, "known": true, "key": "orphan"});
     let reply = theirs.call_target("callee.Callee.download", request(&args));
     let mut download = download_of(reply.await);
-    assert!(download.body.next().await.is_some_and(|piece| piece.is_ok()));
+    assert!(
+        download
+            .body
+            .next()
+            .await
+            .is_some_and(|piece| piece.is_ok())
+    );
     let began = std::time::Instant::now();
     // As if it were killed: its connections go, and nobody is told.
     let clients = server.monitor("/connz").await;
     assert!(clients["num_connections"].as_u64() > Some(3), "{clients}");
     theirs.close().await;
-    until("nothing runs", || worker.ongoing() == 0 && worker.waiting() == 0).await;
+    until("nothing runs", || {
+        worker.ongoing() == 0 && worker.waiting() == 0
+    })
+    .await;
     assert!(began.elapsed() < NOTICED, "{:?}", began.elapsed());
     assert_eq!((seen("slow orphan").gone, seen("orphan").gone), (1, 1));
     drop((upload, download));
@@ -279,16 +310,26 @@ async fn what_the_broker_does_not_let_through_is_named() {
     let small = narrow.call_target(ECHO, request(&echo_of(10))).await;
     assert!(small.is_ok(), "{small:?}");
     let error = failed(narrow.call_target(ECHO, request(&echo_of(LARGE))).await);
-    assert_eq!((error.status().as_u16(), error.code()), (502, "not_permitted"));
+    assert_eq!(
+        (error.status().as_u16(), error.code()),
+        (502, "not_permitted")
+    );
     assert!(format!("{error:?}").contains("callee._body."), "{error:?}");
     let (file, _) = coming(LARGE, None);
     let upload = narrow.call_target(UPLOAD, with_file(file, "denied"));
     assert_eq!(failed(upload.await).code(), "not_permitted");
     let args = json!({"size": LARGE});
-    let error = failed(narrow.call_target("callee.Callee.respond_at_length", request(&args)).await);
+    let error = failed(
+        narrow
+            .call_target("callee.Callee.respond_at_length", request(&args))
+            .await,
+    );
     assert_eq!(error.code(), "not_permitted");
     assert!(began.elapsed() < NOTICED, "{:?}", began.elapsed());
-    until("nothing is left", || worker.waiting() + worker.ongoing() == 0).await;
+    until("nothing is left", || {
+        worker.waiting() + worker.ongoing() == 0
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -324,7 +365,10 @@ async fn only_what_can_be_given_twice_goes_to_another_instance() {
     };
     busy.close().await;
     let error = failed(patiently("its end", upload).await.expect("no panic"));
-    assert!(["call_lost", "upload_interrupted"].contains(&error.code()), "{error:?}");
+    assert!(
+        ["call_lost", "upload_interrupted"].contains(&error.code()),
+        "{error:?}"
+    );
     assert_eq!(seen("slow twice").begun, 1);
     until("the file is let go", || counter.is_dropped()).await;
     until("nothing waits", || caller.waiting() + idle.waiting() == 0).await;

@@ -122,7 +122,11 @@ async fn a_foreign_service_gets_files_in_one_message_or_not_at_all() {
     let (file, _) = coming(200_000, None);
     let call = tokio::spawn(caller.call_target(api, with_file(file, "")));
     let asked = requests.next().await.expect("a request");
-    assert!(asked.payload.len() > 200_000, "{} bytes", asked.payload.len());
+    assert!(
+        asked.payload.len() > 200_000,
+        "{} bytes",
+        asked.payload.len()
+    );
     let reply = asked.reply.expect("a reply subject");
     let sent = client.publish(reply, "true".into()).await;
     sent.expect("a broker");
@@ -132,7 +136,10 @@ async fn a_foreign_service_gets_files_in_one_message_or_not_at_all() {
     let (file, counter) = coming(2_000_000, None);
     let error = caller.call_target(api, with_file(file, "")).await;
     let error = error.expect_err("it is too large").into_error();
-    assert_eq!((error.status().as_u16(), error.code()), (413, "payload_too_large"));
+    assert_eq!(
+        (error.status().as_u16(), error.code()),
+        (413, "payload_too_large")
+    );
     assert!(counter.is_dropped());
     let args = json!({"file": "x".repeat(2_000_000)});
     let error = caller.call_target(api, request(args)).await;
