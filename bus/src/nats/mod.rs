@@ -201,6 +201,19 @@ impl NatsBus {
         &self.shared.id
     }
 
+    /// As [`LocalBus::ongoing`].
+    #[must_use]
+    pub fn ongoing(&self) -> usize {
+        self.shared.local.ongoing()
+    }
+
+    /// How many calls, and bodies of calls, of this process wait for messages now.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let links = self.shared.links();
+        links.iter().map(|link| link.waiting.taken()).sum()
+    }
+
     /// Makes the APIs of `plugin` callable in this process. Others see them after
     /// [`NatsBus::offer`].
     ///

@@ -12,9 +12,9 @@ use http::StatusCode;
 
 use super::store;
 use crate::nats::Shared;
-use crate::nats::pending::Pending;
 use crate::nats::link::Link;
 use crate::nats::peers::{Instance, ms_of};
+use crate::nats::pending::Pending;
 use crate::nats::waiting::{Expect, Lost};
 use crate::nats::wire::{self, Control, Followed, WINDOW};
 
