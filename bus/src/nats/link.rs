@@ -88,9 +88,11 @@ pub(crate) struct Refusal {
     pub(crate) subject: String,
 }
 
-/// A message that needs no answer.
+/// A message that nobody waits for.
 pub(crate) struct Outgoing {
     pub(crate) subject: Subject,
+    pub(crate) reply: Option<Subject>,
+    pub(crate) headers: Option<HeaderMap>,
     pub(crate) payload: Bytes,
 }
 
@@ -176,7 +178,7 @@ impl Link {
         let send = async {
             while let Some(out) = outgoing.recv().await {
                 // A broker that is away needs no cancellations: it forgets the calls.
-                let _ = client.publish(out.subject, out.payload).await;
+                let _ = publish(&client, out.subject, out.reply, out.headers, out.payload).await;
             }
         };
         tokio::select! {
@@ -341,7 +343,9 @@ impl Link {
         }
         if refusal.publish {
             self.waiting.fail(Lost::Denied, |expect| {
+                let sends = expect.sends.as_ref();
                 expect.subject.as_str() == refusal.subject
+                    || sends.is_some_and(|sends| sends.as_str() == refusal.subject)
             });
         }
         let mut refusals = lock(&self.refusals);
@@ -414,6 +418,16 @@ impl Link {
 
     /// A place for replies. Publish with [`Waiter::reply`] as the reply subject.
     pub(crate) fn expect(self: &Arc<Self>, expect: Expect, told: Option<&Told<'_>>) -> Waiter {
+        self.expect_at(&self.inbox, expect, told)
+    }
+
+    /// A place for messages to `<prefix>.<slot>`, of which [`Link::dispatch`] hears.
+    pub(crate) fn expect_at(
+        self: &Arc<Self>,
+        prefix: &str,
+        expect: Expect,
+        told: Option<&Told<'_>>,
+    ) -> Waiter {
         let (index, stamp) = self.waiting.insert(expect);
         if self.asleep.load(Ordering::Relaxed) {
             self.asleep.store(false, Ordering::Relaxed);
@@ -424,13 +438,18 @@ impl Link {
             index,
             stamp,
             followed: None,
-            reply: reply_subject(&self.inbox, (index, stamp), told),
+            reply: reply_subject(prefix, (index, stamp), told),
         }
     }
 
     /// Sends without waiting; what there is no room for is sent later.
     pub(crate) fn send_surely(&self, subject: Subject, payload: Bytes) {
-        let out = Outgoing { subject, payload };
+        let out = Outgoing {
+            subject,
+            reply: None,
+            headers: None,
+            payload,
+        };
         if let Err(mpsc::error::TrySendError::Full(out)) = self.outbox.try_send(out)
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
@@ -442,7 +461,17 @@ impl Link {
 
     /// Sends without waiting. Gives whether there was room; else nothing is sent.
     pub(crate) fn send_later(&self, subject: Subject, payload: Bytes) -> bool {
-        self.outbox.try_send(Outgoing { subject, payload }).is_ok()
+        self.send_all_later(Outgoing {
+            subject,
+            reply: None,
+            headers: None,
+            payload,
+        })
+    }
+
+    /// As [`Link::send_later`], with all that a message may have.
+    pub(crate) fn send_all_later(&self, out: Outgoing) -> bool {
+        self.outbox.try_send(out).is_ok()
     }
 
     /// One question, one answer, within `limit`.
@@ -459,6 +488,7 @@ impl Link {
             deadline: Some(deadline),
             instance: None,
             subject: subject.clone(),
+            sends: None,
             since: ms_of(now),
         };
         let mut waiter = self.expect(expect, None);
@@ -476,8 +506,9 @@ impl Link {
         }
     }
 
-    fn dispatch(&self, message: Message) {
-        let token = message.subject.as_str().get(self.inbox.len() + 1..);
+    /// Brings a message to whoever waits for it.
+    pub(crate) fn dispatch(&self, message: Message) {
+        let token = message.subject.as_str().rsplit('.').next();
         if let Some((index, stamp)) = token.and_then(|token| read_slot(wire::slot_of(token))) {
             self.waiting.deliver(index, stamp, message);
         }
@@ -579,6 +610,11 @@ impl Waiter {
         self.link.waiting.expect_beats(self.index);
     }
 
+    /// Notes where else messages for this go: a refusal ends it too.
+    pub(crate) fn sends_to(&self, subject: &Subject) {
+        self.link.waiting.sends_to(self.index, subject);
+    }
+
     /// Whether the other side has said that it works.
     pub(crate) fn is_beating(&self) -> bool {
         self.link.waiting.is_beating(self.index)
@@ -616,7 +652,7 @@ impl Drop for Waiter {
     }
 }
 
-async fn next(subscriber: &mut Subscriber) -> Option<Message> {
+pub(crate) async fn next(subscriber: &mut Subscriber) -> Option<Message> {
     poll_fn(|cx| Pin::new(&mut *subscriber).poll_next(cx)).await
 }
 

@@ -8,9 +8,11 @@ mod call;
 mod directory;
 mod discovery;
 mod durable;
+mod large;
 mod link;
 mod options;
 mod peers;
+mod pending;
 mod serve;
 mod state;
 mod stream;
@@ -197,6 +199,19 @@ impl NatsBus {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.shared.id
+    }
+
+    /// As [`LocalBus::ongoing`].
+    #[must_use]
+    pub fn ongoing(&self) -> usize {
+        self.shared.local.ongoing()
+    }
+
+    /// How many calls, and bodies of calls, of this process wait for messages now.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let links = self.shared.links();
+        links.iter().map(|link| link.waiting.taken()).sum()
     }
 
     /// Makes the APIs of `plugin` callable in this process. Others see them after

@@ -53,6 +53,8 @@ pub(crate) struct Expect {
     pub(crate) instance: Option<Arc<Instance>>,
     /// Where the request goes, to be matched with refusals.
     pub(crate) subject: Subject,
+    /// Where parts of it go, likewise.
+    pub(crate) sends: Option<Subject>,
     /// When the call began, in the clock of [`ms_of`].
     pub(crate) since: u64,
 }
@@ -194,6 +196,18 @@ impl Waiting {
         }
     }
 
+    pub(crate) fn sends_to(&self, index: u32, subject: &Subject) {
+        if let Some(expect) = &mut self.lock().all[index as usize].expect {
+            expect.sends = Some(subject.clone());
+        }
+    }
+
+    /// How many slots are taken.
+    pub(crate) fn taken(&self) -> usize {
+        let slots = self.lock();
+        slots.all.len() - slots.free.len()
+    }
+
     /// Ends the waiting of all that `wanted` names.
     pub(crate) fn fail(&self, lost: Lost, wanted: impl Fn(&Expect) -> bool) {
         self.judge(|slot| {
@@ -274,6 +288,7 @@ mod tests {
                 deadline: None,
                 instance: Some(Arc::clone(&instance)),
                 subject: "a.B.c".into(),
+                sends: None,
                 since: ms_of(after(ms)),
             };
             waiting.insert(expect).0

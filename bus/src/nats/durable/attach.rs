@@ -12,9 +12,9 @@ use http::StatusCode;
 
 use super::store;
 use crate::nats::Shared;
-use crate::nats::call::Pending;
 use crate::nats::link::Link;
 use crate::nats::peers::{Instance, ms_of};
+use crate::nats::pending::Pending;
 use crate::nats::waiting::{Expect, Lost};
 use crate::nats::wire::{self, Control, Followed, WINDOW};
 
@@ -231,6 +231,7 @@ async fn begin(
         deadline: None,
         instance,
         subject: control.clone(),
+        sends: None,
         since: ms_of(Instant::now()),
     };
     let mut waiter = link.expect(expect, None);
@@ -251,6 +252,7 @@ async fn begin(
             control: Some(control),
             kept: true,
             over: false,
+            feeder: None,
         },
         others,
     })

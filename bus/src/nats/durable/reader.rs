@@ -20,7 +20,7 @@ use tokio::time::Sleep;
 
 use super::attach::{Attached, Live, Missing, Source, Why, attach, fetch};
 use crate::nats::Shared;
-use crate::nats::call::Pending;
+use crate::nats::pending::Pending;
 use crate::nats::stream::GRANT_BYTES;
 use crate::nats::waiting::Lost;
 use crate::nats::wire::{self, Answer, Chunks, KeptMessage, WINDOW};

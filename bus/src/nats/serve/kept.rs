@@ -265,6 +265,7 @@ impl<'a> Outlet<'a> {
                 deadline: None,
                 instance: None,
                 subject: self.subject.as_str().into(),
+                sends: None,
                 since: ms_of(Instant::now()),
             };
             self.acks = Some(self.link.expect(expect, None));

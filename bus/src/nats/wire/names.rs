@@ -77,6 +77,12 @@ impl Names {
         }
     }
 
+    /// Where an instance takes bodies, and the word that more of its own may come;
+    /// a slot's token follows.
+    pub(crate) fn bodies(&self, plugin: &str, id: &str) -> String {
+        format!("{}{plugin}._body.{id}", self.prefix)
+    }
+
     /// Where the messages of a kept stream go, without their numbers.
     pub(crate) fn stream(&self, id: &StreamId) -> String {
         let (token, rest) = split(id);
