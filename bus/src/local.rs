@@ -165,10 +165,25 @@ impl Drop for Permit {
         if let Some(plugin) = &api.plugin_limit {
             plugin.leave();
         }
-        let was = api.load.ongoing.fetch_sub(1, Ordering::SeqCst);
-        if was == 1 && api.load.stopping.load(Ordering::SeqCst) {
-            api.load.idle.notify_waiters();
+        api.load.less();
+    }
+}
+
+impl Load {
+    fn less(&self) {
+        let was = self.ongoing.fetch_sub(1, Ordering::SeqCst);
+        if was == 1 && self.stopping.load(Ordering::SeqCst) {
+            self.idle.notify_waiters();
         }
+    }
+}
+
+/// See [`LocalBus::hold`].
+pub(crate) struct Held(Arc<Load>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.less();
     }
 }
 
@@ -281,6 +296,12 @@ impl LocalBus {
         // A timeout is an answer too: the number says so.
         let _ = tokio::time::timeout(grace, idle).await;
         self.ongoing()
+    }
+
+    /// For as long as the result lives, a drain waits: an answer is on its way out.
+    pub(crate) fn hold(&self) -> Held {
+        self.load.ongoing.fetch_add(1, Ordering::SeqCst);
+        Held(Arc::clone(&self.load))
     }
 
     /// How many calls run now.

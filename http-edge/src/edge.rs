@@ -17,31 +17,36 @@ use framex_core::error::{BoxError, CallError, Error};
 use framex_core::event::{Event, EventStream};
 use framex_core::id::ApiId;
 use framex_core::kept::StreamId;
-use framex_core::reply::{self, Reply};
+use framex_core::reply::{self, Download, Reply};
 use framex_core::settings::Settings;
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
+use tokio_util::task::TaskTracker;
 
 use crate::auth::{AuthError, Rules};
 use crate::body::{EdgeBody, Guarded, within};
 use crate::docs::Docs;
+use crate::download;
 use crate::envelope;
 use crate::events::{EventBody, Format};
-use crate::intake::{self, Limits};
+use crate::intake::{self, Bounds, Progress};
 use crate::kept;
 use crate::problem::{self, JSON};
 use crate::routes::{BodyKind, Entry, Found, Table};
 use crate::service::{self, Document};
 use crate::status::Status;
+use crate::uploading::Uploading;
 
 /// How an edge behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Bounds on bodies.
-    pub max_body_size: usize,
+    /// The largest body, where its API says nothing.
+    pub max_body_size: u64,
+    /// The largest body that an API may allow.
+    pub max_upload_size: u64,
     /// The longest pause between two pieces of a body.
     pub body_timeout: Duration,
     /// The pause after which a silent stream sends a comment.
@@ -57,7 +62,8 @@ pub struct Options {
 impl From<&Settings> for Options {
     fn from(settings: &Settings) -> Self {
         Self {
-            max_body_size: settings.server.max_body_size.as_usize(),
+            max_body_size: settings.server.max_body_size.bytes(),
+            max_upload_size: settings.server.max_upload_size.bytes(),
             body_timeout: settings.server.body_timeout,
             sse_heartbeat: settings.server.sse_heartbeat,
             rules: Rules::new(&settings.auth.rules),
@@ -121,7 +127,9 @@ struct Inner {
     table: ArcSwap<Table>,
     document: ArcSwap<Document>,
     docs: Docs,
-    limits: Limits,
+    bounds: Bounds,
+    /// Handlers whose clients left in the middle of a body.
+    leaving: TaskTracker,
     /// What is left out of the table and why, as the log has it.
     left_out: Mutex<BTreeSet<String>>,
 }
@@ -149,10 +157,12 @@ impl Edge {
             table: ArcSwap::default(),
             document: ArcSwap::default(),
             docs: Docs::new(service::OPENAPI),
-            limits: Limits {
+            bounds: Bounds {
                 size: options.max_body_size,
+                upload: options.max_upload_size,
                 pause: options.body_timeout,
             },
+            leaving: TaskTracker::new(),
             left_out: Mutex::default(),
             bus,
             status,
@@ -229,6 +239,12 @@ impl Edge {
         &self.0.bus
     }
 
+    /// Waits for the handlers that clean up behind clients who left.
+    pub(crate) async fn left(&self) {
+        self.0.leaving.close();
+        self.0.leaving.wait().await;
+    }
+
     /// The routes of `api`, if its streams are kept.
     pub(crate) fn keeping(&self, api: &ApiId) -> Vec<Arc<Entry>> {
         self.0.table.load().keeping(api).to_vec()
@@ -253,7 +269,7 @@ impl Edge {
         request: Request<B>,
     ) -> impl Future<Output = Response<EdgeBody>> + use<B>
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let answer = self.answer(request, ());
@@ -271,7 +287,7 @@ impl Edge {
         guard: G,
     ) -> impl Future<Output = Result<Response<Guarded<G>>, Infallible>> + use<B, G>
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let (parts, body) = request.into_parts();
@@ -298,6 +314,7 @@ impl Edge {
             },
         };
         async move {
+            let mut coming = None;
             let (answer, outcome) = match begun {
                 Begun::Done(mut response) => {
                     if head {
@@ -314,7 +331,11 @@ impl Edge {
                 }
                 Begun::Calling(call, answer) => (answer, call.await),
                 Begun::Reading(call, answer) => match call.await {
-                    Ok(call) => (answer, call.await),
+                    Ok(Started::Whole(call)) => (answer, call.await),
+                    Ok(Started::Coming(call, progress)) => {
+                        coming = Some(progress);
+                        (answer, call.await)
+                    }
                     Err(error) => (answer, Err(CallError::Handler(error))),
                 },
             };
@@ -324,14 +345,19 @@ impl Edge {
                     Ok(response) => response,
                     Err(error) => answer.failed(&error, &id),
                 },
-                Ok(Reply::Download(_)) => {
-                    answer.failed(&Error::internal("downloads are not sent yet"), &id)
+                Ok(Reply::Download(download)) => {
+                    Box::pin(answer.download(download, head, &id)).await
                 }
                 Ok(Reply::Stream(events)) => Box::pin(answer.stream(events, &id)).await,
                 Err(error) => answer.failed(&error.into_error(), &id),
             };
             if head {
                 without_body(&mut response);
+            }
+            if coming.is_some_and(|progress| !progress.ended()) {
+                // What is left of the body will not be read.
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
             }
             Ok(response.map(|body| Guarded::new(body, guard)))
         }
@@ -345,9 +371,9 @@ impl Edge {
         body: B,
         id: &RequestId,
         head: bool,
-    ) -> Begun<impl Future<Output = Result<Call, Error>> + use<B>>
+    ) -> Begun<impl Future<Output = Result<Started, Error>> + use<B>>
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let errors = entry
@@ -406,9 +432,19 @@ impl Edge {
         let id = id.clone();
         // In a box of its own: calls without a body need not carry its size along.
         let call = Box::pin(async move {
-            let body = intake::read(reads, &parts.headers, body, edge.0.limits).await?;
+            let limits = edge.0.bounds.of(&api.descriptor);
+            let read = intake::read(reads, &api.descriptor, &parts.headers, body, limits);
+            let (body, coming) = read.await?;
             let request = request(parts, path, body, principal, keep, &id);
-            Ok(edge.0.bus.call(&api, request))
+            let call = edge.0.bus.call(&api, request);
+            Ok(match coming {
+                None => Started::Whole(call),
+                Some(progress) => {
+                    let leaving = edge.0.leaving.clone();
+                    let uploading = Uploading::new(call, progress.clone(), leaving);
+                    Started::Coming(Box::new(uploading), progress)
+                }
+            })
         });
         Begun::Reading(call, answer)
     }
@@ -458,6 +494,12 @@ enum Begun<R> {
     Reading(Pin<Box<R>>, Answer),
 }
 
+/// A call whose body was read, or is read by its handler.
+enum Started {
+    Whole(Call),
+    Coming(Box<Uploading>, Progress),
+}
+
 fn request(
     parts: http::request::Parts,
     path: PathValues,
@@ -498,6 +540,12 @@ impl Answer {
             Some(format) => problem::stream_answer(error, id, format),
             None => problem::answer(error, id),
         }
+    }
+
+    async fn download(&self, download: Download, head: bool, id: &RequestId) -> Response<EdgeBody> {
+        let api = &self.entry.api.descriptor.id;
+        let answered = download::answer(download, head, self.entry.heartbeat, api, id).await;
+        answered.unwrap_or_else(|error| self.failed(&error, id))
     }
 
     /// Waits for the first event, so that a failure before it is an answer of its
@@ -544,7 +592,7 @@ impl Answer {
 }
 
 /// An answer of the handler's own; its framing is the server's business.
-fn own(mut reply: reply::Response, id: &RequestId) -> Result<Response<EdgeBody>, Error> {
+pub(crate) fn own(mut reply: reply::Response, id: &RequestId) -> Result<Response<EdgeBody>, Error> {
     if reply.status.is_informational() {
         let reason = format!("a handler answered with the status {}", reply.status);
         return Err(Error::internal(reason));
@@ -552,11 +600,7 @@ fn own(mut reply: reply::Response, id: &RequestId) -> Result<Response<EdgeBody>,
     for name in problem::FRAMING {
         reply.headers.remove(name);
     }
-    let bodiless = matches!(
-        reply.status,
-        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-    );
-    let mut response = Response::new(if bodiless {
+    let mut response = Response::new(if bodiless(reply.status) {
         EdgeBody::empty()
     } else {
         EdgeBody::full(reply.body)
@@ -565,6 +609,11 @@ fn own(mut reply: reply::Response, id: &RequestId) -> Result<Response<EdgeBody>,
     *response.headers_mut() = reply.headers;
     problem::finish(response.headers_mut(), id);
     Ok(response)
+}
+
+/// Whether an answer of this status has no body, not even an empty one.
+pub(crate) fn bodiless(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 fn value(raw: bool, data: Bytes, id: &RequestId) -> Response<EdgeBody> {

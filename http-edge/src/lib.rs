@@ -16,6 +16,7 @@ mod auth;
 mod body;
 pub mod dashboard;
 pub mod docs;
+mod download;
 mod edge;
 mod envelope;
 mod events;
@@ -29,6 +30,7 @@ mod routes;
 pub mod server;
 mod service;
 mod status;
+mod uploading;
 
 pub use auth::{AuthError, Rules};
 pub use body::{BodyError, EdgeBody};

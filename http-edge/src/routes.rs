@@ -52,6 +52,8 @@ pub(crate) enum BodyKind {
     None,
     Json,
     Raw,
+    /// A file that is read while it comes.
+    Upload,
     Form,
 }
 
@@ -203,6 +205,8 @@ impl Entry {
             BodyKind::Json
         } else if reads(Location::Raw) {
             BodyKind::Raw
+        } else if reads(Location::Upload) {
+            BodyKind::Upload
         } else {
             BodyKind::None
         };

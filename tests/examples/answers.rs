@@ -106,39 +106,35 @@ pub(crate) fn files(edge: &Serving) {
         "--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n",
         "content-type: text/plain\r\n\r\nfirst\r\n",
         "--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"b.bin\"\r\n\r\n",
-        "\0\u{1}\r\n",
-        "--x\r\ncontent-disposition: form-data; name=\"note\"\r\n\r\nboth\r\n--x--\r\n",
+        "\0\u{1}\r\n--x--\r\n",
     );
     let multipart = [("content-type", "multipart/form-data; boundary=x")];
     let stored = edge.send("POST", "/api/v1/files", &multipart, form.as_bytes());
-    assert_eq!(
-        stored.data(),
-        json!([
-            { "name": "a.txt", "size": 5, "note": "both" },
-            { "name": "b.bin", "size": 2, "note": "both" },
-        ])
-    );
+    let both = json!([{ "name": "a.txt", "size": 5 }, { "name": "b.bin", "size": 2 }]);
+    assert_eq!(stored.data(), both);
+    assert_eq!(edge.get("/api/v1/files").data(), both);
 
     let download = edge.get("/api/v1/files/a.txt");
     assert_eq!(download.text(), "first");
+    assert_eq!(download.header("content-length"), Some("5"));
     assert_eq!(
         download.header("content-disposition"),
         Some("attachment; filename=\"a.txt\"")
     );
     assert_eq!(edge.get("/api/v1/files/b.bin").body, b"\0\x01");
 
-    let replaced = edge.send("PUT", "/api/v1/files/c", &[], b"\xff\xfe");
+    let large: Vec<u8> = (0..5_000_000_u32).flat_map(u32::to_be_bytes).collect();
+    let replaced = edge.send("PUT", "/api/v1/files/a.txt", &[], &large);
     assert_eq!(replaced.status, 201);
-    assert_eq!(
-        replaced.json(),
-        json!({ "name": "c", "size": 2, "note": null })
-    );
-    assert_eq!(edge.get("/api/v1/files/c").body, b"\xff\xfe");
+    let entry = json!({ "name": "a.txt", "size": large.len() });
+    assert_eq!(replaced.json(), entry);
+    assert!(edge.get("/api/v1/files/a.txt").body == large);
+
     assert_eq!(edge.get("/api/v1/files/d").status, 404);
-    assert_eq!(
-        edge.get("/api/v1/files").data().as_array().unwrap().len(),
-        3
-    );
+    for name in ["..", ".hidden", "..%2Fescape", "a%5Cb"] {
+        let answer = edge.send("PUT", &format!("/api/v1/files/{name}"), &[], b"x");
+        assert_eq!(answer.status, 400, "{name}");
+    }
 }
 
 pub(crate) fn primes(edge: &Serving) {

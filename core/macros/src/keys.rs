@@ -216,6 +216,39 @@ impl Key {
         Ok(millis)
     }
 
+    /// A number of bytes, written as a whole number or as in the settings.
+    pub(crate) fn bytes(&self) -> Result<u64> {
+        const UNITS: [(&str, u64); 7] = [
+            ("gib", 1 << 30),
+            ("mib", 1 << 20),
+            ("kib", 1 << 10),
+            ("gb", 1_000_000_000),
+            ("mb", 1_000_000),
+            ("kb", 1_000),
+            ("b", 1),
+        ];
+        let read = match self.literal() {
+            Some(Lit::Int(number)) => number.base10_parse().ok(),
+            Some(Lit::Str(text)) => {
+                let text = text.value().to_ascii_lowercase();
+                let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+                let (number, unit) = text.split_at(digits);
+                let known = UNITS.iter().find(|(name, _)| *name == unit.trim());
+                let number: Option<u64> = number.parse().ok();
+                number
+                    .zip(known)
+                    .and_then(|(number, (_, factor))| number.checked_mul(*factor))
+            }
+            _ => None,
+        };
+        read.filter(|bytes| *bytes > 0).ok_or_else(|| {
+            self.wants(
+                "a size such as \"512KiB\", \"100 MB\" or \"1GiB\"",
+                "\"1GiB\"",
+            )
+        })
+    }
+
     /// Any expression.
     pub(crate) fn expression(&self) -> Result<Expr> {
         match &self.value {

@@ -154,6 +154,24 @@ impl Args {
         }
     }
 
+    /// Waits until every file of an HTTP request lies here: for transports that carry
+    /// nothing in pieces.
+    ///
+    /// # Errors
+    ///
+    /// 413 if they are more than `most` bytes altogether; what broke one off.
+    pub async fn gather(&self, most: usize) -> Result<(), Error> {
+        let mut left = most;
+        let slots = match &self.repr {
+            Repr::Payload(..) => Vec::new(),
+            Repr::Http(request) => request.body.slots(),
+        };
+        for slot in slots {
+            left -= slot.gather(left).await?;
+        }
+        Ok(())
+    }
+
     /// As [`Args::to_payload`], without files of more than `inline` bytes and without those
     /// that are still coming: they are taken out, and in the map stands
     /// `{"filename": .., "content_type": .., "body": <number>, "size": <bytes>}` for each,

@@ -97,6 +97,11 @@ impl Described {
         self.0.max_ongoing_requests = Some(limit);
     }
 
+    /// Sets `max_body_size`.
+    pub fn max_body_size(&mut self, bytes: u64) {
+        self.0.max_body_size = Some(bytes);
+    }
+
     /// Adds an argument.
     pub fn parameter(&mut self, named: Named, default: Option<Value>, schema: Value) {
         self.0.parameters.push(Parameter {

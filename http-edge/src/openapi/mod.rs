@@ -333,7 +333,9 @@ impl Writer<'_> {
         }
         let parameter = self.api.body()?;
         let body = match parameter.location {
-            Location::Raw => RequestBodyBuilder::new().content(BYTES, content(json!({}))),
+            Location::Raw | Location::Upload => {
+                RequestBodyBuilder::new().content(BYTES, content(json!({})))
+            }
             _ => RequestBodyBuilder::new().content(JSON, content(self.body(parameter))),
         };
         let body = body
