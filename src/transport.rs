@@ -8,7 +8,7 @@ use framex_bus::{Bus, KeepOptions, LocalBus, ServeError};
 use framex_core::context::Scope;
 use framex_core::id::is_token;
 use framex_core::plugin::PluginInstance;
-use framex_core::settings::{Nats, Secret, Settings};
+use framex_core::settings::{Nats, Secret, Settings, Storage};
 
 use crate::start::{Role, StartError};
 
@@ -120,12 +120,28 @@ fn options(settings: &Settings, role: Role) -> nats::Options {
         prefer_local: broker.prefer_local,
         inbox_prefix: inbox_prefix(broker),
         default_timeout: settings.server.request_timeout,
+        streams: match role {
+            Role::Whole | Role::Edge => stream_store(settings),
+            Role::Worker | Role::Client => None,
+        },
         follow: match role {
             Role::Worker => nats::Follow::Declared,
             Role::Whole | Role::Edge | Role::Client => nats::Follow::All,
         },
         name: format!("framex {}", role.as_str()),
     }
+}
+
+fn stream_store(settings: &Settings) -> Option<nats::StreamStore> {
+    let streams = &settings.streams;
+    streams.jetstream.then(|| nats::StreamStore {
+        name: streams.name.clone(),
+        in_memory: streams.storage == Storage::Memory,
+        max_age: streams.max_age,
+        max_bytes: streams.max_bytes.as_usize() as u64,
+        replicas: streams.replicas,
+        grace: streams.grace,
+    })
 }
 
 /// A user's own inbox is what a broker lets that user listen on, if it lets nobody

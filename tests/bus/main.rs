@@ -5,6 +5,7 @@
 
 mod bodies;
 mod discovery;
+mod durable;
 mod large;
 mod local;
 mod nats;

@@ -14,6 +14,7 @@ mod envelope;
 mod files;
 mod garbage;
 mod http2;
+mod kept;
 mod leaving;
 mod mounted;
 mod nested;

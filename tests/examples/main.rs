@@ -54,6 +54,61 @@ fn streaming() {
     assert_eq!(speaker.stop(), Some(0));
 }
 
+/// What the page does: it reads some, is cut off, and asks for the rest.
+#[test]
+fn browser_stream() {
+    let (storyteller, _dir) = start("browser_stream");
+    let page = storyteller.get("/");
+    assert_eq!(
+        page.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    for part in [
+        "\"/api/v1/story\"",
+        "\"Last-Event-ID\"",
+        "\"X-FrameX-Stream\"",
+    ] {
+        assert!(page.text().contains(part), "{part}");
+    }
+    let begun = storyteller.begin("/api/v1/story?pause_ms=20", 7);
+    let words = |events: &str| -> String {
+        let data = events
+            .lines()
+            .filter_map(|line| line.strip_prefix("data: "));
+        data.filter_map(|json| {
+            let data: serde_json::Value = serde_json::from_str(json).unwrap();
+            Some(data["content"].as_str()?.to_owned())
+        })
+        .collect()
+    };
+    assert_eq!(words(&begun), "Once upon a time there was a ");
+    let last = begun
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("id: "))
+        .unwrap();
+    let resume = |last: &str| {
+        let headers = [("last-event-id", last)];
+        storyteller.send("GET", "/api/v1/story", &headers, b"")
+    };
+    let rest = resume(last);
+    assert_eq!(rest.status, 200);
+    assert!(words(rest.text()).starts_with("reader who lost the thread"));
+    assert!(words(rest.text()).ends_with("It was told only once all the same. "));
+    let address = rest.header("x-framex-stream").unwrap();
+    let whole = storyteller.get(address);
+    assert_eq!(whole.text(), format!("{begun}{}", rest.text()));
+    let end = rest
+        .text()
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("id: "))
+        .unwrap();
+    assert_eq!(resume(end).status, 204);
+    assert_eq!(storyteller.send("DELETE", address, &[], b"").status, 204);
+    assert_eq!(storyteller.stop(), Some(0));
+}
+
 #[test]
 fn files() {
     let (files, dir) = start("files");

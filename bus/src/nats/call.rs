@@ -20,16 +20,16 @@ use framex_core::reply::{Download, RawJson, Reply};
 use http::StatusCode;
 use smallvec::SmallVec;
 
+use super::durable::Reader;
 use super::large::caller::{Feeder, Luggage, collect};
-use super::{Shared, large};
-
 use super::large::receive::Broken;
-use super::link::publish;
+use super::link::{Link, publish};
 use super::peers::{Endpoint, Instance, Remote, ms_of};
 use super::pending::Pending;
 use super::stream::RemoteStream;
 use super::waiting::{Expect, Lost};
-use super::wire::{self, Announced, Answer, Origin, Told};
+use super::wire::{self, Announced, Answer, Keep, Origin, Told};
+use super::{Shared, large};
 use crate::call::to_the_millisecond;
 use crate::local::deadline;
 use crate::{Api, Outcome};
@@ -277,7 +277,11 @@ impl Journey {
         let usual = self.shared.options.default_timeout;
         let left = wire::tells_time(self.meta.deadline, api, usual).then_some(left);
         let payload = self.luggage.payload();
-        let headers = wire::request_headers(&self.meta, api, payload);
+        let keep = self.keep(&link, instance);
+        let mut headers = wire::request_headers(&self.meta, api, payload);
+        if let Some(keep) = &keep {
+            keep.ask(headers.get_or_insert_default());
+        }
         let told = Told {
             origin: self.origin,
             meta: &self.meta,
@@ -296,11 +300,15 @@ impl Journey {
         if bodies && self.takes_frames(instance) == Some(false) {
             return Err(self.too_large(client));
         }
-        let waiter = link.expect(expect, Some(&told));
+        let mut waiter = link.expect(expect, Some(&told));
+        if let Some(keep) = &keep {
+            waiter.follow(&keep.id);
+        }
         let reply = waiter.reply.clone();
         let mut pending = Pending {
             waiter,
             control: self.control(instance),
+            kept: false,
             over: false,
             feeder: bodies.then(|| Feeder::new(&self.luggage, client)),
         };
@@ -316,7 +324,7 @@ impl Journey {
             return Err(unsent);
         }
         if api.streams() {
-            return Box::pin(self.stream(pending, instance)).await;
+            return Box::pin(self.stream(pending, instance, keep)).await;
         }
         let message = pending.next().await;
         pending.over = match message {
@@ -450,6 +458,7 @@ impl Journey {
         &self,
         mut pending: Pending,
         instance: Option<&Arc<Instance>>,
+        keep: Option<Keep>,
     ) -> Result<Reply, Attempt> {
         let api = &self.api.descriptor;
         let first = std::future::poll_fn(|cx| match pending.poll_next(cx) {
@@ -463,6 +472,15 @@ impl Journey {
                 return Err(self.over(lost));
             }
             Some(Ok(message)) => {
+                if let (Some(keep), Some(instance)) = (keep, instance)
+                    && Reader::is_of(&self.shared, &keep.id, &message)
+                {
+                    let deadline = (!self.only_first_event).then_some(self.deadline);
+                    let source = (keep.id, api.id.clone(), &*instance.id);
+                    let limit = (deadline, self.timed_out());
+                    let events = Reader::of_call(&self.shared, source, pending, message, limit);
+                    return Ok(Reply::Stream(events));
+                }
                 let answer = wire::read_answer(message);
                 Some(match answer.map_err(|reason| self.unreadable(reason))? {
                     Answer::Body {
@@ -510,6 +528,19 @@ impl Journey {
         RawJson::new(json)
             .map(RawJson::into_bytes)
             .map_err(|error| self.unreadable(format!("it is no JSON: {error}")))
+    }
+
+    /// How its stream is to be kept, if it is.
+    fn keep(&self, link: &Link, instance: Option<&Arc<Instance>>) -> Option<Keep> {
+        let api = &self.api.descriptor;
+        let wanted = self.meta.keep && api.streams() && !api.live;
+        let native = instance.is_some_and(|instance| instance.native);
+        let store = self.shared.durable.ready().filter(|_| wanted && native)?;
+        Some(Keep {
+            id: wire::new_stream(link.token())?,
+            grace: store.grace,
+            age: store.max_age,
+        })
     }
 
     fn control(&self, instance: Option<&Arc<Instance>>) -> Option<Subject> {

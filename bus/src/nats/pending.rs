@@ -15,6 +15,8 @@ pub(super) struct Pending {
     pub(super) waiter: Waiter,
     /// Where they are told; nowhere for foreign services.
     pub(super) control: Option<Subject>,
+    /// It is one of those who follow a stream that need not end with it.
+    pub(super) kept: bool,
     /// The answer has come, or never will.
     pub(super) over: bool,
     /// What goes after the request, where anything does.
@@ -43,6 +45,7 @@ impl Pending {
             call: self.waiter.reply.to_string(),
             cancel,
             credit,
+            ..Control::default()
         };
         let link = self.waiter.link();
         link.send_later(control.clone(), message.payload())
@@ -51,7 +54,15 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if !self.over {
+        if let (false, true, Some(control)) = (self.over, self.kept, &self.control) {
+            let message = Control {
+                call: self.waiter.reply.to_string(),
+                leave: true,
+                ..Control::default()
+            };
+            let link = self.waiter.link();
+            link.send_surely(control.clone(), message.payload());
+        } else if !self.over {
             // Untold, it ends at its deadline, or when nobody takes its beats.
             self.tell(true, None);
         }

@@ -14,7 +14,7 @@ use super::waiting::Lost;
 use super::wire::{self, Answer, Chunks, WINDOW};
 
 /// Whoever sends has 256 KiB out at most: more is granted before they are all used.
-const GRANT_BYTES: usize = 64 * 1024;
+pub(super) const GRANT_BYTES: usize = 64 * 1024;
 
 /// Takes chunks in order, grants more as they are taken, ends on a gap.
 pub(super) struct RemoteStream {

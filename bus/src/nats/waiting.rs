@@ -141,8 +141,14 @@ impl Waiting {
                 instance.lives_at(now);
             }
             slot.sign = now;
-            if wire::is_beat(&message) {
-                slot.beating = true;
+            let beat = wire::is_beat(&message);
+            slot.beating |= beat;
+            if beat && message.payload.is_empty() {
+                // Nothing but a sign of life.
+            } else if beat && slot.messages.back().is_some_and(wire::is_beat) {
+                // The later one says more.
+                slot.messages.pop_back();
+                slot.messages.push_back(message);
             } else if slot.messages.len() >= MOST_QUEUED {
                 slot.failed.get_or_insert(Lost::Flooded);
             } else {
@@ -175,6 +181,13 @@ impl Waiting {
 
     pub(crate) fn is_beating(&self, index: u32) -> bool {
         self.lock().all[index as usize].beating
+    }
+
+    /// As if a sign of life had come now, and more would.
+    pub(crate) fn expect_beats(&self, index: u32) {
+        let slot = &mut self.lock().all[index as usize];
+        slot.sign = ms_of(Instant::now());
+        slot.beating = true;
     }
 
     pub(crate) fn set_deadline(&self, index: u32, deadline: Option<Instant>) {

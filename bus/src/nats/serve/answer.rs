@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use async_nats::{Client, Message, Subject};
-use framex_core::context::{Request, RequestId};
+use framex_core::context::{CallMeta, Request, RequestId};
 use framex_core::error::{CallError, Part};
 use framex_core::event::EventStream;
 use framex_core::id::ApiId;
@@ -15,13 +15,13 @@ use framex_core::reply::Reply;
 use futures_core::future::BoxFuture;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::OfferedApi;
 use super::large::{Awaited, Large};
 use super::log::{self, Seldom};
 use super::stream::pump;
+use super::{OfferedApi, kept};
 use crate::call::LocalCall;
 use crate::nats::large::server::Dock;
-use crate::nats::wire::{self, Asked, Given, Incoming, Outgoing};
+use crate::nats::wire::{self, Asked, Given, Incoming, Keep, Outgoing};
 use crate::nats::{Shared, link};
 use crate::{Call, Outcome};
 
@@ -45,6 +45,9 @@ pub(super) struct Task {
     pub(super) asked: Asked,
     pub(super) id: RequestId,
     pub(super) began: Instant,
+    /// How its stream is to be kept.
+    pub(super) keep: Option<Keep>,
+    pub(super) principal: Option<String>,
     /// They end with the call.
     _bodies: Option<DropGuard>,
 }
@@ -124,7 +127,12 @@ impl Service {
         };
         let began = *clock;
         let read = wire::read_request(message.payload, message.headers.as_ref(), &reply, began);
-        let Incoming { args, meta, asked } = match read {
+        let Incoming {
+            args,
+            meta,
+            asked,
+            keep,
+        } = match read {
             Ok(incoming) => incoming,
             Err(error) => {
                 self.api.stats.count(began, began);
@@ -140,6 +148,8 @@ impl Service {
             asked,
             id: meta.request_id.clone(),
             began,
+            principal: principal_of(&meta, keep.as_ref()),
+            keep,
             _bodies: over.map(CancellationToken::drop_guard),
         };
         let careful = self.is_careful();
@@ -210,7 +220,7 @@ impl Service {
     /// The rest of a call that did not finish at once; nothing if it is cancelled.
     fn work(self: &Arc<Self>, started: Started, task: Task) -> Option<Work> {
         let jobs = &self.shared.offers.jobs;
-        let entered = jobs.enter(&task.reply, task.asked, task.began)?;
+        let entered = jobs.enter(&task.reply, task.asked, task.keep.as_ref(), task.began)?;
         let job = Arc::clone(entered.job());
         let service = Arc::clone(self);
         let running = Running::new(&self.api);
@@ -234,7 +244,12 @@ impl Service {
             }
             match started {
                 Started::Stream(events) => {
-                    pump(&service, events, &task, &job).await;
+                    match (&task.keep, job.kept()) {
+                        (Some(keep), Some(kept)) => {
+                            kept::pump(&service, events, &task, keep, kept).await;
+                        }
+                        _ => pump(&service, events, &task, &job).await,
+                    }
                     service.api.stats.count(task.began, Instant::now());
                 }
                 Started::Large(large) => Box::pin(service.send_large(large, &task)).await,
@@ -353,6 +368,13 @@ impl Drop for Answering {
     fn drop(&mut self) {
         self.0.answering.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// Who started a stream that is kept: nobody else may follow it.
+fn principal_of(meta: &CallMeta, keep: Option<&Keep>) -> Option<String> {
+    keep?;
+    let principal = meta.principal.as_ref()?;
+    Some(principal.name().to_owned())
 }
 
 /// One of the calls that did not finish at once.

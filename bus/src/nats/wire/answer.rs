@@ -171,13 +171,14 @@ pub(crate) fn end(count: u64) -> Outgoing {
     }
 }
 
-/// "Still working", from the instance `id`.
-pub(crate) fn beat(id: &str) -> Outgoing {
+/// "Still working", from the instance `id`; of a kept stream, with the number of
+/// the last message that was sent.
+pub(crate) fn beat(id: &str, last: Option<u64>) -> Outgoing {
     let mut headers = HeaderMap::new();
     headers.insert(BEAT, id);
     Outgoing {
         headers: Some(headers),
-        payload: Bytes::new(),
+        payload: last.map_or_else(Bytes::new, |last| last.to_string().into()),
     }
 }
 

@@ -5,6 +5,7 @@
 mod answer;
 mod chunk;
 mod frame;
+mod kept;
 mod names;
 mod request;
 
@@ -13,6 +14,7 @@ use async_nats::header::HeaderName;
 pub(crate) use answer::*;
 pub(crate) use chunk::*;
 pub(crate) use frame::*;
+pub(crate) use kept::*;
 pub(crate) use names::{Control, Names};
 use request::shortened;
 pub(crate) use request::*;
@@ -26,6 +28,7 @@ const TRACE: HeaderName = HeaderName::from_static("traceparent");
 const HEADERS: HeaderName = HeaderName::from_static("Framex-Headers");
 const STATUS: HeaderName = HeaderName::from_static("Framex-Status");
 const BEAT: HeaderName = HeaderName::from_static("Framex-Beat");
+const STREAM: HeaderName = HeaderName::from_static("Framex-Stream");
 const CHUNK: HeaderName = HeaderName::from_static("Framex-Chunk");
 const EVENT: HeaderName = HeaderName::from_static("Framex-Event");
 const END: HeaderName = HeaderName::from_static("Framex-End");

@@ -17,7 +17,8 @@ use serde_json::Value;
 
 use super::answer::all_headers;
 use super::frame::announced;
-use super::{ACCEPT, CALL, CONTENT_TYPE, HEADERS, PRINCIPAL, TRACE, WINDOW};
+use super::kept::Keep;
+use super::{ACCEPT, CALL, CONTENT_TYPE, HEADERS, PRINCIPAL, STREAM, TRACE, WINDOW};
 
 /// Headers of an HTTP request that are about its connection or its body, and
 /// those that travel on their own.
@@ -278,6 +279,8 @@ pub(crate) struct Incoming {
     pub(crate) args: Given,
     pub(crate) meta: CallMeta,
     pub(crate) asked: Asked,
+    /// How its stream is to be kept.
+    pub(crate) keep: Option<Keep>,
 }
 
 /// A request's arguments.
@@ -361,6 +364,7 @@ pub(crate) fn read_request(
             args: Given::Here { payload, form },
             meta: told.meta(arrived),
             asked: told.asked(false),
+            keep: None,
         });
     };
     let text = |name| {
@@ -390,6 +394,7 @@ pub(crate) fn read_request(
         args,
         meta,
         asked: call.asked(asked_packed),
+        keep: text(STREAM).and_then(Keep::read),
     })
 }
 
