@@ -19,20 +19,20 @@ use serde_json::{Value, json};
 use crate::plugins::{Callee, Caller, Narrow, Thief, seen};
 use crate::{Served, Transport};
 
-const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(30);
 /// In which a handler must be gone after its caller; measured it is far less.
-const SOON: Duration = Duration::from_secs(1);
+pub(crate) const SOON: Duration = Duration::from_secs(1);
 
 fn of<P: Plugin>() -> PluginDefinition {
     PluginDefinition::of::<P>()
 }
 
-async fn both(transport: &impl Transport) -> impl Served {
+pub(crate) async fn both(transport: &impl Transport) -> impl Served {
     let plugins = [of::<Callee>(), of::<Caller>()];
     transport.serve(&plugins, LONG).await.expect("it serves")
 }
 
-fn request(args: Value) -> Request {
+pub(crate) fn request(args: Value) -> Request {
     Request {
         args: Args::from_json(args.to_string().into()),
         meta: CallMeta::default(),
@@ -45,12 +45,16 @@ fn within(args: Value, limit: Duration) -> Request {
     request
 }
 
-async fn reply(bus: &Arc<dyn Bus>, target: &str, args: Value) -> Result<Reply, CallError> {
+pub(crate) async fn reply(
+    bus: &Arc<dyn Bus>,
+    target: &str,
+    args: Value,
+) -> Result<Reply, CallError> {
     bus.call_target(target, request(args)).await
 }
 
 /// The result as JSON.
-async fn value(bus: &Arc<dyn Bus>, target: &str, args: Value) -> Value {
+pub(crate) async fn value(bus: &Arc<dyn Bus>, target: &str, args: Value) -> Value {
     match reply(bus, target, args).await {
         Ok(Reply::Value(json)) => serde_json::from_slice(&json).expect("JSON"),
         other => panic!("`{target}` gave {other:?}"),
@@ -58,7 +62,7 @@ async fn value(bus: &Arc<dyn Bus>, target: &str, args: Value) -> Value {
 }
 
 /// The error as callers see it.
-async fn error(bus: &Arc<dyn Bus>, target: &str, args: Value) -> Error {
+pub(crate) async fn error(bus: &Arc<dyn Bus>, target: &str, args: Value) -> Error {
     match reply(bus, target, args).await {
         Err(error) => error.into_error(),
         Ok(other) => panic!("`{target}` gave {other:?}"),
@@ -72,11 +76,11 @@ async fn stream(bus: &Arc<dyn Bus>, target: &str, args: Value) -> EventStream {
     }
 }
 
-fn code(error: &Error) -> (u16, &str) {
+pub(crate) fn code(error: &Error) -> (u16, &str) {
     (error.status().as_u16(), error.code())
 }
 
-async fn gone(key: &str, count: usize) {
+pub(crate) async fn gone(key: &str, count: usize) {
     let took = until(key, || seen(key).gone == count).await;
     assert!(took < SOON, "{key}: {took:?}");
 }

@@ -10,17 +10,16 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use async_nats::{Client, Message, Subject};
+use async_nats::{Client, Subject};
 use bytes::Bytes;
-use framex_core::args::Args;
+use framex_core::args::{Args, Message};
 use framex_core::context::{CallMeta, MAX_HOPS, Request};
 use framex_core::error::{CallError, Error, Part};
 use framex_core::event::EventStream;
-use framex_core::reply::{RawJson, Reply};
+use framex_core::reply::{Download, RawJson, Reply};
 use http::StatusCode;
 use smallvec::SmallVec;
 
-use super::Shared;
 use super::durable::Reader;
 use super::large::caller::{Feeder, Luggage, collect};
 use super::large::receive::Broken;
@@ -30,6 +29,7 @@ use super::pending::Pending;
 use super::stream::RemoteStream;
 use super::waiting::{Expect, Lost};
 use super::wire::{self, Announced, Answer, Keep, Origin, Told};
+use super::{Shared, large};
 use crate::call::to_the_millisecond;
 use crate::local::deadline;
 use crate::{Api, Outcome};
@@ -46,6 +46,8 @@ const ASK_AGAIN: [Duration; 3] = [
 const QUIET_MS: u64 = 800;
 /// Around its deadline a call has timed out, whoever notices first.
 const SAME_MOMENT: Duration = Duration::from_millis(25);
+/// Files up to this size travel with the other arguments, in bytes.
+const INLINE: usize = 64 * 1024;
 /// Foreign answers are checked to be JSON; of our own kind, small ones are.
 const CHECKED: usize = 4096;
 
@@ -93,9 +95,16 @@ pub(super) async fn call(shared: Arc<Shared>, api: Arc<Api>, request: Request) -
         started,
         shared.options.default_timeout,
     );
-    let payload = args
-        .to_payload(&api.descriptor)
-        .map_err(CallError::Handler)?;
+    let native = |remote: &Remote| remote.endpoints.load().iter().all(|e| e.instance.native);
+    if !native(&remote) {
+        Box::pin(gather(&shared, &api, &args)).await?;
+    }
+    let inline = match native(&remote) {
+        true => INLINE,
+        false => usize::MAX,
+    };
+    let message = args.to_message(&api.descriptor, inline);
+    let Message { payload, bodies } = message.map_err(CallError::Handler)?;
     let origin = match args.by_http() {
         true => Origin::Http,
         false => Origin::Bus,
@@ -103,7 +112,7 @@ pub(super) async fn call(shared: Arc<Shared>, api: Arc<Api>, request: Request) -
     let journey = Journey {
         shared,
         api,
-        luggage: Luggage::new(payload, Vec::new()),
+        luggage: Luggage::new(payload, bodies),
         origin,
         meta,
         started,
@@ -114,6 +123,24 @@ pub(super) async fn call(shared: Arc<Shared>, api: Arc<Api>, request: Request) -
         return Err(journey.timed_out());
     }
     journey.run(&remote).await
+}
+
+/// A foreign service gets one message: files that are still coming have to be here.
+async fn gather(shared: &Shared, api: &Api, args: &Args) -> Result<(), CallError> {
+    let link = shared.link();
+    let client = link.as_ref().and_then(|link| link.client());
+    let most = client.map_or(0, Client::max_payload);
+    args.gather(most)
+        .await
+        .map_err(|error| match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => CallError::TooLarge {
+                api: api.descriptor.id.clone(),
+                part: Part::Arguments,
+                size: most + 1,
+                most,
+            },
+            _ => CallError::Handler(error),
+        })
 }
 
 impl Journey {
@@ -146,7 +173,7 @@ impl Journey {
             let elsewhere = match self.attempt(subject, instance.as_ref(), now).await {
                 Ok(reply) => return Ok(reply),
                 Err(Attempt::Over(error)) => return Err(error),
-                Err(Attempt::Elsewhere(elsewhere)) => elsewhere,
+                Err(Attempt::Elsewhere(elsewhere)) => self.spent(elsewhere)?,
             };
             now = Instant::now();
             match elsewhere {
@@ -187,6 +214,22 @@ impl Journey {
         }
     }
 
+    /// What has been given away cannot be given to another one.
+    fn spent(&self, elsewhere: Elsewhere) -> Result<Elsewhere, CallError> {
+        let id = &self.api.descriptor.id;
+        match elsewhere {
+            // The request was taken, so it is its bodies that may not go there.
+            Elsewhere::Denied if self.luggage.is_asked_for() => Err(CallError::Refused {
+                api: id.clone(),
+                subject: self.shared.names.bodies(id.plugin(), "*"),
+            }),
+            Elsewhere::Full(error) | Elsewhere::Again(error) if self.luggage.is_touched() => {
+                Err(error)
+            }
+            elsewhere => Ok(elsewhere),
+        }
+    }
+
     /// Nobody serves it: the bridge's turn, where there is one.
     async fn nobody(&self) -> Outcome {
         let id = self.api.descriptor.id.clone();
@@ -194,8 +237,11 @@ impl Journey {
             return Err(CallError::NoResponders { api: id });
         };
         let request = Request {
-            args: Args::from_payload(self.luggage.payload().clone())
-                .made_of_http(self.origin == Origin::Http),
+            args: Args::from_message(
+                self.luggage.payload().clone(),
+                Arc::clone(&self.luggage) as _,
+            )
+            .made_of_http(self.origin == Origin::Http),
             meta: self.meta.clone(),
         };
         fallback.call(id.as_str(), request).await
@@ -250,6 +296,10 @@ impl Journey {
             sends: None,
             since: ms_of(now),
         };
+        let bodies = self.luggage.has_bodies();
+        if bodies && self.takes_frames(instance) == Some(false) {
+            return Err(self.too_large(client));
+        }
         let mut waiter = link.expect(expect, Some(&told));
         if let Some(keep) = &keep {
             waiter.follow(&keep.id);
@@ -260,7 +310,7 @@ impl Journey {
             control: self.control(instance),
             kept: false,
             over: false,
-            feeder: None,
+            feeder: bodies.then(|| Feeder::new(&self.luggage, client)),
         };
         let to = subject.clone();
         let sent = match publish(client, to, Some(reply), headers, body).await {
@@ -277,18 +327,30 @@ impl Journey {
             return Box::pin(self.stream(pending, instance, keep)).await;
         }
         let message = pending.next().await;
-        pending.over = !matches!(
-            message,
-            Err(Lost::TimedOut | Lost::Gone | Lost::Disconnected)
-        );
+        pending.over = match message {
+            Err(Lost::TimedOut | Lost::Gone | Lost::Disconnected) => false,
+            // The request came through, and what goes after it does not.
+            Err(Lost::Denied) => !self.luggage.is_asked_for(),
+            _ => true,
+        };
         let message = message.map_err(|lost| self.over(lost))?;
         let mut answer = wire::read_answer(message).map_err(|reason| self.unreadable(reason))?;
-        if let Answer::Body { .. } = answer {
-            answer = Box::pin(self.whole(answer, &mut pending)).await?;
+        if let Answer::Body {
+            head,
+            announced,
+            back,
+        } = answer
+        {
+            pending.over = false;
+            if announced.stream {
+                return self.download(head, announced, back, pending);
+            }
+            answer = Box::pin(self.whole(head, announced, back, &mut pending)).await?;
         }
         match answer {
             Answer::Value(json) => self.checked(json, instance).map(Reply::Value),
             Answer::Response(response) => Ok(Reply::Response(response)),
+            Answer::Download(download) => Ok(Reply::Download(download)),
             Answer::Failed { error, started } => Err(self.failed(error, started)),
             Answer::Chunks(_) | Answer::End { .. } | Answer::Body { .. } => {
                 pending.over = false;
@@ -308,22 +370,15 @@ impl Journey {
     ) -> Result<(), Attempt> {
         let api = &self.api.descriptor;
         let payload = self.luggage.payload();
-        let size = payload.bytes().len();
-        let Some(frames) = self.takes_frames(instance) else {
-            return Err(self.over(Lost::NoResponders));
-        };
-        if !frames {
-            return Err(Attempt::Over(CallError::TooLarge {
-                api: api.id.clone(),
-                part: Part::Arguments,
-                size,
-                most: client.max_payload(),
-            }));
+        match self.takes_frames(instance) {
+            Some(true) => {}
+            Some(false) => return Err(self.too_large(client)),
+            None => return Err(self.over(Lost::NoResponders)),
         }
         let headers = wire::request_headers(&self.meta, api, payload);
         let mut headers = headers.unwrap_or_default();
         let announced = Announced {
-            size: Some(size as u64),
+            size: Some(payload.bytes().len() as u64),
             stream: false,
         };
         wire::announce(&mut headers, announced);
@@ -348,34 +403,48 @@ impl Journey {
     }
 
     /// The answer whose payload comes in frames.
-    async fn whole(&self, head: Answer, pending: &mut Pending) -> Result<Answer, Attempt> {
-        let Answer::Body {
-            head,
-            announced,
-            back,
-        } = head
-        else {
-            return Ok(head);
-        };
-        pending.over = false;
-        let lost = |why| {
-            let api = self.api.descriptor.id.clone();
-            self.again(CallError::Lost { api, why })
-        };
+    async fn whole(
+        &self,
+        head: async_nats::Message,
+        announced: Announced,
+        back: Subject,
+        pending: &mut Pending,
+    ) -> Result<Answer, Attempt> {
         let payload = match collect(pending, announced, back).await {
             Ok(payload) => payload,
             Err(Broken::Lost(lost)) => return Err(self.over(lost)),
-            Err(Broken::Silent) => return Err(lost("the rest of its answer did not come")),
-            Err(Broken::Gap(gap)) => {
-                tracing::warn!(api = %self.api.descriptor.id, gap, "an answer in frames is not whole");
-                return Err(lost("a part of its answer did not arrive"));
-            }
             Err(Broken::Failed(error)) => return Err(Attempt::Over(CallError::Handler(error))),
             Err(Broken::TooLarge) => {
                 return Err(self.unreadable("it is larger than memory should hold".into()));
             }
+            Err(broken) => {
+                let api = self.api.descriptor.id.clone();
+                let why = large::caller::why(&broken, &api).unwrap_or_default();
+                return Err(self.again(CallError::Lost { api, why }));
+            }
         };
-        let message = Message {
+        self.read_head(head, payload)
+    }
+
+    /// The answer whose payload is given on as it comes.
+    fn download(
+        &self,
+        head: async_nats::Message,
+        announced: Announced,
+        back: Subject,
+        pending: Pending,
+    ) -> Result<Reply, Attempt> {
+        let Answer::Download(download) = self.read_head(head, Bytes::new())? else {
+            return Err(self.unreadable("bytes that come in pieces and are no download".into()));
+        };
+        let api = self.api.descriptor.id.clone();
+        let body = large::caller::download(pending, announced, back, api);
+        Ok(Reply::Download(Download { body, ..download }))
+    }
+
+    /// What a message with this payload says.
+    fn read_head(&self, head: async_nats::Message, payload: Bytes) -> Result<Answer, Attempt> {
+        let message = async_nats::Message {
             payload,
             reply: None,
             ..head
@@ -413,8 +482,16 @@ impl Journey {
                     return Ok(Reply::Stream(events));
                 }
                 let answer = wire::read_answer(message);
-                let answer = answer.map_err(|reason| self.unreadable(reason))?;
-                Some(self.whole(answer, &mut pending).await?)
+                Some(match answer.map_err(|reason| self.unreadable(reason))? {
+                    Answer::Body {
+                        head,
+                        announced,
+                        back,
+                    } if !announced.stream => {
+                        self.whole(head, announced, back, &mut pending).await?
+                    }
+                    answer => answer,
+                })
             }
         };
         match answer {
@@ -437,7 +514,16 @@ impl Journey {
                 let deadline = (!self.only_first_event).then_some(self.deadline);
                 let timed_out = self.timed_out();
                 let events = RemoteStream::new(pending, api.id.clone(), deadline, timed_out, first);
-                Ok(Reply::Stream(EventStream::new(events)))
+                let events = EventStream::new(events);
+                // No store, or an instance that knows of none.
+                let events = match self.meta.keep && !api.live {
+                    true => {
+                        let keeper = &self.shared.local.keeper;
+                        keeper.keep(events, api.id.clone(), self.meta.principal.clone())
+                    }
+                    false => events,
+                };
+                Ok(Reply::Stream(events))
             }
         }
     }
@@ -458,7 +544,8 @@ impl Journey {
         let api = &self.api.descriptor;
         let wanted = self.meta.keep && api.streams() && !api.live;
         let native = instance.is_some_and(|instance| instance.native);
-        let store = self.shared.durable.ready().filter(|_| wanted && native)?;
+        let store = self.shared.durable.ready();
+        let store = store.filter(|_| wanted && native && link.starts_streams())?;
         Some(Keep {
             id: wire::new_stream(link.token())?,
             grace: store.grace,
@@ -488,6 +575,15 @@ impl Journey {
             "stopping" => CallError::Stopping { api: id() },
             _ => CallError::Handler(error),
         }))
+    }
+
+    fn too_large(&self, client: &Client) -> Attempt {
+        Attempt::Over(CallError::TooLarge {
+            api: self.api.descriptor.id.clone(),
+            part: Part::Arguments,
+            size: self.luggage.size(),
+            most: client.max_payload(),
+        })
     }
 
     fn unsendable(&self, reason: &str) -> Attempt {

@@ -528,6 +528,12 @@ impl Link {
         }
     }
 
+    /// Whether streams can be started here whose messages come by their own subjects.
+    pub(crate) fn starts_streams(&self) -> bool {
+        let streams = self.streams.as_ref();
+        streams.is_some_and(|streams| !self.may_not_subscribe(&format!("{streams}>")))
+    }
+
     /// The first part of the ids of streams that are started here.
     pub(crate) fn token(&self) -> &str {
         &self.token

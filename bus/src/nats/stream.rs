@@ -163,7 +163,7 @@ impl Stream for RemoteStream {
                 Ok(Answer::Chunks(_) | Answer::End { .. }) => {
                     break this.lost("a part of its stream did not arrive");
                 }
-                Ok(Answer::Value(_) | Answer::Response(_) | Answer::Body { .. }) => {
+                Ok(_) => {
                     break this.bad("a stream with something else in it".into());
                 }
                 Err(error) => break error,

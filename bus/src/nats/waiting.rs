@@ -203,7 +203,6 @@ impl Waiting {
     }
 
     /// How many slots are taken.
-    #[cfg(test)]
     pub(crate) fn taken(&self) -> usize {
         let slots = self.lock();
         slots.all.len() - slots.free.len()

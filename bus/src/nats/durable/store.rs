@@ -101,9 +101,6 @@ fn settle(shared: &Shared, there: bool) {
         true => Keeping::InStore,
         false => Keeping::InProcess,
     };
-    if there {
-        shared.report("streams", Vec::new());
-    }
     shared
         .state
         .send_if_modified(|state| std::mem::replace(&mut state.streams, streams) != streams);
@@ -116,18 +113,12 @@ fn tell(shared: &Shared, missing: &Missing) {
         Missing::NoJetStream => {
             tracing::info!("the broker has no JetStream: {meanwhile}");
         }
-        Missing::NotNow(why) => shared.report(
-            "streams",
-            vec![format!(
-                "the JetStream stream `{name}` cannot be had ({why}): {meanwhile}"
-            )],
-        ),
-        Missing::Denied(subject) => shared.report(
-            "streams",
-            vec![format!(
-                "{meanwhile}: its user may not publish to `{subject}`"
-            )],
-        ),
+        Missing::NotNow(why) => {
+            tracing::warn!("the JetStream stream `{name}` cannot be had ({why}): {meanwhile}");
+        }
+        Missing::Denied(subject) => {
+            tracing::warn!("{meanwhile}: its user may not publish to `{subject}`");
+        }
     }
 }
 

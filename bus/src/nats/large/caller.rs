@@ -5,12 +5,13 @@ use std::borrow::BorrowMut;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use async_nats::{Client, Message, Subject};
 use bytes::Bytes;
-use framex_core::body::ByteStream;
-use framex_core::error::Error;
+use framex_core::body::{Bodies, ByteStream};
+use framex_core::error::{CallError, Error};
+use framex_core::id::ApiId;
 use framex_core::payload::Payload;
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
@@ -29,6 +30,9 @@ use crate::nats::wire::{self, Announced, FRAMES, Pull, Which};
 pub(in crate::nats) struct Luggage {
     payload: Payload,
     bodies: Mutex<Vec<Option<ByteStream>>>,
+    /// Something was asked for.
+    asked: AtomicBool,
+    /// Something was given away that cannot be given twice.
     touched: AtomicBool,
 }
 
@@ -37,6 +41,7 @@ impl Luggage {
         Arc::new(Self {
             payload,
             bodies: Mutex::new(bodies.into_iter().map(Some).collect()),
+            asked: AtomicBool::new(false),
             touched: AtomicBool::new(false),
         })
     }
@@ -50,12 +55,26 @@ impl Luggage {
         self.touched.load(Ordering::Acquire)
     }
 
+    /// Whether somebody who runs the call has asked for anything.
+    pub(in crate::nats) fn is_asked_for(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
+    }
+
+    /// How many bytes it is altogether, as far as that is known.
+    pub(in crate::nats) fn size(&self) -> usize {
+        let bodies = self.lock();
+        let sizes = bodies.iter().flatten().filter_map(ByteStream::size);
+        let bodies = usize::try_from(sizes.sum::<u64>()).unwrap_or(usize::MAX);
+        self.payload.bytes().len().saturating_add(bodies)
+    }
+
     /// Whether there is more than the payload.
     pub(in crate::nats) fn has_bodies(&self) -> bool {
         !self.lock().is_empty()
     }
 
     fn take(&self, which: Which) -> Option<ByteStream> {
+        self.asked.store(true, Ordering::Release);
         match which {
             Which::Payload => Some(ByteStream::full(self.payload.bytes().clone())),
             Which::Number(number) => {
@@ -69,6 +88,18 @@ impl Luggage {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Option<ByteStream>>> {
         self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Where the call stays in this process after all.
+impl Bodies for Luggage {
+    fn open(&self, number: u32, _: Option<u64>) -> ByteStream {
+        self.take(Which::Number(number)).unwrap_or_else(gone)
+    }
+}
+
+fn gone() -> ByteStream {
+    let gone = Error::internal("this body was taken already, or never there");
+    ByteStream::new(futures_util::stream::iter([Err(gone)]))
 }
 
 /// Sends the bodies of a request to whoever runs it, as they are asked for.
@@ -117,10 +148,7 @@ impl Feeder {
         let Some(to) = message.reply.filter(|_| !pull.stop) else {
             return;
         };
-        let source = self.luggage.take(pull.which).unwrap_or_else(|| {
-            let gone = Error::internal("this body was taken already, or never there");
-            ByteStream::new(futures_util::stream::iter([Err(gone)]))
-        });
+        let source = self.luggage.take(pull.which).unwrap_or_else(gone);
         waiter.sends_to(&to);
         let credit = Arc::new(Credit::new(pull.frames));
         self.credits.push((pull.which, Arc::clone(&credit)));
@@ -143,6 +171,68 @@ pub(in crate::nats) async fn collect(
     let sender = Answerer { pending, back };
     let mut inflow = Inflow::new(sender, announced.size, true);
     inflow.collect(MOST_IN_MEMORY).await
+}
+
+/// The bytes of a download that `pending` waits for, as they come: for as long as
+/// there is progress.
+pub(in crate::nats) fn download(
+    pending: Pending,
+    announced: Announced,
+    back: Subject,
+    api: ApiId,
+) -> ByteStream {
+    pending.waiter.set_deadline(None);
+    pending.waiter.sends_to(&back);
+    let sender = Answerer { pending, back };
+    let body = ByteStream::new(Downloading {
+        inflow: Inflow::new(sender, announced.size, true),
+        api,
+    });
+    match announced.size {
+        Some(size) => body.with_size(size),
+        None => body,
+    }
+}
+
+/// Why an answer is not whole; nothing if that is the other side's own error.
+pub(in crate::nats) fn why(broken: &Broken, api: &ApiId) -> Option<&'static str> {
+    Some(match broken {
+        Broken::Failed(_) => return None,
+        Broken::Lost(Lost::Disconnected) => "the connection to the broker went",
+        Broken::Lost(Lost::Denied) => "the broker does not let this process ask for the rest",
+        Broken::Lost(_) => "the instance that ran it is gone",
+        Broken::Silent => "the rest of its answer did not come",
+        Broken::Gap(gap) => {
+            tracing::warn!(%api, gap, "an answer in frames is not whole");
+            "a part of its answer did not arrive"
+        }
+        Broken::TooLarge => "its answer is larger than it said",
+    })
+}
+
+/// See [`download`].
+struct Downloading {
+    inflow: Inflow<Answerer<Pending>>,
+    api: ApiId,
+}
+
+impl Stream for Downloading {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        let next = ready!(this.inflow.poll_next(cx));
+        Poll::Ready(next.map(|piece| {
+            piece.map_err(|broken| match (why(&broken, &this.api), broken) {
+                (None, Broken::Failed(error)) => error,
+                (why, _) => CallError::Lost {
+                    api: this.api.clone(),
+                    why: why.unwrap_or("it broke off"),
+                }
+                .into_error(),
+            })
+        }))
+    }
 }
 
 /// Whoever answers a call with a body.

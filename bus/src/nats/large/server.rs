@@ -2,14 +2,19 @@
 //! who run it.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use async_nats::{Message, Subject};
 use bytes::Bytes;
-use framex_core::body::ByteStream;
+use framex_core::body::{Bodies, ByteStream};
+use framex_core::error::{CallError, Error};
+use framex_core::id::ApiId;
+use futures_core::Stream;
+use smallvec::SmallVec;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::MOST_IN_MEMORY;
 use super::receive::{Broken, Inflow, Sender};
@@ -54,6 +59,22 @@ impl Dock {
         inflow.collect(MOST_IN_MEMORY).await
     }
 
+    /// The bodies beside the map of `caller`'s request to `api`, until it is `over`.
+    pub(in crate::nats) fn bodies(
+        &self,
+        caller: Subject,
+        api: ApiId,
+        over: CancellationToken,
+    ) -> Arc<dyn Bodies> {
+        Arc::new(Beside {
+            dock: self.clone(),
+            caller,
+            api,
+            over,
+            opened: Mutex::default(),
+        })
+    }
+
     /// Sends an answer whose payload is `source`. `heard`: that the caller is gone is
     /// known otherwise.
     pub(in crate::nats) async fn answer(
@@ -87,6 +108,98 @@ impl Dock {
             }
         })
         .await
+    }
+}
+
+/// See [`Dock::bodies`].
+struct Beside {
+    dock: Dock,
+    caller: Subject,
+    api: ApiId,
+    over: CancellationToken,
+    opened: Mutex<SmallVec<[u32; 4]>>,
+}
+
+impl Bodies for Beside {
+    fn open(&self, number: u32, size: Option<u64>) -> ByteStream {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if opened.contains(&number) {
+            let twice = Error::internal(format!("body {number} of a request is taken twice"));
+            return ByteStream::new(futures_util::stream::iter([Err(twice)]));
+        }
+        opened.push(number);
+        let body = ByteStream::new(Arriving {
+            dock: self.dock.clone(),
+            caller: self.caller.clone(),
+            api: self.api.clone(),
+            number,
+            size,
+            over: Box::pin(self.over.clone().cancelled_owned()),
+            inflow: None,
+        });
+        match size {
+            Some(size) => body.with_size(size),
+            None => body,
+        }
+    }
+}
+
+/// A body beside a request's map. Nothing is asked for before it is polled.
+struct Arriving {
+    dock: Dock,
+    caller: Subject,
+    api: ApiId,
+    number: u32,
+    size: Option<u64>,
+    over: Pin<Box<WaitForCancellationFutureOwned>>,
+    inflow: Option<Inflow<Asker>>,
+}
+
+impl Arriving {
+    /// What breaks it off, as the handler sees it.
+    fn error(&self, broken: Broken) -> Error {
+        let interrupted = |why| {
+            let text = format!("an upload for `{}` broke off: {why}", self.api);
+            Error::bad_request(text).with_code("upload_interrupted")
+        };
+        let lost = |why| {
+            let api = self.api.clone();
+            CallError::Lost { api, why }.into_error()
+        };
+        match broken {
+            Broken::Failed(error) => error,
+            Broken::Lost(Lost::NoResponders | Lost::Gone) => interrupted("its caller is gone"),
+            Broken::Lost(Lost::Denied) => lost("the broker does not let this process ask for it"),
+            Broken::Lost(_) => lost("the connection to the broker went"),
+            Broken::Silent => lost("the rest of an upload did not come"),
+            Broken::Gap(gap) => {
+                tracing::warn!(api = %self.api, gap, "an upload is not whole");
+                lost("a part of an upload did not arrive")
+            }
+            Broken::TooLarge => lost("an upload is larger than it said"),
+        }
+    }
+}
+
+impl Stream for Arriving {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.over.as_mut().poll(cx).is_ready() {
+            this.inflow = None;
+            let text = format!(
+                "the call of `{}` that this upload came with is over",
+                this.api
+            );
+            return Poll::Ready(Some(Err(Error::internal(text))));
+        }
+        let inflow = this.inflow.get_or_insert_with(|| {
+            let asker = Asker::new(&this.dock, &this.caller, Which::Number(this.number));
+            Inflow::new(asker, this.size, false)
+        });
+        let next = ready!(inflow.poll_next(cx));
+        Poll::Ready(next.map(|piece| piece.map_err(|broken| this.error(broken))))
     }
 }
 

@@ -7,35 +7,26 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use async_nats::{Client, Message, Subject};
-use bytes::Bytes;
-use framex_core::body::ByteStream;
 use framex_core::context::{CallMeta, Request, RequestId};
-use framex_core::descriptor::ApiDescriptor;
-use framex_core::error::{CallError, Error, Part};
+use framex_core::error::{CallError, Part};
 use framex_core::event::EventStream;
 use framex_core::id::ApiId;
 use framex_core::reply::Reply;
 use futures_core::future::BoxFuture;
-use http::StatusCode;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::large::{Awaited, Large};
 use super::log::{self, Seldom};
 use super::stream::pump;
 use super::{OfferedApi, kept};
 use crate::call::LocalCall;
-use crate::nats::large::MOST_IN_MEMORY;
-use crate::nats::large::receive::Broken;
 use crate::nats::large::server::Dock;
-use crate::nats::waiting::Lost;
-use crate::nats::wire::{self, Announced, Asked, Form, Given, Incoming, Keep, Outgoing};
+use crate::nats::wire::{self, Asked, Given, Incoming, Keep, Outgoing};
 use crate::nats::{Shared, link};
 use crate::{Call, Outcome};
 
 /// Calls of one API at once, where neither it nor its plugin says how many.
 const MOST_RUNNING: usize = 4096;
-/// What of a call's arguments is not its body, at most, in bytes.
-const ROOM_FOR_THE_REST: u64 = 64 * 1024;
-
 /// One API, with what it takes to answer for it.
 pub(super) struct Service {
     pub(super) shared: Arc<Shared>,
@@ -57,6 +48,8 @@ pub(super) struct Task {
     /// How its stream is to be kept.
     pub(super) keep: Option<Keep>,
     pub(super) principal: Option<String>,
+    /// They end with the call.
+    _bodies: Option<DropGuard>,
 }
 
 /// A message that is to be sent.
@@ -83,22 +76,13 @@ enum Started {
     Awaited(Awaited),
     Call(Call),
     Stream(EventStream),
-    Large(Outgoing),
+    Large(Large),
 }
 
 enum Concluded {
     Answer(Answer),
     Stream(EventStream, Task),
-    Large(Outgoing, Task),
-}
-
-/// A request whose arguments are still to come.
-struct Awaited {
-    size: u64,
-    form: Form,
-    meta: CallMeta,
-    /// Room for them among all that come at the same time.
-    _room: OwnedSemaphorePermit,
+    Large(Large, Task),
 }
 
 impl Service {
@@ -158,6 +142,7 @@ impl Service {
                 return Begun::Answered(Answer { reply, out });
             }
         };
+        let (bodies, over) = self.bodies(&reply, args.form()).unzip();
         let task = Task {
             reply,
             asked,
@@ -165,12 +150,13 @@ impl Service {
             began,
             principal: principal_of(&meta, keep.as_ref()),
             keep,
+            _bodies: over.map(CancellationToken::drop_guard),
         };
         let careful = self.is_careful();
         let args = match args {
-            Given::Here(args) => args,
+            Given::Here { payload, form } => form.read(payload, bodies),
             Given::ToCome { size, form } => {
-                let started = match self.await_arguments(size, form, meta) {
+                let started = match self.await_arguments(size, form, meta, bodies) {
                     Ok(awaited) => Started::Awaited(awaited),
                     Err(failed) => return Begun::Answered(self.failed(failed, task, *clock)),
                 };
@@ -207,7 +193,7 @@ impl Service {
                 match self.conclude(outcome, task, *clock) {
                     Concluded::Answer(answer) => return Begun::Answered(answer),
                     Concluded::Stream(events, task) => (Started::Stream(events), task),
-                    Concluded::Large(out, task) => (Started::Large(out), task),
+                    Concluded::Large(large, task) => (Started::Large(large), task),
                 }
             }
             Poll::Pending => {
@@ -221,7 +207,7 @@ impl Service {
         }
     }
 
-    fn start(&self, request: Request) -> Result<LocalCall, CallError> {
+    pub(super) fn start(&self, request: Request) -> Result<LocalCall, CallError> {
         let local = &self.api.local;
         if !local.is_bounded() && self.api.running.load(Ordering::Relaxed) >= MOST_RUNNING {
             return Err(CallError::Overloaded {
@@ -229,62 +215,6 @@ impl Service {
             });
         }
         self.shared.local.start(local, request)
-    }
-
-    /// Whether arguments of `size` bytes that are still to come may come.
-    fn await_arguments(&self, size: u64, form: Form, meta: CallMeta) -> Result<Awaited, CallError> {
-        let most = most_arguments(&self.api.descriptor);
-        if size > most {
-            return Err(CallError::Handler(self.larger_than(size, most)));
-        }
-        let overloaded = || CallError::Overloaded {
-            api: self.id().clone(),
-        };
-        if self.api.local.is_full() {
-            return Err(overloaded());
-        }
-        let room = self.shared.offers.room_for(size).ok_or_else(overloaded)?;
-        Ok(Awaited {
-            size,
-            form,
-            meta,
-            _room: room,
-        })
-    }
-
-    fn larger_than(&self, size: u64, most: u64) -> Error {
-        let text = format!(
-            "the arguments of `{}` are {size} bytes, it takes at most {most}",
-            self.id()
-        );
-        Error::new(StatusCode::PAYLOAD_TOO_LARGE, text).with_code("payload_too_large")
-    }
-
-    /// Starts a call once its arguments have come.
-    async fn arrived(&self, awaited: Awaited, task: &Task) -> Result<LocalCall, CallError> {
-        let payload = self.dock.payload(&task.reply, awaited.size).await;
-        let lost = |why| CallError::Lost {
-            api: self.id().clone(),
-            why,
-        };
-        let payload = payload.map_err(|broken| match broken {
-            Broken::Lost(why) => {
-                tracing::info!(api = %self.id(), ?why, "a call's arguments did not come");
-                lost("its arguments did not come")
-            }
-            Broken::Silent => lost("the rest of its arguments did not come"),
-            Broken::Gap(gap) => {
-                tracing::warn!(api = %self.id(), gap, "a call's arguments are not whole");
-                lost("a part of its arguments did not arrive")
-            }
-            Broken::Failed(error) => CallError::Handler(error),
-            Broken::TooLarge => CallError::Handler(self.larger_than(awaited.size, awaited.size)),
-        })?;
-        let args = awaited.form.read(payload);
-        self.start(Request {
-            args,
-            meta: awaited.meta,
-        })
     }
 
     /// The rest of a call that did not finish at once; nothing if it is cancelled.
@@ -309,7 +239,7 @@ impl Service {
                 (started, task) = match service.conclude(outcome, task, Instant::now()) {
                     Concluded::Answer(answer) => return Some(answer),
                     Concluded::Stream(events, task) => (Started::Stream(events), task),
-                    Concluded::Large(out, task) => (Started::Large(out), task),
+                    Concluded::Large(large, task) => (Started::Large(large), task),
                 };
             }
             match started {
@@ -322,7 +252,7 @@ impl Service {
                     }
                     service.api.stats.count(task.began, Instant::now());
                 }
-                Started::Large(out) => Box::pin(service.send_large(out, &task)).await,
+                Started::Large(large) => Box::pin(service.send_large(large, &task)).await,
                 Started::Awaited(_) | Started::Call(_) => {}
             }
             None
@@ -335,15 +265,16 @@ impl Service {
         let out = match outcome {
             Ok(Reply::Value(json)) => wire::value(json, task.asked),
             Ok(Reply::Response(response)) => wire::response(response),
-            Ok(Reply::Download(_)) => {
-                let error = Error::internal("downloads do not travel over the broker yet");
-                return Concluded::Answer(self.failed(CallError::Handler(error), task, now));
+            Ok(Reply::Download(download)) if download.body.as_full().is_none() => {
+                self.api.stats.count(task.began, now);
+                return Concluded::Large(Large::download(download), task);
             }
+            Ok(Reply::Download(download)) => wire::download(download, task.asked),
             Ok(Reply::Stream(events)) => return Concluded::Stream(events, task),
             Err(failed) if task.asked.frames => {
                 let out = self.error(failed, &task, now);
                 return match self.too_large(&out) {
-                    Some(_) => Concluded::Large(out, task),
+                    Some(_) => Concluded::Large(Large::of(out), task),
                     None => Concluded::Answer(Answer {
                         reply: task.reply,
                         out,
@@ -356,7 +287,7 @@ impl Service {
             return match task.asked.frames {
                 true => {
                     self.api.stats.count(task.began, now);
-                    Concluded::Large(out, task)
+                    Concluded::Large(Large::of(out), task)
                 }
                 false => Concluded::Answer(self.failed(too_large, task, now)),
             };
@@ -401,44 +332,6 @@ impl Service {
         })
     }
 
-    /// Sends an answer that is larger than a message.
-    async fn send_large(&self, out: Outgoing, task: &Task) {
-        let _held = self.shared.local.hold();
-        let _answering = self.answering();
-        let size = out.payload.len();
-        let announced = Announced {
-            size: Some(size as u64),
-            stream: false,
-        };
-        let head = Outgoing {
-            headers: out.headers,
-            payload: Bytes::new(),
-        };
-        let source = ByteStream::full(out.payload);
-        let heard = task.asked.beats;
-        match self
-            .dock
-            .answer(&task.reply, head, announced, source, heard)
-            .await
-        {
-            Ok(()) => {}
-            Err(Lost::TooLarge) => {
-                let error = CallError::TooLarge {
-                    api: self.id().clone(),
-                    part: Part::Answer,
-                    size,
-                    most: self.client.max_payload(),
-                };
-                log::failure(&error, self.id(), &task.id);
-                self.send(&task.reply, wire::error(&error.into_error(), true))
-                    .await;
-            }
-            Err(lost) => {
-                tracing::info!(api = %self.id(), ?lost, size, "nobody takes the answer any more");
-            }
-        }
-    }
-
     /// Hands a message to the connection; waits while that has too many already.
     pub(super) async fn send(&self, reply: &Subject, out: Outgoing) {
         let Outgoing { headers, payload } = out;
@@ -464,15 +357,6 @@ impl Service {
             );
         }
     }
-}
-
-/// How many bytes of arguments an API takes. Its own limit is for a request's body,
-/// and forms may be longer as JSON.
-fn most_arguments(api: &ApiDescriptor) -> u64 {
-    let most = api.max_body_size.unwrap_or(MOST_IN_MEMORY);
-    most.saturating_mul(2)
-        .saturating_add(ROOM_FOR_THE_REST)
-        .min(MOST_IN_MEMORY)
 }
 
 /// See [`Service::answering`].

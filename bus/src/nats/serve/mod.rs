@@ -8,6 +8,7 @@
 //! | `batch` | the events that are ready together |
 //! | `kept` | the events of a stream that is kept: sent, stored, sent again |
 //! | `followers` | who follows such a stream, and how far it may go for them |
+//! | `large` | requests whose arguments come after them, answers that are no one message |
 //! | `stream` | many answers, no more at a time than were granted |
 //! | `jobs` | the calls that take a while: who wants to hear of them, and their end |
 //! | `control` | what goes on while handlers block: cancellation, credit, signs of life |
@@ -19,6 +20,7 @@ mod control;
 mod followers;
 mod jobs;
 mod kept;
+mod large;
 mod leave;
 mod log;
 mod offer;

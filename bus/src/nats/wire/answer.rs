@@ -2,15 +2,16 @@
 
 use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
+use framex_core::body::ByteStream;
 use framex_core::error::{CallError, Error};
 use framex_core::payload::{self, MESSAGE_PACK};
-use framex_core::reply::Response;
+use framex_core::reply::{Download, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::chunk::Chunks;
-use super::frame::{Announced, announced};
+use super::frame::{Announced, announce, announced};
 use super::request::{Asked, is_message_pack, one_line, read_header_object, shortened};
 use super::{BEAT, CHUNK, CONTENT_TYPE, END, ERROR, ERROR_CODE, EVENT, HEADERS, POLL, STATUS};
 
@@ -50,6 +51,23 @@ pub(crate) fn response(response: Response) -> Outgoing {
         headers: Some(headers),
         payload: response.body,
     }
+}
+
+/// A download all of which lies here, for one who knows of downloads.
+pub(crate) fn download(download: Download, asked: Asked) -> Outgoing {
+    let body = download.body.as_full().cloned().unwrap_or_default();
+    let size = Some(body.len() as u64);
+    let mut out = response(Response {
+        status: download.status,
+        headers: download.headers,
+        body,
+    });
+    if asked.frames
+        && let Some(headers) = &mut out.headers
+    {
+        announce(headers, Announced { size, stream: true });
+    }
+    out
 }
 
 pub(super) fn all_headers(headers: &http::HeaderMap) -> Map<String, Value> {
@@ -188,6 +206,7 @@ pub(crate) fn is_beat(message: &Message) -> bool {
 pub(crate) enum Answer {
     Value(Bytes),
     Response(Response),
+    Download(Download),
     Chunks(Chunks),
     End {
         count: u64,
@@ -236,8 +255,17 @@ pub(crate) fn read_answer(message: Message) -> Result<Answer, String> {
         let status = status
             .parse::<StatusCode>()
             .map_err(|_| format!("`{}` is no status", shortened(status)))?;
+        let message_headers = headers;
         let headers = text(HEADERS).map(read_header_object).unwrap_or_default();
         let mut response = Response::new(status).with_body(message.payload.clone());
+        let stream = announced(message_headers).is_some_and(|announced| announced.stream);
+        if stream {
+            return Ok(Answer::Download(Download {
+                status,
+                headers,
+                body: ByteStream::full(message.payload),
+            }));
+        }
         response.headers = headers;
         return Ok(Answer::Response(response));
     }

@@ -1,17 +1,12 @@
 //! Bodies: bytes beside a message that travel in numbered frames, as their
 //! receiver asks for them.
 
-use async_nats::header::HeaderName;
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
 use framex_core::error::Error;
 
 use super::answer::{Answer, Outgoing, read_failure};
-use super::{END, shortened};
-
-const BODY: HeaderName = HeaderName::from_static("Framex-Body");
-const PULL: HeaderName = HeaderName::from_static("Framex-Pull");
-const FRAME: HeaderName = HeaderName::from_static("Framex-Frame");
+use super::{BODY, END, FRAME, PULL, shortened};
 
 /// How many frames of a body are on their way at most.
 pub(crate) const FRAMES: u32 = 16;

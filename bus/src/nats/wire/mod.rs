@@ -32,6 +32,9 @@ const STREAM: HeaderName = HeaderName::from_static("Framex-Stream");
 const CHUNK: HeaderName = HeaderName::from_static("Framex-Chunk");
 const EVENT: HeaderName = HeaderName::from_static("Framex-Event");
 const END: HeaderName = HeaderName::from_static("Framex-End");
+const BODY: HeaderName = HeaderName::from_static("Framex-Body");
+const PULL: HeaderName = HeaderName::from_static("Framex-Pull");
+const FRAME: HeaderName = HeaderName::from_static("Framex-Frame");
 const ERROR: HeaderName = HeaderName::from_static("Nats-Service-Error");
 const ERROR_CODE: HeaderName = HeaderName::from_static("Nats-Service-Error-Code");
 /// A PING that those who announce themselves need not answer.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use framex_core::args::Args;
+use framex_core::body::Bodies;
 use framex_core::context::{CallMeta, Principal, RequestId, TraceContext};
 use framex_core::descriptor::ApiDescriptor;
 use framex_core::error::Error;
@@ -284,12 +285,23 @@ pub(crate) struct Incoming {
 
 /// A request's arguments.
 pub(crate) enum Given {
-    Here(Args),
+    Here {
+        payload: Bytes,
+        form: Form,
+    },
     /// So many bytes, which come in frames.
     ToCome {
         size: u64,
         form: Form,
     },
+}
+
+impl Given {
+    pub(crate) fn form(&self) -> Form {
+        match self {
+            Self::Here { form, .. } | Self::ToCome { form, .. } => *form,
+        }
+    }
 }
 
 /// What the bytes of arguments are.
@@ -300,12 +312,22 @@ pub(crate) struct Form {
 }
 
 impl Form {
-    pub(crate) fn read(self, payload: Bytes) -> Args {
-        let payload = match self.packed {
-            true => Payload::MessagePack(payload),
-            false => Payload::Json(payload),
+    /// Whether files may stand beside them.
+    pub(crate) fn may_name_bodies(self) -> bool {
+        self.packed
+    }
+
+    pub(crate) fn read(self, payload: Bytes, bodies: Option<Arc<dyn Bodies>>) -> Args {
+        let args = match (payload.is_empty(), self.packed, bodies) {
+            // An empty payload is an empty map.
+            (true, ..) => Args::default(),
+            (false, false, _) => Args::from_payload(Payload::Json(payload)),
+            (false, true, None) => Args::from_payload(Payload::MessagePack(payload)),
+            (false, true, Some(bodies)) => {
+                Args::from_message(Payload::MessagePack(payload), bodies)
+            }
         };
-        arguments(payload).made_of_http(self.by_http)
+        args.made_of_http(self.by_http)
     }
 }
 
@@ -339,7 +361,7 @@ pub(crate) fn read_request(
             by_http,
         };
         return Ok(Incoming {
-            args: Given::Here(form.read(payload)),
+            args: Given::Here { payload, form },
             meta: told.meta(arrived),
             asked: told.asked(false),
             keep: None,
@@ -366,7 +388,7 @@ pub(crate) fn read_request(
     let announced = announced(headers).filter(|_| payload.is_empty());
     let args = match announced.and_then(|announced| announced.size) {
         Some(size) => Given::ToCome { size, form },
-        None => Given::Here(form.read(payload)),
+        None => Given::Here { payload, form },
     };
     Ok(Incoming {
         args,
@@ -374,14 +396,6 @@ pub(crate) fn read_request(
         asked: call.asked(asked_packed),
         keep: text(STREAM).and_then(Keep::read),
     })
-}
-
-/// An empty payload is an empty map.
-fn arguments(payload: Payload) -> Args {
-    match payload.bytes().is_empty() {
-        true => Args::default(),
-        false => Args::from_payload(payload),
-    }
 }
 
 /// Whether a media type is MessagePack's; `none` where there is none.
@@ -478,7 +492,7 @@ mod tests {
         );
         assert_eq!(request.asked.window, Some(WINDOW));
         assert!(request.asked.beats && request.asked.frames && request.asked.batches);
-        assert!(matches!(request.args, Given::Here(args) if args.by_http()));
+        assert!(matches!(request.args, Given::Here { form, .. } if form.by_http));
         // Anybody's else is any text.
         for foreign in [
             "_INBOX.abc",
