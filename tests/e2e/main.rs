@@ -3,7 +3,11 @@
 //! Each test starts a server of its own on free ports. Nothing is waited for by
 //! sleeping where it can be observed: handlers are watched through [`zoo::Seen`].
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "helpers of tests are tests"
+)]
 
 mod arguments;
 mod auth;

@@ -167,8 +167,7 @@ impl Args {
         self.encode(api, None).map(|message| message.payload)
     }
 
-    /// Waits until every file of an HTTP request lies here: for transports that carry
-    /// nothing in pieces.
+    /// Waits until every file lies here: for transports that carry nothing in pieces.
     ///
     /// # Errors
     ///
@@ -179,7 +178,8 @@ impl Args {
             Repr::Payload(..) => Vec::new(),
             Repr::Http(request) => request.body.slots(),
         };
-        for slot in slots {
+        let added = self.files.iter().map(|(_, slot)| slot);
+        for slot in slots.into_iter().chain(added) {
             left -= slot.gather(left).await?;
         }
         Ok(())

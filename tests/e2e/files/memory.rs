@@ -96,6 +96,5 @@ fn uploads_and_downloads_need_little() {
     assert_eq!((compared.size, compared.wrong), (SIZE, false));
 
     let grown = resident(pid) - before;
-    println!("{} MiB grew it by {} KiB", SIZE >> 20, grown >> 10);
     assert!(grown < MOST, "grown by {grown} bytes");
 }

@@ -52,7 +52,7 @@ impl Carrier {
     #[on_request(get, "/list")]
     async fn list(&self) -> Download {
         Download::new(futures_util::stream::iter(
-            ["[1,", "2]"].map(|piece| Ok::<_, Error>(piece)),
+            ["[1,", "2]"].map(Ok::<_, Error>),
         ))
     }
 }
