@@ -3,11 +3,7 @@
 //! Each test starts a server of its own on free ports. Nothing is waited for by
 //! sleeping where it can be observed: handlers are watched through [`zoo::Seen`].
 
-#![allow(
-    clippy::print_stderr,
-    clippy::unwrap_used,
-    reason = "helpers of tests are tests"
-)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod arguments;
 mod auth;
@@ -15,7 +11,6 @@ mod bodies;
 mod connections;
 mod embedded;
 mod envelope;
-mod files;
 mod garbage;
 mod http2;
 mod kept;
@@ -23,8 +18,6 @@ mod leaving;
 mod mounted;
 mod nested;
 mod others;
-#[path = "../process/mod.rs"]
-mod process;
 mod routing;
 mod services;
 mod starting;

@@ -13,8 +13,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::depot::{Depot, pattern, seen};
-use super::sender::assert_whole;
+use crate::depot::{Depot, pattern, seen};
+use crate::sender::assert_whole;
 
 /// A body that a test feeds.
 struct Fed(Receiver<Bytes>);

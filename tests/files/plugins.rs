@@ -4,8 +4,8 @@ use framex::prelude::*;
 use framex_test_support::Server;
 use serde_json::Value;
 
-use super::depot::{Compared, Depot, seen};
-use super::sender::{Framing, assert_whole, put};
+use crate::depot::{Compared, Depot, seen};
+use crate::sender::{Framing, assert_whole, put};
 
 /// Passes files on.
 #[derive(Default)]
