@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use http::StatusCode;
+use tokio::task::coop::poll_proceed;
 
 use crate::error::{Error, Result};
 pub use file::SharedFile;
@@ -158,7 +159,10 @@ impl Stream for ByteStream {
                 }
                 Source::Stream(stream) => {
                     let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
+                    // Whoever reads what is always ready still lets others have a turn.
+                    let turn = ready!(poll_proceed(cx));
                     let item = ready!(stream.as_mut().poll_next(cx));
+                    turn.made_progress();
                     match &item {
                         Some(Ok(bytes)) if bytes.is_empty() => continue,
                         Some(Ok(_)) => {}

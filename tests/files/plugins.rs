@@ -1,7 +1,7 @@
 //! Files from plugin to plugin.
 
 use framex::prelude::*;
-use framex_test_support::Server;
+use framex_test_support::{Server, until};
 use serde_json::Value;
 
 use crate::depot::{Compared, Depot, seen};
@@ -33,6 +33,12 @@ impl Carrier {
         }
         assert!(!compared.wrong);
         Ok(compared.size)
+    }
+
+    /// Reads bytes that are always ready.
+    #[on_request(get, "/fetch_for_ever", timeout = "200ms")]
+    async fn fetch_for_ever(&self, ctx: &Context) -> Result<u64> {
+        self.fetch(ctx, u64::MAX, "for-ever".to_owned()).await
     }
 
     /// Takes bytes for a result.
@@ -68,6 +74,20 @@ async fn a_file_is_passed_on_as_it_comes() {
             assert_eq!(seen["name"], "carried");
         }
     }
+}
+
+#[tokio::test]
+async fn endless_bytes_starve_nobody() {
+    let builder = Server::builder().plugin::<Depot>().plugin::<Carrier>();
+    let server = builder.server("num_cpus", 1).start().await;
+    let endless = server.get("/api/v1/fetch_for_ever").send();
+    let beside = async {
+        until("it runs", || seen("for-ever").bytes > 0).await;
+        server.get("/ping").send().await
+    };
+    let (endless, beside) = tokio::join!(endless, beside);
+    assert_eq!((endless.status, beside.status), (504, 200));
+    until("it is gone", || seen("for-ever").gone).await;
 }
 
 #[tokio::test]
