@@ -23,3 +23,4 @@ mod rolling;
 mod site;
 mod spreading;
 mod stopwatch;
+mod tales;
