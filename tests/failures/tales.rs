@@ -83,6 +83,9 @@ impl Reader {
         };
         let status = status.split(' ').nth(1).and_then(|s| s.parse().ok());
         if status != Some(200) {
+            while let Some(line) = next().await?.0 {
+                eprintln!("{key}: {line}");
+            }
             return Ok(Stopped::Refused(status.unwrap_or(0)));
         }
         while next().await?.0.is_some_and(|header| !header.is_empty()) {}
