@@ -21,8 +21,12 @@ use crate::nats::wire::{Control, Head};
 const FIND_LIMIT: Duration = Duration::from_secs(5);
 /// For the answer of the instance that is to stop a stream.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
-/// A stream that has just begun may not be stored yet.
-const ASK_AGAIN: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(150)];
+/// A stream that has just begun may not be stored yet, or not on every replica.
+const ASK_AGAIN: [Duration; 3] = [
+    Duration::from_millis(20),
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+];
 
 /// A stream that is in the store.
 struct Stored {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use async_nats::Message;
 use framex_core::error::{CallError, Error};
 use framex_core::event::{Event, EventStream};
-use framex_core::kept::{Position, StreamId, gone};
+use framex_core::kept::{Position, StreamId, gone, incomplete};
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
 use tokio::time::Sleep;
@@ -117,7 +117,7 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// [`gone`] if it has never come so far.
+    /// [`gone`] if it has never come so far; [`incomplete`] if a part was never stored.
     pub(super) async fn follow(
         shared: Arc<Shared>,
         source: Arc<Source>,
@@ -137,7 +137,7 @@ impl Reader {
             return Err(CallError::Handler(gone()));
         }
         let mut reader = Self::new(shared, source, after);
-        reader.attached(attached);
+        reader.attached(attached).map_err(CallError::Handler)?;
         Ok(reader.events())
     }
 
@@ -168,8 +168,11 @@ impl Reader {
         EventStream::new(self).kept_as(id)
     }
 
-    fn attached(&mut self, attached: Attached) {
+    fn attached(&mut self, attached: Attached) -> Result<(), Error> {
         let Attached { live, followed } = attached;
+        if followed.broken && followed.last >= self.next.max(followed.stored + 1) {
+            return Err(incomplete());
+        }
         self.stored = match &live {
             Some(_) => followed.stored,
             None => u64::MAX,
@@ -183,6 +186,7 @@ impl Reader {
             self.miss(followed.last);
         }
         self.live = live;
+        Ok(())
     }
 
     /// Follows the stream anew.
@@ -222,7 +226,7 @@ impl Reader {
 
     fn worked(&mut self, work: Work) -> Result<(), Error> {
         match work {
-            Work::Attached(Ok(attached)) => self.attached(attached),
+            Work::Attached(Ok(attached)) => self.attached(attached)?,
             Work::Attached(Err(error)) => return Err(error.into_error()),
             Work::Fetched(Ok(messages)) => {
                 let numbers = self.next..;

@@ -24,6 +24,8 @@ struct State {
     progress: Progress,
     /// Messages up to this one are stored.
     stored: u64,
+    /// No more will be.
+    broken: bool,
     stop: bool,
     /// Somebody came, and was promised what is not stored.
     resend: bool,
@@ -75,6 +77,7 @@ impl Kept {
                 alone_since: None,
                 progress: Progress::default(),
                 stored: 0,
+                broken: false,
                 stop: false,
                 resend: false,
             }),
@@ -115,6 +118,7 @@ impl Kept {
             unknown: false,
             stored,
             last,
+            broken: state.broken,
         }
     }
 
@@ -161,6 +165,11 @@ impl Kept {
     /// Notes how much was sent.
     pub(super) fn sent(&self, progress: Progress) {
         self.lock().progress = progress;
+    }
+
+    /// Notes that nothing more will be stored.
+    pub(super) fn breaks(&self) {
+        self.lock().broken = true;
     }
 
     /// Notes how much is stored. Not while somebody waits for what was not stored

@@ -42,6 +42,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const GIVE_UP_AFTER: Duration = Duration::from_secs(20);
 /// How often is looked whether the connection is back.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often a stream that nobody follows looks whether its process stops.
+const LOOK_WHETHER_STOPPING: Duration = Duration::from_millis(500);
 /// How long the last message may take to be stored, whatever the reason.
 const END_LIMIT: Duration = Duration::from_secs(30);
 /// A store that is full, in words of JetStream's own.
@@ -261,7 +263,7 @@ impl<'a> Outlet<'a> {
 
     /// Sees to it that there is somewhere for acknowledgements to come to.
     fn listen(&mut self) {
-        if self.acks.is_none() && self.link.is_up() {
+        if self.acks.is_none() && !self.degraded && self.link.is_up() {
             let expect = Expect {
                 deadline: None,
                 instance: None,
@@ -303,8 +305,11 @@ impl<'a> Outlet<'a> {
         let mut wake: Option<Duration> = None;
         let mut until = |left: Duration| wake = Some(wake.map_or(left, |wake| wake.min(left)));
         if running && let Credit::Alone(since) = self.kept.credit() {
+            let stopping = self.service.shared.local.is_stopping();
             match self.keep.grace.checked_sub(since.elapsed()) {
-                Some(left) if !left.is_zero() => until(left),
+                Some(left) if !left.is_zero() && !stopping => {
+                    until(left.min(LOOK_WHETHER_STOPPING))
+                }
                 _ => return Poll::Ready(Urgent::End(abandoned(self.keep.grace))),
             }
         }
@@ -420,6 +425,7 @@ impl<'a> Outlet<'a> {
             let stream = self.keep.id.as_str();
             tracing::error!(api = %self.service.id(), stream, "a stream is not kept from here on: JetStream does not take it ({why})");
         }
+        self.kept.breaks();
         self.unstored.clear();
         self.bytes = 0;
         self.acks = None;
