@@ -3,6 +3,7 @@
 mod follower;
 mod keeper;
 mod log;
+mod source;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,6 @@
 //! One kept stream: its handler, what came of it, and how far each who follows is.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
@@ -9,21 +8,17 @@ use std::time::Instant;
 
 use framex_core::context::Principal;
 use framex_core::error::{CallError, Error};
-use framex_core::event::{Data, Event, EventStream};
+use framex_core::event::{Event, EventStream};
 use framex_core::id::ApiId;
 use framex_core::kept::{self, Position, StreamId};
-use futures_core::Stream;
 use tokio::runtime::Handle;
 
 use super::KeepOptions;
 use super::follower::{Alone, Follower};
 use super::keeper::{Keeper, Usage};
-use super::log::{Cursor, Log, placed};
+use super::log::{Cursor, Log};
+use super::source::{Polled, poll_source, without_source};
 use crate::call::to_the_millisecond;
-
-/// How many events are taken from the handler at a time, and about how many bytes.
-const BATCH: usize = 64;
-const BATCH_BYTES: usize = 16 * 1024;
 
 /// A stream and what came of it.
 pub(super) struct Kept {
@@ -74,14 +69,6 @@ pub(super) enum Step {
     Over(Option<Error>),
     /// The place is gone: others follow.
     Replaced,
-}
-
-/// How far the source was polled.
-enum Polled {
-    /// There may be more at once.
-    More,
-    Waiting,
-    Over(Result<(), Error>),
 }
 
 impl Place {
@@ -434,32 +421,6 @@ impl Drop for Kept {
     }
 }
 
-fn poll_source(
-    events: &mut EventStream,
-    first: u64,
-    out: &mut VecDeque<Event>,
-    cx: &mut Context<'_>,
-) -> Polled {
-    let mut bytes = 0;
-    let mut number = first;
-    while out.len() < BATCH && bytes < BATCH_BYTES {
-        match Pin::new(&mut *events).poll_next(cx) {
-            Poll::Ready(Some(Ok(event))) => {
-                bytes += match event.data() {
-                    Data::Text(text) => text.len(),
-                    Data::Json(json) => json.len(),
-                };
-                out.push_back(placed(event, number));
-                number += 1;
-            }
-            Poll::Ready(Some(Err(error))) => return Polled::Over(Err(error)),
-            Poll::Ready(None) => return Polled::Over(Ok(())),
-            Poll::Pending => return Polled::Waiting,
-        }
-    }
-    Polled::More
-}
-
 /// A source that panics is lost, and nobody is to wait for it.
 struct Unless<'a>(Option<&'a Kept>);
 
@@ -478,16 +439,4 @@ impl Drop for Unless<'_> {
             );
         }
     }
-}
-
-fn without_source(error: &Error) -> Error {
-    let mut copy = Error::new(error.status(), error.message().to_owned());
-    copy = copy.with_code(error.code().to_owned());
-    if let Some(detail) = error.detail() {
-        copy = copy.with_detail(detail.clone());
-    }
-    for (name, value) in error.headers() {
-        copy = copy.with_header(name.clone(), value.clone());
-    }
-    copy
 }

@@ -41,6 +41,10 @@ pub struct Args {
 }
 
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a box would cost every HTTP request an allocation"
+)]
 enum Repr {
     Payload(Payload, Option<Beside>),
     Http(HttpArgs),

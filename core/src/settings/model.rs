@@ -195,9 +195,9 @@ pub struct Streams {
     pub grace: Duration,
     /// What a process keeps of one stream, in bytes.
     pub replay_buffer: Size,
-    /// What a process keeps of all streams that have ended, in bytes.
+    /// What a process keeps of all streams before it keeps less of each, in bytes.
     pub replay_memory: Size,
-    /// Time a stream is kept.
+    /// Time a stream is kept when it has ended.
     #[serde(with = "duration")]
     pub max_age: Duration,
     /// Keep streams in JetStream, where the broker has it.

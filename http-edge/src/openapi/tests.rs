@@ -196,6 +196,17 @@ fn bodies_are_described() {
             ],
         ),
     ]);
+    let upload = write(vec![post(
+        "a.B.upload",
+        "/upload",
+        vec![parameter(Location::Upload, "b", json!({}))],
+    )]);
+    let upload = &upload["paths"]["/upload"]["post"];
+    assert_eq!(
+        upload["requestBody"],
+        json!({ "required": false, "content": { BYTES: { "schema": {} } } })
+    );
+    assert!(upload["responses"]["413"].is_object());
     let body = |path: &str| document["paths"][path]["post"]["requestBody"].clone();
     assert_eq!(
         body("/json"),

@@ -183,6 +183,13 @@ impl Depot {
         Ok(json!(seen(&key).bytes))
     }
 
+    /// What `watched` has noted so far.
+    #[on_request(get, "/watched/{key}")]
+    async fn noted(&self, key: String) -> Value {
+        let seen = seen(&key);
+        json!({"begun": seen.begun, "bytes": seen.bytes, "end": seen.end, "gone": seen.gone})
+    }
+
     /// As `watched`, for the file of a form.
     #[on_request(post, "/watched_form", max_body_size = "1GiB")]
     async fn watched_form(&self, key: String, file: Upload) -> Result<Value> {

@@ -265,13 +265,11 @@ impl Service {
         let out = match outcome {
             Ok(Reply::Value(json)) => wire::value(json, task.asked),
             Ok(Reply::Response(response)) => wire::response(response),
-            Ok(Reply::Download(download)) => match wire::download(download, task.asked) {
-                Ok(out) => out,
-                Err(download) => {
-                    self.api.stats.count(task.began, now);
-                    return Concluded::Large(Large::download(download), task);
-                }
-            },
+            Ok(Reply::Download(download)) if download.body.as_full().is_none() => {
+                self.api.stats.count(task.began, now);
+                return Concluded::Large(Large::download(download), task);
+            }
+            Ok(Reply::Download(download)) => wire::download(download, task.asked),
             Ok(Reply::Stream(events)) => return Concluded::Stream(events, task),
             Err(failed) if task.asked.frames => {
                 let out = self.error(failed, &task, now);
