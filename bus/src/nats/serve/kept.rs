@@ -308,7 +308,7 @@ impl<'a> Outlet<'a> {
             let stopping = self.service.shared.local.is_stopping();
             match self.keep.grace.checked_sub(since.elapsed()) {
                 Some(left) if !left.is_zero() && !stopping => {
-                    until(left.min(LOOK_WHETHER_STOPPING))
+                    until(left.min(LOOK_WHETHER_STOPPING));
                 }
                 _ => return Poll::Ready(Urgent::End(abandoned(self.keep.grace))),
             }
