@@ -27,3 +27,4 @@ mod rolling;
 mod site;
 mod spreading;
 mod stopwatch;
+mod tales;
