@@ -44,6 +44,9 @@ use serde_json::Value;
 use crate::app::{App, AppBuilder};
 use crate::start::StartError;
 
+/// A download larger than this is not read as one value, in bytes.
+const MOST_COLLECTED: usize = 64 << 20;
+
 /// Collects what a [`TestApp`] is made of. Reads no files and no variables.
 pub struct TestBuilder(AppBuilder);
 
@@ -121,6 +124,10 @@ impl TestApp {
         match self.reply(target, args).await? {
             Reply::Value(json) => Ok(serde_json::from_slice(&json)?),
             Reply::Response(response) => Ok(serde_json::from_slice(&response.body)?),
+            Reply::Download(download) => {
+                let bytes = download.body.collect(MOST_COLLECTED).await?;
+                Ok(serde_json::from_slice(&bytes)?)
+            }
             Reply::Stream(_) => Err(Error::bad_request("the API streams: use `TestApp::stream`")),
         }
     }
@@ -133,7 +140,7 @@ impl TestApp {
     pub async fn stream(&self, target: &str, args: Args) -> Result<EventStream, Error> {
         match self.reply(target, args).await? {
             Reply::Stream(events) => Ok(events),
-            Reply::Value(_) | Reply::Response(_) => Err(Error::bad_request(
+            Reply::Value(_) | Reply::Response(_) | Reply::Download(_) => Err(Error::bad_request(
                 "the API does not stream: use `TestApp::call`",
             )),
         }
@@ -291,11 +298,18 @@ pub struct TestResponse {
 impl TestResponse {
     async fn read(response: Response<EdgeBody>) -> Self {
         let (parts, body) = response.into_parts();
-        let streams = http_body::Body::size_hint(&body).exact().is_none();
+        let kind = parts.headers.get(CONTENT_TYPE);
+        let events = [&b"text/event-stream"[..], b"application/x-ndjson"];
+        let of_events =
+            kind.is_some_and(|kind| events.iter().any(|e| kind.as_bytes().starts_with(e)));
+        let streams = of_events && http_body::Body::size_hint(&body).exact().is_none();
         let (bytes, stream) = if streams {
             (Bytes::new(), Some(Box::pin(body)))
         } else {
-            let Ok(collected) = body.collect().await;
+            let collected = body
+                .collect()
+                .await
+                .expect("a body that does not break off");
             (collected.to_bytes(), None)
         };
         Self {
@@ -384,7 +398,8 @@ impl TestResponse {
                 }
                 continue;
             }
-            let Ok(frame) = self.stream.as_mut()?.as_mut().frame().await?;
+            let frame = self.stream.as_mut()?.as_mut().frame().await?;
+            let frame = frame.expect("a stream that does not break off");
             let bytes = frame.into_data().unwrap_or_default();
             self.received
                 .push_str(std::str::from_utf8(&bytes).expect("events are UTF-8"));

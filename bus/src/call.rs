@@ -4,12 +4,16 @@ use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use framex_core::body::ByteStream;
+use framex_core::context::Principal;
 use framex_core::error::{CallError, Error};
 use framex_core::event::{Event, EventStream};
-use framex_core::reply::Reply;
+use framex_core::reply::{Download, Reply};
 use framex_core::watch;
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
@@ -17,6 +21,7 @@ use tokio::task::coop::has_budget_remaining;
 use tokio::time::Sleep;
 
 use crate::Outcome;
+use crate::kept::Keeper;
 use crate::local::{LocalApi, Permit};
 
 /// A call on its way. Dropping it stops the handler.
@@ -58,6 +63,7 @@ impl Future for Call {
                 };
                 Poll::Ready(match outcome {
                     Ok(Reply::Stream(events)) => Ok(Reply::Stream(call.stream(events))),
+                    Ok(Reply::Download(download)) => Ok(Reply::Download(call.download(download))),
                     outcome => outcome,
                 })
             }
@@ -75,6 +81,13 @@ pub(crate) struct LocalCall {
     pub(crate) handler: BoxFuture<'static, Result<Reply, Error>>,
     pub(crate) limit: TimeLimit,
     pub(crate) permit: Permit,
+    pub(crate) keep: Option<Box<Keep>>,
+}
+
+/// Who keeps a call's stream, and for whom.
+pub(crate) struct Keep {
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) principal: Option<Principal>,
 }
 
 impl LocalCall {
@@ -92,11 +105,58 @@ impl LocalCall {
 
     /// The permit goes with the stream: the call lasts until its last event.
     fn stream(self, events: EventStream) -> EventStream {
-        EventStream::new(LocalStream {
+        let api = self
+            .keep
+            .as_ref()
+            .map(|_| self.permit.api().descriptor.id.clone());
+        let events = EventStream::new(LocalStream {
             running: Some((events, self.permit)),
             limit: self.limit,
             first: true,
-        })
+        });
+        match (self.keep, api) {
+            (Some(keep), Some(api)) => keep.keeper.keep(events, api, keep.principal),
+            _ => events,
+        }
+    }
+
+    /// As [`LocalCall::stream`], where the bytes are not all there already.
+    fn download(self, mut download: Download) -> Download {
+        if download.body.as_full().is_none() {
+            let size = download.body.size();
+            let bytes = ByteStream::new(LocalBytes {
+                running: Some((download.body, self.permit)),
+            });
+            download.body = match size {
+                Some(size) => bytes.with_size(size),
+                None => bytes,
+            };
+        }
+        download
+    }
+}
+
+/// The bytes of a handler in this process. Its time limit ended with its answer: how long
+/// they may take is up to whoever takes them.
+struct LocalBytes {
+    running: Option<(ByteStream, Permit)>,
+}
+
+impl Stream for LocalBytes {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some((bytes, permit)) = &mut self.running else {
+            return Poll::Ready(None);
+        };
+        let item = match guarded(permit.api(), || Pin::new(bytes).poll_next(cx)) {
+            Ok(polled) => ready!(polled),
+            Err(error) => Some(Err(error.into_error())),
+        };
+        if !matches!(item, Some(Ok(_))) {
+            self.running = None;
+        }
+        Poll::Ready(item)
     }
 }
 

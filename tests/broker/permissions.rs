@@ -56,6 +56,7 @@ async fn a_worker_may_do_what_its_plugin_needs() {
             (format!("{plugin}._control"), None),
             (format!("{plugin}._control.{id}"), None),
             (format!("{plugin}._describe.{id}"), None),
+            (format!("{plugin}._body.{id}.*"), None),
         ];
         let mut publish = vec![
             format!("_framex.announce.{plugin}.{id}"),
@@ -80,6 +81,7 @@ async fn a_worker_may_do_what_its_plugin_needs() {
             publish.push(format!("{api}.{id}"));
             publish.push(format!("{other}._control"));
             publish.push(format!("{other}._control.{id}"));
+            publish.push(format!("{other}._body.{id}.0000000100000000"));
         }
         let listen: Vec<_> = listen.iter().map(|(s, g)| (s.as_str(), *g)).collect();
         let publish: Vec<_> = publish.iter().map(String::as_str).collect();
@@ -108,6 +110,7 @@ async fn a_worker_may_do_nothing_else() {
             (STRANGER, Some("vault")),
             (STRANGER, Some(plugin)),
             ("vault._control.*", None),
+            ("vault._body.*.*", None),
             ("vault._describe.*", None),
             ("$SRV.>", None),
             ("$SRV.INFO.vault", None),
@@ -120,6 +123,7 @@ async fn a_worker_may_do_nothing_else() {
         let mut publish = vec![
             STRANGER,
             "vault._control",
+            "vault._body.0123.0000000100000000",
             announce.as_str(),
             own.as_str(),
             "$JS.API.STREAM.LIST",
@@ -159,6 +163,7 @@ async fn an_edge_calls_everything_and_poses_as_nobody() {
         "vault.Vault.open.0123456789abcdef",
         "vault._control",
         "vault._control.0123456789abcdef",
+        "vault._body.0123456789abcdef.0000000100000000",
         "vault._describe.0123456789abcdef",
         "$SRV.PING",
         "$SRV.INFO.vault.0123456789abcdef",

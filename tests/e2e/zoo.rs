@@ -38,13 +38,19 @@ fn note(key: &str, change: impl FnOnce(&mut Seen)) -> Seen {
 /// Lives as long as a handler.
 pub(crate) struct Guard(String);
 
+/// Reads a file to its end.
+async fn show(file: Upload) -> Result<Value> {
+    let about = (file.filename.clone(), file.content_type.clone());
+    Ok(json!([about.0, about.1, file.bytes().await?.len()]))
+}
+
 impl Guard {
     pub(crate) fn new(key: &str) -> Self {
         note(key, |seen| seen.begun += 1);
         Self(key.to_owned())
     }
 
-    fn event(&self) {
+    pub(crate) fn event(&self) {
         note(&self.0, |seen| seen.events += 1);
     }
 }
@@ -214,15 +220,17 @@ impl Zoo {
         maybe: Option<Upload>,
         note: Option<String>,
         count: Option<u8>,
-    ) -> Value {
-        let show = |u: &Upload| json!([u.filename, u.content_type, u.bytes.len()]);
-        json!({
-            "file": show(&file),
-            "more": more.iter().map(show).collect::<Vec<_>>(),
-            "maybe": maybe.as_ref().map(show),
-            "note": note,
-            "count": count,
-        })
+    ) -> Result<Value> {
+        let mut shown = json!({ "more": [], "maybe": null, "note": note, "count": count });
+        shown["file"] = show(file).await?;
+        for file in more {
+            let file = show(file).await?;
+            shown["more"].as_array_mut().unwrap().push(file);
+        }
+        if let Some(file) = maybe {
+            shown["maybe"] = show(file).await?;
+        }
+        Ok(shown)
     }
 
     #[on_request(get, "/response/{kind}")]
@@ -354,7 +362,7 @@ impl Zoo {
         ms
     }
 
-    #[on_request(get, "/stream/{kind}", stream)]
+    #[on_request(get, "/stream/{kind}", stream = live)]
     fn stream(&self, kind: String) -> impl Stream<Item = Result<Event>> {
         async_stream::stream! {
             match kind.as_str() {
@@ -398,7 +406,7 @@ impl Zoo {
     }
 
     /// `count` texts, `ms` apart; goes on for ever without a count.
-    #[on_request(get, "/ticks", stream)]
+    #[on_request(get, "/ticks", stream = live)]
     fn ticks(&self, key: String, ms: u64, count: Option<usize>) -> impl Stream<Item = Event> {
         let guard = Guard::new(&key);
         async_stream::stream! {
@@ -413,7 +421,7 @@ impl Zoo {
     }
 
     /// As fast as it is taken: events of a kilobyte.
-    #[on_request(get, "/flood", stream)]
+    #[on_request(get, "/flood", stream = live)]
     fn flood(&self, key: String) -> impl Stream<Item = Event> {
         let guard = Guard::new(&key);
         async_stream::stream! {
@@ -425,7 +433,7 @@ impl Zoo {
     }
 
     /// Never says a word.
-    #[on_request(get, "/silence", stream)]
+    #[on_request(get, "/silence", stream = live)]
     fn silence(&self, key: String) -> impl Stream<Item = Event> {
         let guard = Guard::new(&key);
         async_stream::stream! {
@@ -435,7 +443,7 @@ impl Zoo {
         }
     }
 
-    #[on_request(get, "/one_stream", stream, max_ongoing_requests = 1)]
+    #[on_request(get, "/one_stream", stream = live, max_ongoing_requests = 1)]
     fn one_stream(&self, key: String) -> impl Stream<Item = Event> {
         let guard = Guard::new(&key);
         async_stream::stream! {

@@ -32,6 +32,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("server.use_nats", Shape::Bool, "Use the broker instead of the bus in this process."),
     key("server.excluded_log_paths", Shape::List(Text::UrlPath), "Paths whose requests are not logged."),
     key("server.max_body_size", Shape::Size { min: 1, max: 4 << 30 }, "Largest request body; 413 above it."),
+    key("server.max_upload_size", Shape::Size { min: 1, max: 1 << 40 }, "Largest request body that an API's own `max_body_size` may allow; 413 above it."),
     key("server.max_header_size", Shape::Size { min: 1 << 10, max: 16 << 20 }, "Largest request head; 431 above it."),
     key("server.max_connections", Shape::Integer { min: 1, max: 1_000_000 }, "Connections open at the same time."),
     key("server.header_timeout", TIMEOUT, "Time a client has to send a request's head."),

@@ -1,20 +1,22 @@
 //! Answers: results, errors, streams and signs of life.
 
-use async_nats::{HeaderMap, Message};
+use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
+use framex_core::body::ByteStream;
 use framex_core::error::{CallError, Error};
-use framex_core::event::{Data, Event};
 use framex_core::payload::{self, MESSAGE_PACK};
-use framex_core::reply::Response;
+use framex_core::reply::{Download, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::chunk::Chunks;
+use super::frame::{Announced, announce, announced};
 use super::request::{Asked, is_message_pack, one_line, read_header_object, shortened};
 use super::{BEAT, CHUNK, CONTENT_TYPE, END, ERROR, ERROR_CODE, EVENT, HEADERS, POLL, STATUS};
 
 /// A message that answers.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
     pub(crate) headers: Option<HeaderMap>,
     pub(crate) payload: Bytes,
@@ -49,6 +51,26 @@ pub(crate) fn response(response: Response) -> Outgoing {
         headers: Some(headers),
         payload: response.body,
     }
+}
+
+/// A download as one message, if all of it lies here; else it is given back. `asked`
+/// by one who knows of downloads.
+pub(crate) fn download(download: Download, asked: Asked) -> Result<Outgoing, Download> {
+    let Some(body) = download.body.as_full().cloned() else {
+        return Err(download);
+    };
+    let size = Some(body.len() as u64);
+    let mut out = response(Response {
+        status: download.status,
+        headers: download.headers,
+        body,
+    });
+    if asked.frames
+        && let Some(headers) = &mut out.headers
+    {
+        announce(headers, Announced { size, stream: true });
+    }
+    Ok(out)
 }
 
 pub(super) fn all_headers(headers: &http::HeaderMap) -> Map<String, Value> {
@@ -122,7 +144,7 @@ pub(crate) fn error(error: &Error, started: bool) -> Outgoing {
         started: (!started).then_some(false),
     };
     let mut headers = HeaderMap::new();
-    headers.insert(ERROR, one_line(error.message()));
+    headers.insert(ERROR, one_line(beginning(error.message())));
     headers.insert(ERROR_CODE, error.status().as_str());
     Outgoing {
         headers: Some(headers),
@@ -130,20 +152,12 @@ pub(crate) fn error(error: &Error, started: bool) -> Outgoing {
     }
 }
 
-/// The `number`th event of a stream; the first has the number 1.
-pub(crate) fn chunk(number: u64, event: &Event) -> Outgoing {
-    let mut headers = HeaderMap::new();
-    headers.insert(CHUNK, number.to_string());
-    if event.name() != framex_core::event::MESSAGE_CHUNK {
-        headers.insert(EVENT, event.name());
-    }
-    let payload = match event.data() {
-        Data::Text(text) => serde_json::to_vec(&**text).unwrap_or_default().into(),
-        Data::Json(json) => json.clone(),
-    };
-    Outgoing {
-        headers: Some(headers),
-        payload,
+/// As much of a sentence as a header should hold.
+fn beginning(text: &str) -> &str {
+    const MOST: usize = 1024;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => &text[..end],
+        None => text,
     }
 }
 
@@ -157,13 +171,14 @@ pub(crate) fn end(count: u64) -> Outgoing {
     }
 }
 
-/// "Still working", from the instance `id`.
-pub(crate) fn beat(id: &str) -> Outgoing {
+/// "Still working", from the instance `id`; of a kept stream, with the number of
+/// the last message that was sent.
+pub(crate) fn beat(id: &str, last: Option<u64>) -> Outgoing {
     let mut headers = HeaderMap::new();
     headers.insert(BEAT, id);
     Outgoing {
         headers: Some(headers),
-        payload: Bytes::new(),
+        payload: last.map_or_else(Bytes::new, |last| last.to_string().into()),
     }
 }
 
@@ -194,9 +209,21 @@ pub(crate) fn is_beat(message: &Message) -> bool {
 pub(crate) enum Answer {
     Value(Bytes),
     Response(Response),
-    Chunk { number: u64, event: Event },
-    End { count: u64 },
-    Failed { error: Error, started: bool },
+    Download(Download),
+    Chunks(Chunks),
+    End {
+        count: u64,
+    },
+    Failed {
+        error: Error,
+        started: bool,
+    },
+    /// Its payload comes in frames; more of them are asked for at `back`.
+    Body {
+        head: Message,
+        announced: Announced,
+        back: Subject,
+    },
 }
 
 /// Reads an answer; the error says what is wrong with it.
@@ -204,24 +231,22 @@ pub(crate) fn read_answer(message: Message) -> Result<Answer, String> {
     let Some(headers) = &message.headers else {
         return json_value(message.payload);
     };
+    if message.payload.is_empty()
+        && let Some(announced) = announced(headers)
+        && let Some(back) = message.reply.clone()
+    {
+        return Ok(Answer::Body {
+            head: message,
+            announced,
+            back,
+        });
+    }
+    if let Some(failed) = read_failure(&message) {
+        return Ok(failed);
+    }
     let text = |name| headers.get(name).map(async_nats::HeaderValue::as_str);
-    if let Some(said) = text(ERROR) {
-        return Ok(failed(said, text(ERROR_CODE), &message.payload));
-    }
-    if text(ERROR_CODE).is_some() {
-        return Ok(failed("", text(ERROR_CODE), &message.payload));
-    }
-    if let Some(number) = text(CHUNK) {
-        let number = number
-            .parse()
-            .map_err(|_| "a chunk's number is no number".to_owned())?;
-        let name = text(EVENT).map(str::to_owned);
-        let event = read_event(&message.payload)?;
-        let event = match name {
-            Some(name) => event.named(name),
-            None => event,
-        };
-        return Ok(Answer::Chunk { number, event });
+    if let Some(numbers) = text(CHUNK) {
+        return Chunks::read(numbers, text(EVENT), message.payload.clone()).map(Answer::Chunks);
     }
     if let Some(count) = text(END) {
         let count = count
@@ -233,8 +258,17 @@ pub(crate) fn read_answer(message: Message) -> Result<Answer, String> {
         let status = status
             .parse::<StatusCode>()
             .map_err(|_| format!("`{}` is no status", shortened(status)))?;
+        let message_headers = headers;
         let headers = text(HEADERS).map(read_header_object).unwrap_or_default();
         let mut response = Response::new(status).with_body(message.payload.clone());
+        let stream = announced(message_headers).is_some_and(|announced| announced.stream);
+        if stream {
+            return Ok(Answer::Download(Download {
+                status,
+                headers,
+                body: ByteStream::full(message.payload),
+            }));
+        }
         response.headers = headers;
         return Ok(Answer::Response(response));
     }
@@ -247,6 +281,17 @@ pub(crate) fn read_answer(message: Message) -> Result<Answer, String> {
     }
 }
 
+/// The error that a message is, if it is one.
+pub(super) fn read_failure(message: &Message) -> Option<Answer> {
+    let headers = message.headers.as_ref()?;
+    let text = |name| headers.get(name).map(async_nats::HeaderValue::as_str);
+    let (said, code) = (text(ERROR), text(ERROR_CODE));
+    if said.is_none() && code.is_none() {
+        return None;
+    }
+    Some(failed(said.unwrap_or_default(), code, &message.payload))
+}
+
 /// JSON is passed on as it came: whoever wrote it with our code wrote JSON, and
 /// of anybody else's it is checked that clients get a valid document.
 fn json_value(payload: Bytes) -> Result<Answer, String> {
@@ -254,17 +299,6 @@ fn json_value(payload: Bytes) -> Result<Answer, String> {
         return Ok(Answer::Value(Bytes::from_static(b"null")));
     }
     Ok(Answer::Value(payload))
-}
-
-fn read_event(payload: &[u8]) -> Result<Event, String> {
-    if payload.first() == Some(&b'"') {
-        let text: String = serde_json::from_slice(payload)
-            .map_err(|error| format!("a chunk is no JSON: {error}"))?;
-        return Ok(Event::text(text));
-    }
-    let raw: &serde_json::value::RawValue =
-        serde_json::from_slice(payload).map_err(|error| format!("a chunk is no JSON: {error}"))?;
-    Event::json(raw).map_err(|error| error.message().to_owned())
 }
 
 fn failed(said: &str, code: Option<&str>, payload: &[u8]) -> Answer {
