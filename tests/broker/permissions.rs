@@ -61,6 +61,7 @@ async fn a_worker_may_do_what_its_plugin_needs() {
         let mut publish = vec![
             format!("_framex.announce.{plugin}.{id}"),
             "_framex.fence".to_owned(),
+            "_framex.stream.abc.def.1".to_owned(),
             "_INBOX.edge.Yk3r1Zb0f7Qw9Lp2Xc4Vn6.1".to_owned(),
             format!("vault._describe.{id}"),
         ];
@@ -115,6 +116,7 @@ async fn a_worker_may_do_nothing_else() {
             ("$SRV.>", None),
             ("$SRV.INFO.vault", None),
             ("_framex.>", None),
+            ("_framex.stream.>", None),
             ("_INBOX.>", None),
             ("_INBOX.edge.>", None),
             ("$JS.>", None),
@@ -127,6 +129,8 @@ async fn a_worker_may_do_nothing_else() {
             announce.as_str(),
             own.as_str(),
             "$JS.API.STREAM.LIST",
+            "$JS.API.STREAM.INFO.FRAMEX_STREAMS",
+            "$JS.API.DIRECT.GET.FRAMEX_STREAMS",
             "$KV.bucket.key",
             "anything",
         ];
@@ -157,7 +161,12 @@ async fn a_worker_may_do_nothing_else() {
 async fn an_edge_calls_everything_and_poses_as_nobody() {
     let server = configured().await;
     let mut wire = login(&server, "edge").await;
-    let listen = [("_INBOX.edge.Yk3r1.*", None), ("_framex.announce.>", None)];
+    let listen = [
+        ("_INBOX.edge.Yk3r1.*", None),
+        ("_framex.announce.>", None),
+        ("_framex.stream.abc.>", None),
+        ("_framex.stream.abc.def.*", None),
+    ];
     let publish = [
         STRANGER,
         "vault.Vault.open.0123456789abcdef",
@@ -168,6 +177,10 @@ async fn an_edge_calls_everything_and_poses_as_nobody() {
         "$SRV.PING",
         "$SRV.INFO.vault.0123456789abcdef",
         "_framex.fence",
+        "$JS.API.STREAM.INFO.FRAMEX_STREAMS",
+        "$JS.API.STREAM.CREATE.FRAMEX_STREAMS",
+        "$JS.API.STREAM.UPDATE.FRAMEX_STREAMS",
+        "$JS.API.DIRECT.GET.FRAMEX_STREAMS",
     ];
     assert_eq!(refused(&mut wire, &listen, &publish).await, [""; 0]);
 
@@ -182,7 +195,13 @@ async fn an_edge_calls_everything_and_poses_as_nobody() {
     let publish = [
         "_framex.announce.vault.1",
         "_INBOX.observer.1",
+        "_framex.stream.abc.def.1",
+        "_framex.stream.abc.def",
         "$JS.API.INFO",
+        "$JS.API.STREAM.LIST",
+        "$JS.API.STREAM.DELETE.FRAMEX_STREAMS",
+        "$JS.API.STREAM.INFO.OTHER",
+        "$JS.API.STREAM.MSG.GET.FRAMEX_STREAMS",
         "$KV.bucket.key",
         "$SYS.REQ.SERVER.PING",
     ];

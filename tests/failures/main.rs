@@ -25,3 +25,4 @@ mod site;
 mod spreading;
 mod stopwatch;
 mod streams;
+mod tales;

@@ -76,10 +76,10 @@ impl Work {
         }
     }
 
-    /// `count` texts that can be told apart, one every `ms`.
-    #[on_request(get, "/tell", stream)]
-    fn tell(&self, key: String, count: usize, ms: u64) -> impl Stream<Item = Event> {
-        let noted = Noted::new("tell", &key);
+    /// A story of `count` events that can be told apart, one every `ms`.
+    #[on_request(get, "/tale", stream)]
+    fn tale(&self, key: String, count: usize, ms: u64) -> impl Stream<Item = Event> {
+        let noted = Noted::new("tale", &key);
         async_stream::stream! {
             let _noted = noted;
             for n in 0..count {

@@ -514,7 +514,16 @@ impl Journey {
                 let deadline = (!self.only_first_event).then_some(self.deadline);
                 let timed_out = self.timed_out();
                 let events = RemoteStream::new(pending, api.id.clone(), deadline, timed_out, first);
-                Ok(Reply::Stream(EventStream::new(events)))
+                let events = EventStream::new(events);
+                // No store, or an instance that knows of none.
+                let events = match self.meta.keep && !api.live {
+                    true => {
+                        let keeper = &self.shared.local.keeper;
+                        keeper.keep(events, api.id.clone(), self.meta.principal.clone())
+                    }
+                    false => events,
+                };
+                Ok(Reply::Stream(events))
             }
         }
     }
@@ -535,7 +544,8 @@ impl Journey {
         let api = &self.api.descriptor;
         let wanted = self.meta.keep && api.streams() && !api.live;
         let native = instance.is_some_and(|instance| instance.native);
-        let store = self.shared.durable.ready().filter(|_| wanted && native)?;
+        let store = self.shared.durable.ready();
+        let store = store.filter(|_| wanted && native && link.starts_streams())?;
         Some(Keep {
             id: wire::new_stream(link.token())?,
             grace: store.grace,

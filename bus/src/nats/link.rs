@@ -182,8 +182,10 @@ impl Link {
             }
         };
         tokio::select! {
-            () = dispatch => {}
+            // Before the beats, which say what should have come.
+            biased;
             () = follow => {}
+            () = dispatch => {}
             () = send => {}
             () = self.sweep() => {}
         }
@@ -526,6 +528,12 @@ impl Link {
         for (index, stamp) in slots {
             self.waiting.deliver(index, stamp, message.clone());
         }
+    }
+
+    /// Whether streams can be started here whose messages come by their own subjects.
+    pub(crate) fn starts_streams(&self) -> bool {
+        let streams = self.streams.as_ref();
+        streams.is_some_and(|streams| !self.may_not_subscribe(&format!("{streams}>")))
     }
 
     /// The first part of the ids of streams that are started here.

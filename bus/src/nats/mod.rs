@@ -344,15 +344,6 @@ impl NatsBus {
         }
     }
 
-    /// Whether the stream of a call goes through the broker for the store's sake.
-    fn keeps(&self, api: &Api, request: &Request) -> bool {
-        let descriptor = &api.descriptor;
-        let wanted = request.meta.keep && descriptor.streams() && !descriptor.live;
-        let remote = api.remote.as_ref().filter(|_| wanted);
-        let served = remote.is_some_and(|remote| !remote.endpoints.load().is_empty());
-        served && self.shared.durable.ready().is_some()
-    }
-
     fn unresolved(&self, target: &str, request: Request, error: CallError) -> Call {
         match (&error, self.shared.fallback.get()) {
             (CallError::Unknown { .. }, Some(fallback)) => fallback.call(target, request),
@@ -405,7 +396,13 @@ impl Bus for NatsBus {
     }
 
     fn call(&self, api: &Arc<Api>, request: Request) -> Call {
-        let prefer_local = self.shared.options.prefer_local && !self.keeps(api, &request);
+        let prefer_local = self.shared.options.prefer_local;
+        if api.local.is_some()
+            && let Some(through_store) = durable::through_store(&self.shared, api, &request)
+        {
+            let shared = Arc::clone(&self.shared);
+            return Call::remote(Box::pin(call::call(shared, through_store, request)));
+        }
         match (&api.local, &api.remote) {
             (Some(_), None) => self.shared.local.call(api, request),
             // Whoever has room elsewhere takes what is too much here.

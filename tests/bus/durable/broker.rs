@@ -97,6 +97,24 @@ async fn without_jetstream_streams_are_kept_by_the_process() {
     let state = edge.state().borrow().clone();
     assert_eq!(state.streams, Keeping::InProcess);
     assert_eq!(state.problems, [""; 0]);
+    let _worker = worker(server.url()).await;
+    known(&[&edge]).await;
+    let mut events = tell(&edge, json!({"key": "process", "count": 300, "ms": 2})).await;
+    let id = events.kept().cloned().expect("an id");
+    let mut items = Vec::new();
+    for _ in 0..20 {
+        items.push(
+            next(&mut events)
+                .await
+                .expect("an event")
+                .expect("an event"),
+        );
+    }
+    drop(events);
+    let (more, error) = rest(&mut follow(&edge, &id, items[9].0).await).await;
+    assert!(error.is_none(), "{error:?}");
+    assert_story(&more, 10, 300, 0);
+    assert_eq!(seen("process").0, 1);
 }
 
 #[tokio::test]

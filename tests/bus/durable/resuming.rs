@@ -129,6 +129,16 @@ async fn a_process_that_serves_itself_keeps_its_streams_too() {
     assert_story(&all, 0, 30, 0);
     let (rest, _) = rest(&mut follow(&other, &id, all[9].0).await).await;
     assert_eq!(rest, all[10..]);
+    // Without a broker it keeps them itself.
+    server.kill();
+    let gone = || !whole.state().borrow().connected;
+    until("the broker is missed", gone).await;
+    // By the connection of the calls too.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut events = tell(&whole, json!({"key": "alone", "count": 30})).await;
+    let (all, error) = super::rest(&mut events).await;
+    assert!(error.is_none(), "{error:?}");
+    assert_story(&all, 0, 30, 0);
 }
 
 #[tokio::test]

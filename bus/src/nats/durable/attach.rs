@@ -102,6 +102,9 @@ impl Source {
 
     /// The instance, as far as it is known to serve.
     fn known(&self, shared: &Shared) -> Option<Arc<Instance>> {
+        if *self.instance == *shared.id {
+            return Some(shared.durable.own(self.api.plugin(), &shared.id));
+        }
         let catalog = shared.directory.catalog();
         let remote = catalog.get(self.api.as_str())?.remote.clone()?;
         let endpoints = remote.endpoints.load();

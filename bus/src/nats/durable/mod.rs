@@ -20,8 +20,15 @@ mod reader;
 mod store;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Follow, Keeping, Options, StreamStore};
+use arc_swap::ArcSwap;
+use framex_core::context::Request;
+
+use super::peers::{Endpoint, Instance};
+use super::serve::OfferState;
+use super::{Follow, Keeping, Options, Remote, Shared, StreamStore};
+use crate::Api;
 
 pub(super) use find::find;
 pub(super) use reader::Reader;
@@ -35,6 +42,8 @@ pub(crate) struct Durable {
     name: String,
     /// It is there.
     ready: AtomicBool,
+    /// This process as the server of its own plugins.
+    own: Mutex<Vec<Arc<Instance>>>,
 }
 
 impl Durable {
@@ -50,6 +59,7 @@ impl Durable {
             options: wanted,
             name,
             ready: AtomicBool::new(false),
+            own: Mutex::default(),
         }
     }
 
@@ -63,6 +73,53 @@ impl Durable {
         let ready = self.ready.load(Ordering::Acquire);
         self.options.as_ref().filter(|_| ready)
     }
+
+    /// This process as the server of `plugin`.
+    fn own(&self, plugin: &str, id: &str) -> Arc<Instance> {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(instance) = own.iter().find(|own| *own.plugin == *plugin) {
+            return Arc::clone(instance);
+        }
+        let instance = Instance::new(plugin, id, "", true);
+        own.push(Arc::clone(&instance));
+        instance
+    }
+}
+
+/// The way to an API of this process that leads through the broker, where that is
+/// the way to keep the stream which `request` asks for.
+pub(super) fn through_store(
+    shared: &Shared,
+    api: &Arc<Api>,
+    request: &Request,
+) -> Option<Arc<Api>> {
+    let descriptor = &api.descriptor;
+    if !request.meta.keep || !descriptor.streams() || descriptor.live {
+        return None;
+    }
+    shared.durable.ready()?;
+    shared
+        .link()
+        .filter(|link| link.is_up() && link.starts_streams())?;
+    let plugin = descriptor.id.plugin();
+    let offers = shared.offers.list();
+    let mut offered = offers.iter().filter(|o| o.state() == OfferState::Ready);
+    offered.find(|offer| offer.plugin.name == plugin)?;
+    let id = descriptor.id.as_str();
+    let own = Endpoint {
+        instance: shared.durable.own(plugin, &shared.id),
+        own_subject: Some(shared.names.api_at(id, &shared.id).into()),
+    };
+    Some(Arc::new(Api {
+        descriptor: Arc::clone(descriptor),
+        plugin: Arc::clone(&api.plugin),
+        local: None,
+        remote: Some(Arc::new(Remote {
+            subject: shared.names.api(id).into(),
+            endpoints: ArcSwap::from_pointee(vec![own]),
+            shut: AtomicBool::new(false),
+        })),
+    }))
 }
 
 /// What is known before the broker was asked.

@@ -27,8 +27,10 @@ use crate::nats::wire::{self, Answer, Chunks, KeptMessage, WINDOW};
 
 /// How long a stream may stand still while it is followed anew.
 const TROUBLE_LIMIT: Duration = Duration::from_secs(30);
-/// A message that others have overtaken may still come in this time.
+/// A message that others have overtaken may still come in this time ...
 const LATE: Duration = Duration::from_millis(250);
+/// ... or in up to this, doubled each time it was too short.
+const LATEST: Duration = Duration::from_secs(4);
 /// Between two attempts to fetch.
 const FETCH_PAUSE: Duration = Duration::from_millis(100);
 /// Messages that came too early, and are held.
@@ -57,6 +59,7 @@ pub(crate) struct Reader {
     trouble: Option<Instant>,
     /// A message that was sent, and when it is missed.
     late: Option<(u64, Pin<Box<Sleep>>)>,
+    patience: Duration,
     limit: Option<Limit>,
     over: bool,
 }
@@ -154,6 +157,7 @@ impl Reader {
             ungranted_bytes: 0,
             trouble: None,
             late: None,
+            patience: LATE,
             limit: None,
             over: false,
         }
@@ -266,7 +270,7 @@ impl Reader {
     /// The messages up to `last` have been sent: they come now or have to be fetched.
     fn miss(&mut self, last: u64) {
         if last >= self.next && self.late.is_none() {
-            self.late = Some((last, Box::pin(tokio::time::sleep(LATE))));
+            self.late = Some((last, Box::pin(tokio::time::sleep(self.patience))));
         }
     }
 
@@ -349,6 +353,8 @@ impl Reader {
         if *last >= self.next {
             ready!(timer.as_mut().poll(cx));
             self.late = None;
+            // Whoever is only busy is not helped by more questions.
+            self.patience = (self.patience * 2).min(LATEST);
             return Poll::Ready(());
         }
         self.late = None;

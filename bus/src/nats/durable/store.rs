@@ -15,8 +15,8 @@ use crate::nats::{Keeping, Shared, StreamStore};
 
 /// For an answer about the stream; a cluster may have to elect its leader first.
 const ASK_LIMIT: Duration = Duration::from_secs(2);
-/// For one message.
-const GET_LIMIT: Duration = Duration::from_secs(1);
+/// For one message; a connection that goes ends the waiting sooner.
+const GET_LIMIT: Duration = Duration::from_secs(2);
 /// Between two attempts to have the stream; doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -101,9 +101,6 @@ fn settle(shared: &Shared, there: bool) {
         true => Keeping::InStore,
         false => Keeping::InProcess,
     };
-    if there {
-        shared.report("streams", Vec::new());
-    }
     shared
         .state
         .send_if_modified(|state| std::mem::replace(&mut state.streams, streams) != streams);
@@ -116,18 +113,12 @@ fn tell(shared: &Shared, missing: &Missing) {
         Missing::NoJetStream => {
             tracing::info!("the broker has no JetStream: {meanwhile}");
         }
-        Missing::NotNow(why) => shared.report(
-            "streams",
-            vec![format!(
-                "the JetStream stream `{name}` cannot be had ({why}): {meanwhile}"
-            )],
-        ),
-        Missing::Denied(subject) => shared.report(
-            "streams",
-            vec![format!(
-                "{meanwhile}: its user may not publish to `{subject}`"
-            )],
-        ),
+        Missing::NotNow(why) => {
+            tracing::warn!("the JetStream stream `{name}` cannot be had ({why}): {meanwhile}");
+        }
+        Missing::Denied(subject) => {
+            tracing::warn!("{meanwhile}: its user may not publish to `{subject}`");
+        }
     }
 }
 

@@ -238,8 +238,9 @@ impl<'a> Outlet<'a> {
                 stored: false,
             });
         }
-        self.kept.is_at(self.progress);
         self.publish(number, out).await;
+        // After that: who hears of it before has missed it.
+        self.kept.sent(self.progress);
     }
 
     async fn publish(&mut self, number: u64, out: Outgoing) {
@@ -278,7 +279,7 @@ impl<'a> Outlet<'a> {
         let now = Instant::now();
         let mut due = Vec::new();
         for unstored in &mut self.unstored {
-            if !unstored.stored && (all || now - unstored.sent >= AGAIN_AFTER) {
+            if all || (!unstored.stored && now - unstored.sent >= AGAIN_AFTER) {
                 unstored.sent = now;
                 due.push((unstored.number, unstored.out.clone()));
             }
@@ -286,6 +287,7 @@ impl<'a> Outlet<'a> {
         for (number, out) in due {
             self.publish(number, out).await;
         }
+        self.let_go();
     }
 
     /// What has to be done before anything else; wakes when there is something.
@@ -306,10 +308,14 @@ impl<'a> Outlet<'a> {
                 _ => return Poll::Ready(Urgent::End(abandoned(self.keep.grace))),
             }
         }
-        if let Some(oldest) = self.unstored.front() {
-            if up && self.again {
-                return Poll::Ready(Urgent::Again);
+        self.again &= !self.unstored.is_empty();
+        if self.again {
+            match up {
+                true => return Poll::Ready(Urgent::Again),
+                false => until(LOOK_EVERY),
             }
+        }
+        if let Some(oldest) = self.unstored.iter().find(|u| !u.stored) {
             if !up {
                 until(LOOK_EVERY);
             } else if oldest.first.elapsed() > GIVE_UP_AFTER {
@@ -320,8 +326,6 @@ impl<'a> Outlet<'a> {
                     _ => return Poll::Ready(Urgent::Again),
                 }
             }
-        } else {
-            self.again = false;
         }
         if let Some(due) = self.head_due.filter(|_| !self.degraded && running) {
             match due.checked_duration_since(Instant::now()) {
@@ -359,7 +363,10 @@ impl<'a> Outlet<'a> {
                 return;
             };
             match acks.poll_next(cx) {
-                Poll::Ready(Ok(message)) => self.acknowledged(&message),
+                Poll::Ready(Ok(message)) => {
+                    self.acknowledged(&message);
+                    self.let_go();
+                }
                 Poll::Ready(Err(lost)) => {
                     self.acks = None;
                     if lost == Lost::Disconnected {
@@ -394,12 +401,17 @@ impl<'a> Outlet<'a> {
         if let Some(unstored) = found {
             unstored.stored = true;
         }
+    }
+
+    /// Lets go of what is stored.
+    fn let_go(&mut self) {
         while let Some(first) = self.unstored.front().filter(|u| u.stored) {
+            if self.again || !self.kept.stored(first.number) {
+                return;
+            }
             self.bytes -= first.out.payload.len();
-            self.progress.stored = first.number;
             self.unstored.pop_front();
         }
-        self.kept.is_at(self.progress);
     }
 
     /// Goes on without the store.
