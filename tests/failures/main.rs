@@ -11,7 +11,7 @@
 mod broker;
 mod connecting;
 mod deaths;
-#[path = "../e2e/files/depot.rs"]
+#[path = "../files/depot.rs"]
 #[allow(dead_code, reason = "the plugin runs in a process of its own")]
 mod depot;
 mod depth;
@@ -27,3 +27,4 @@ mod rolling;
 mod site;
 mod spreading;
 mod stopwatch;
+mod tales;
