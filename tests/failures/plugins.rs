@@ -76,15 +76,17 @@ impl Work {
         }
     }
 
-    /// A story of `count` events, one every `ms`.
+    /// A story of `count` events that can be told apart, one every `ms`.
     #[on_request(get, "/tale", stream)]
-    fn tale(&self, key: String, count: u64, ms: u64) -> impl Stream<Item = Event> {
+    fn tale(&self, key: String, count: usize, ms: u64) -> impl Stream<Item = Event> {
         let noted = Noted::new("tale", &key);
         async_stream::stream! {
             let _noted = noted;
             for n in 0..count {
-                tokio::time::sleep(Duration::from_millis(ms)).await;
-                yield Event::text(format!("{key} {n}"));
+                if ms > 0 {
+                    tokio::time::sleep(Duration::from_millis(ms)).await;
+                }
+                yield Event::text(format!("{key} {n} {}", "x".repeat(n * 7919 % 97)));
             }
         }
     }

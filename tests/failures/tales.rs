@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::site::Site;
+use crate::streams::text;
 
 /// No stream stands still for so long.
 const LIMIT: Duration = Duration::from_secs(25);
@@ -118,7 +119,7 @@ impl Reader {
 
     /// Asserts that the first `count` events came, each once and in order.
     fn has_read(&self, count: usize) {
-        let expected: Vec<_> = (0..count).map(|n| format!("{} {n}", self.key)).collect();
+        let expected: Vec<_> = (0..count).map(|n| text(&self.key, n)).collect();
         assert!(
             self.texts == expected,
             "{} of {count}: {:?}",
@@ -142,43 +143,6 @@ fn begun(site: &Site) -> BTreeMap<String, usize> {
         }
     }
     begun
-}
-
-#[tokio::test]
-async fn a_thousand_streams_are_cut_at_random_and_taken_up_at_two_edges() {
-    const STREAMS: usize = 1000;
-    const COUNT: usize = 40;
-    let broker = NatsServer::start().await;
-    let site = Site::of(&broker);
-    let _workers = [site.worker("a"), site.worker("b")];
-    let edges = [site.edge(), site.edge()];
-    let at = [edges[0].address(), edges[1].address()];
-    let clients = (0..STREAMS).map(|n| async move {
-        let mut reader = Reader::new(format!("s{n}"), COUNT, 150);
-        let mut random = n * 7919 + 1;
-        let mut cuts = 0;
-        loop {
-            random = random * 48_271 % 0x7fff_ffff;
-            // None at all is one of the possibilities: then there is no id to go on with.
-            let most = if cuts < 6 { random % 20 } else { COUNT + 1 };
-            let stopped = reader.read(at[random / 64 % 2], most).await;
-            match stopped {
-                Stopped::Over => return reader,
-                Stopped::Enough => cuts += 1,
-                other => panic!("{}: {other:?}", reader.key),
-            }
-        }
-    });
-    let readers = join_all(clients).await;
-    let begun = begun(&site);
-    for reader in readers {
-        reader.is_whole();
-        assert!(begun.contains_key(&reader.key));
-    }
-    // Only who went before the first event has to begin anew.
-    let again: usize = begun.values().map(|times| times - 1).sum();
-    eprintln!("{again} handlers began again");
-    assert!(again < STREAMS, "{again} handlers began again");
 }
 
 #[tokio::test]
@@ -337,25 +301,4 @@ async fn the_broker_is_restarted_under_streams() {
     let (readers, ()) = tokio::join!(join_all(clients), restart);
     readers.iter().for_each(Reader::is_whole);
     assert!(begun(&site).values().all(|times| *times == 1));
-}
-
-#[tokio::test]
-async fn clients_that_read_slowly_get_all_of_it() {
-    let broker = NatsServer::start().await;
-    let site = Site::of(&broker);
-    let _worker = site.worker("a");
-    let edge = site.edge();
-    let mut stream = TcpStream::connect(edge.address()).await.unwrap();
-    let request = "GET /api/v1/tale?key=slow&count=20&ms=0 HTTP/1.0\r\nHost: x\r\n\r\n";
-    stream.write_all(request.as_bytes()).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let mut text = String::new();
-    let mut lines = BufReader::with_capacity(1, stream).lines();
-    while let Some(line) = lines.next_line().await.unwrap() {
-        text.push_str(&line);
-    }
-    assert!(
-        text.contains("slow 19") && text.contains("finish"),
-        "{text}"
-    );
 }
