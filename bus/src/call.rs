@@ -179,7 +179,14 @@ impl Stream for LocalStream {
         // Events that lie there already are handed on without entering the handler.
         let polled = match events.take_ready() {
             Some(event) => Ok(Poll::Ready(Some(Ok(event)))),
-            None => guarded(api, || Pin::new(events).poll_next(cx)),
+            // The timer may be of a runtime that ended: that panics as the handler may.
+            None => guarded(api, || match Pin::new(events).poll_next(cx) {
+                Poll::Pending => {
+                    ready!(this.limit.poll(cx));
+                    Poll::Ready(Some(Err(this.limit.error(api).into_error())))
+                }
+                ready => ready,
+            }),
         };
         let error = match polled {
             Ok(Poll::Ready(Some(Ok(event)))) => {
@@ -195,10 +202,7 @@ impl Stream for LocalStream {
             }
             Ok(Poll::Ready(Some(Err(error)))) => Some(error),
             Ok(Poll::Ready(None)) => None,
-            Ok(Poll::Pending) => {
-                ready!(this.limit.poll(cx));
-                Some(this.limit.error(api).into_error())
-            }
+            Ok(Poll::Pending) => return Poll::Pending,
             Err(error) => Some(error.into_error()),
         };
         this.running = None;

@@ -124,7 +124,7 @@ struct Inner {
     document: ArcSwap<Document>,
     docs: Docs,
     bounds: Bounds,
-    /// Handlers whose clients left in the middle of a body.
+    /// Handlers that read a body, also those whose clients left in the middle of it.
     leaving: TaskTracker,
     /// What is left out of the table and why, as the log has it.
     left_out: Mutex<BTreeSet<String>>,
@@ -235,10 +235,16 @@ impl Edge {
         &self.0.bus
     }
 
-    /// Waits for the handlers that clean up behind clients who left.
+    /// Waits for the handlers that read a body, also for those that clean up behind
+    /// clients who left.
     pub(crate) async fn left(&self) {
         self.0.leaving.close();
         self.0.leaving.wait().await;
+    }
+
+    /// Whether there are handlers that [`Edge::left`] waits for.
+    pub(crate) fn uploads(&self) -> bool {
+        !self.0.leaving.is_empty()
     }
 
     /// The routes of `api`, if its streams are kept.
@@ -436,8 +442,7 @@ impl Edge {
             Ok(match coming {
                 None => Started::Whole(call),
                 Some(progress) => {
-                    let leaving = edge.0.leaving.clone();
-                    let uploading = Uploading::new(call, progress.clone(), leaving);
+                    let uploading = Uploading::new(call, progress.clone(), &edge.0.leaving);
                     Started::Coming(Box::new(uploading), progress)
                 }
             })

@@ -11,11 +11,12 @@ use framex_core::reply::Reply;
 use tokio::runtime::Handle;
 use tokio::time::Sleep;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::intake::Progress;
 
 /// How long a handler may still run whose body was cut short.
-const CLEANING_UP: Duration = Duration::from_secs(2);
+pub(crate) const CLEANING_UP: Duration = Duration::from_secs(2);
 
 /// A call that reads its body itself.
 ///
@@ -26,17 +27,17 @@ pub(crate) struct Uploading {
     progress: Progress,
     /// Runs once the body is cut.
     patience: Option<Pin<Box<Sleep>>>,
-    /// Who owns the handlers that clean up.
-    leaving: TaskTracker,
+    /// Who owns the handlers that clean up, of which this may become one.
+    leaving: TaskTrackerToken,
 }
 
 impl Uploading {
-    pub(crate) fn new(call: Call, progress: Progress, leaving: TaskTracker) -> Self {
+    pub(crate) fn new(call: Call, progress: Progress, leaving: &TaskTracker) -> Self {
         Self {
             call: Some(call),
             progress,
             patience: None,
-            leaving,
+            leaving: leaving.token(),
         }
     }
 }
@@ -84,7 +85,8 @@ impl Drop for Uploading {
                 // Nobody is there to be told.
                 let _ = tokio::time::timeout(CLEANING_UP, call).await;
             };
-            self.leaving.spawn_on(cleaning_up, &runtime);
+            let leaving = self.leaving.task_tracker();
+            leaving.spawn_on(cleaning_up, &runtime);
         }
     }
 }

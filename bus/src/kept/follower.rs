@@ -5,16 +5,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use framex_core::context::Principal;
 use framex_core::error::{CallError, Error};
 use framex_core::event::{Event, EventStream};
 use framex_core::id::ApiId;
-use framex_core::kept::Position;
+use framex_core::kept::{self, Position};
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::KeptStream;
 use super::stream::{Kept, Step};
@@ -24,6 +23,8 @@ pub(super) struct Follower {
     kept: Arc<Kept>,
     key: u64,
     ready: VecDeque<Event>,
+    /// Runs while another holds this one.
+    patience: Option<Pin<Box<Sleep>>>,
     over: bool,
 }
 
@@ -34,6 +35,7 @@ impl Follower {
             kept: Arc::clone(kept),
             key,
             ready: VecDeque::new(),
+            patience: None,
             over: false,
         };
         EventStream::new(follower).kept_as(kept.id.clone())
@@ -53,9 +55,21 @@ impl Stream for Follower {
                 return Poll::Ready(None);
             }
             let last = match ready!(this.kept.poll(this.key, &mut this.ready, cx)) {
-                Step::Events => continue,
+                Step::Events => {
+                    this.patience = None;
+                    continue;
+                }
+                Step::Held(until) => {
+                    let timer = || Box::pin(tokio::time::sleep_until(until));
+                    let timer = this.patience.get_or_insert_with(timer);
+                    if timer.deadline() != until {
+                        timer.as_mut().reset(until);
+                    }
+                    ready!(timer.as_mut().poll(cx));
+                    continue;
+                }
                 Step::Over(error) => error,
-                Step::Replaced => None,
+                Step::Gone => Some(kept::incomplete()),
             };
             this.over = true;
             this.kept.leave(this.key);
@@ -96,7 +110,7 @@ impl Future for Alone {
         let until = self.until;
         let timer = self
             .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until.into())));
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
         if timer.as_mut().poll(cx).is_ready() {
             // Being dropped ends the stream.
             return Poll::Ready(());
@@ -115,7 +129,9 @@ impl Future for Alone {
                 }
                 Poll::Ready(())
             }
-            Step::Replaced => Poll::Ready(()),
+            Step::Gone => Poll::Ready(()),
+            // There is nobody else.
+            Step::Held(_) => Poll::Pending,
         }
     }
 }

@@ -3,16 +3,22 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::time::Duration;
 
 use framex_core::context::Principal;
 use framex_core::event::EventStream;
 use framex_core::id::ApiId;
 use framex_core::kept::StreamId;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::follower::Found;
 use super::stream::Kept;
 use super::{KeepOptions, KeptStream};
+
+/// Streams that are too old go this much later at most, many at a time.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// Keeps streams in the memory of this process.
 ///
@@ -21,7 +27,7 @@ use super::{KeepOptions, KeptStream};
 pub(crate) struct Keeper {
     me: Weak<Self>,
     options: KeepOptions,
-    usage: Arc<Usage>,
+    pub(super) usage: Arc<Usage>,
     registry: Mutex<Registry>,
 }
 
@@ -41,6 +47,8 @@ struct Registry {
     streams: HashMap<StreamId, Arc<Kept>>,
     /// Those that have ended, the oldest first: when, and how much they hold.
     ended: VecDeque<(Instant, usize, StreamId)>,
+    /// Lets those go that are too old, as long as there are any that have ended.
+    sweeper: Option<AbortHandle>,
 }
 
 impl Keeper {
@@ -104,8 +112,31 @@ impl Keeper {
             .ended
             .push_back((Instant::now(), bytes, id.clone()));
         let old = registry.sweep(&self.options, &self.usage);
+        // Its runtime may have gone: then another one has it now.
+        let sweeps = registry.sweeper.as_ref().is_some_and(|s| !s.is_finished());
+        if !sweeps
+            && !registry.ended.is_empty()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let sweeper = runtime.spawn(sweep(Weak::clone(&self.me), self.options.max_age));
+            registry.sweeper = Some(sweeper.abort_handle());
+        }
         drop(registry);
         drop(old);
+    }
+
+    /// Lets go what is too old. Says when to come again, if anything is left that has ended.
+    fn sweep(&self) -> Option<Duration> {
+        let mut registry = self.lock();
+        let old = registry.sweep(&self.options, &self.usage);
+        let oldest = registry.ended.front().map(|(when, _, _)| when.elapsed());
+        if oldest.is_none() {
+            registry.sweeper = None;
+        }
+        drop(registry);
+        drop(old);
+        let left = self.options.max_age.saturating_sub(oldest?);
+        Some(left.max(SWEEP_EVERY))
     }
 
     /// More is held than may be.
@@ -116,6 +147,23 @@ impl Keeper {
 
     fn lock(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if let Some(sweeper) = self.lock().sweeper.take() {
+            sweeper.abort();
+        }
+    }
+}
+
+/// Sweeps until nothing is left that has ended.
+async fn sweep(keeper: Weak<Keeper>, max_age: Duration) {
+    let mut next = Some(max_age);
+    while let Some(pause) = next {
+        tokio::time::sleep(pause).await;
+        next = keeper.upgrade().and_then(|keeper| keeper.sweep());
     }
 }
 

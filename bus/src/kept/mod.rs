@@ -18,6 +18,9 @@ use futures_core::future::BoxFuture;
 
 pub(crate) use keeper::Keeper;
 
+/// What a stream counts besides its events, in bytes.
+const STREAM: usize = 1024;
+
 /// How a process keeps streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepOptions {
@@ -26,7 +29,7 @@ pub struct KeepOptions {
     /// How much of one stream is kept, in bytes. At most half of that are events
     /// that not all who follow have taken.
     pub replay_buffer: usize,
-    /// How much of all streams is kept, in bytes. Above it streams that have ended
+    /// How much of all streams is kept, in bytes, with 1 KiB for each. Above it streams that have ended
     /// go, the oldest first, and of those that run a sixteenth of `replay_buffer` is kept.
     pub replay_memory: usize,
     /// How long a stream that has ended is kept.
@@ -57,7 +60,8 @@ pub trait KeptStream: Send + Sync {
     /// already, then the rest as it comes. Each has its position.
     ///
     /// Several may follow at the same time: the stream goes as fast as the slowest of
-    /// them.
+    /// them. Who takes nothing for a minute while others wait for it follows no more: its
+    /// last event is [`kept::incomplete`](framex_core::kept::incomplete).
     ///
     /// # Errors
     ///

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use framex_core::context::Principal;
 use framex_core::error::{CallError, Error};
@@ -12,13 +12,17 @@ use framex_core::event::{Event, EventStream};
 use framex_core::id::ApiId;
 use framex_core::kept::{self, Position, StreamId};
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
-use super::KeepOptions;
 use super::follower::{Alone, Follower};
 use super::keeper::{Keeper, Usage};
 use super::log::{Cursor, Log};
 use super::source::{Polled, poll_source, without_source};
+use super::{KeepOptions, STREAM};
 use crate::call::to_the_millisecond;
+
+/// How long one who takes nothing may hold the others.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A stream and what came of it.
 pub(super) struct Kept {
@@ -43,7 +47,7 @@ struct State {
     held: bool,
     /// What it is to end with, once whoever polls it brings it back.
     verdict: Option<Error>,
-    /// What of the log is in [`Usage::held`].
+    /// What of it is in [`Usage::held`].
     counted: usize,
 }
 
@@ -59,6 +63,8 @@ struct Place {
     key: u64,
     at: Cursor,
     waker: Option<Waker>,
+    /// The event that it was at when it was seen to hold the others, and when that was.
+    stuck: Option<(u64, Instant)>,
 }
 
 /// What there is for a place.
@@ -67,8 +73,10 @@ pub(super) enum Step {
     Events,
     /// Nothing more, or this error as the last.
     Over(Option<Error>),
-    /// The place is gone: others follow.
-    Replaced,
+    /// Nothing before another has taken more, which is looked at again at this time.
+    Held(Instant),
+    /// The place is gone: somebody follows whom nobody did, or it held the others.
+    Gone,
 }
 
 impl Place {
@@ -91,8 +99,37 @@ impl State {
             key: self.last_key,
             at,
             waker: None,
+            stuck: None,
         });
         self.last_key
+    }
+
+    /// Drops those who lag `limit` or more behind and have not moved for [`PATIENCE`], and
+    /// gives who is to be woken; else says when there may be any.
+    fn shed(&mut self, limit: u64) -> Result<Instant, Vec<Waker>> {
+        let now = Instant::now();
+        let came = self.log.came();
+        let mut until = now + PATIENCE;
+        let shed = self.places.extract_if(.., |place| {
+            if came - place.at.offset < limit {
+                return false;
+            }
+            let since = match place.stuck {
+                Some((number, since)) if number == place.at.number => since,
+                _ => now,
+            };
+            place.stuck = Some((place.at.number, since));
+            until = until.min(since + PATIENCE);
+            since + PATIENCE <= now
+        });
+        let shed: Vec<_> = shed.collect();
+        if shed.is_empty() {
+            return Ok(until);
+        }
+        self.held = false;
+        let mut wakers = self.wakers(0);
+        wakers.extend(shed.into_iter().filter_map(|place| place.waker));
+        Err(wakers)
     }
 
     /// Nothing before this is needed.
@@ -144,8 +181,9 @@ impl Kept {
             alone: None,
             held: false,
             verdict: None,
-            counted: 0,
+            counted: STREAM,
         };
+        usage.held.fetch_add(STREAM, Ordering::Relaxed);
         let key = state.enter(Cursor::START);
         let kept = Arc::new(Self {
             id,
@@ -192,7 +230,7 @@ impl Kept {
     /// What comes next for `key`: out of the log, else from the handler, which whoever
     /// asks drives on.
     pub(super) fn poll(
-        &self,
+        self: &Arc<Self>,
         key: u64,
         out: &mut VecDeque<Event>,
         cx: &mut Context<'_>,
@@ -202,7 +240,7 @@ impl Kept {
             let alone = state.alone.is_some();
             let count = state.log.count();
             let Some(place) = state.place(key) else {
-                return Poll::Ready(Step::Replaced);
+                return Poll::Ready(Step::Gone);
             };
             if !alone && place.at.number <= count {
                 return Poll::Ready(self.read(state, key, out));
@@ -217,20 +255,38 @@ impl Kept {
                     }
                 }));
             }
-            let full = state.ahead() >= self.most() as u64 / 2;
+            let limit = (self.most() as u64 / 2).max(1);
+            let full = state.ahead() >= limit;
             if full || matches!(state.source, Source::Out) {
                 state.held |= full;
                 if let Some(place) = state.place(key) {
                     place.wait(cx);
                 }
-                return Poll::Pending;
+                if !full || state.places.len() == 1 {
+                    return Poll::Pending;
+                }
+                match state.shed(limit) {
+                    Ok(until) => return Poll::Ready(Step::Held(until)),
+                    Err(wakers) => {
+                        drop(state);
+                        wake(wakers);
+                        continue;
+                    }
+                }
             }
+            let others = state.places.len() > 1;
             let Source::Here(mut events) = std::mem::replace(&mut state.source, Source::Out) else {
                 return Poll::Pending;
             };
             drop(state);
             let unless_it_panics = Unless(Some(self));
-            let polled = poll_source(&mut events, count + 1, out, cx);
+            let polled = match others {
+                false => poll_source(&mut events, count + 1, out, cx),
+                true => {
+                    let all = All::waker(self, cx);
+                    poll_source(&mut events, count + 1, out, &mut Context::from_waker(&all))
+                }
+            };
             unless_it_panics.it_did_not();
             let waiting = self.bring_back(events, polled, key, out, cx);
             if !out.is_empty() {
@@ -399,7 +455,7 @@ impl Kept {
 
     /// Says whether others have to go for this one.
     fn count(&self, state: &mut State) -> bool {
-        let held = state.log.held();
+        let held = STREAM + state.log.held();
         let all = &self.usage.held;
         let total = match held.checked_sub(state.counted) {
             Some(more) => all.fetch_add(more, Ordering::Relaxed) + more,
@@ -418,6 +474,36 @@ impl Drop for Kept {
     fn drop(&mut self) {
         let counted = self.lock().counted;
         self.usage.held.fetch_sub(counted, Ordering::Relaxed);
+    }
+}
+
+/// Wakes whoever polled the source, and whoever waits: it may be a while before the former
+/// polls again, if what it had before is not taken.
+struct All {
+    driver: Waker,
+    kept: Weak<Kept>,
+}
+
+impl All {
+    fn waker(kept: &Arc<Kept>, cx: &Context<'_>) -> Waker {
+        Waker::from(Arc::new(Self {
+            driver: cx.waker().clone(),
+            kept: Arc::downgrade(kept),
+        }))
+    }
+}
+
+impl Wake for All {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.driver.wake_by_ref();
+        if let Some(kept) = self.kept.upgrade() {
+            let others = kept.lock().wakers(0);
+            wake(others);
+        }
     }
 }
 

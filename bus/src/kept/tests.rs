@@ -13,7 +13,8 @@ use futures_util::stream;
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::time::timeout;
 
-use super::{KeepOptions, Keeper, KeptStream};
+use super::stream::PATIENCE;
+use super::{KeepOptions, Keeper, KeptStream, STREAM};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -364,7 +365,7 @@ async fn nobody_there_fills_half_of_the_buffer() {
 #[tokio::test]
 async fn streams_that_ended_make_room() {
     let keeper = keeper(KeepOptions {
-        replay_memory: 30_000,
+        replay_memory: 34_000,
         max_age: Duration::from_millis(300),
         ..KeepOptions::default()
     });
@@ -379,6 +380,116 @@ async fn streams_that_ended_make_room() {
     assert_eq!(there, [false, false, true, true, true]);
     tokio::time::sleep(Duration::from_millis(400)).await;
     assert!(ids.iter().all(|id| keeper.find(id).is_none()));
+}
+
+/// Each of them costs something, also without an event.
+#[tokio::test]
+async fn streams_of_nothing_are_bounded_too() {
+    let keeper = keeper(KeepOptions {
+        replay_memory: 10 * STREAM,
+        ..KeepOptions::default()
+    });
+    let mut ids = Vec::new();
+    for _ in 0..100 {
+        let mut events = keeper.keep(EventStream::new(stream::empty()), api(), None);
+        ids.push(events.kept().unwrap().clone());
+        assert_eq!(next(&mut events).await, None);
+    }
+    let there = ids.iter().map(|id| keeper.find(id).is_some());
+    assert_eq!(there.filter(|there| *there).count(), 10);
+    assert!(keeper.find(&ids[90]).is_some());
+}
+
+/// Nobody has to ask for that.
+#[tokio::test(start_paused = true)]
+async fn what_has_ended_goes_by_itself() {
+    let keeper = keeper(KeepOptions::default());
+    for round in 0..2 {
+        let (source, events) = Source::new();
+        let mut first = keeper.keep(events, api(), None);
+        source.text("a");
+        drop(source);
+        assert_eq!(rest(&mut first).await, ["1 a"], "{round}");
+        drop(first);
+        tokio::time::sleep(Duration::from_secs(9 * 60)).await;
+        assert!(keeper.usage.held.load(Ordering::SeqCst) > STREAM);
+        tokio::time::sleep(Duration::from_secs(2 * 60)).await;
+        assert_eq!(keeper.usage.held.load(Ordering::SeqCst), 0);
+    }
+}
+
+/// Its client may say nothing, and have no room for more.
+#[tokio::test(start_paused = true)]
+async fn who_takes_nothing_holds_the_others_for_a_while() {
+    let keeper = keeper(KeepOptions {
+        replay_buffer: 64 << 10,
+        ..KeepOptions::default()
+    });
+    let (events, made) = endless(100);
+    let mut fast = keeper.keep(events, api(), None);
+    let kept = find(&keeper, &fast);
+    let mut slow = kept.follow(None).await.unwrap();
+    let mut stuck = kept.follow(None).await.unwrap();
+    assert!(next(&mut stuck).await.unwrap().starts_with("1 "));
+    let reader = tokio::spawn(async move {
+        while let Some(Ok(_)) = fast.next().await {
+            tokio::task::yield_now().await;
+        }
+    });
+    let mut number = 0;
+    for round in 0..5 {
+        // A little now and then is enough.
+        tokio::time::sleep(PATIENCE * 2 / 5).await;
+        let held = made.load(Ordering::SeqCst);
+        assert_eq!(held < 500, round < 3, "{held} in round {round}");
+        for _ in 0..60 {
+            number += 1;
+            assert!(
+                next(&mut slow)
+                    .await
+                    .unwrap()
+                    .starts_with(&format!("{number} "))
+            );
+        }
+    }
+    // The one went on, the other did not.
+    let ahead = made.load(Ordering::SeqCst);
+    assert!((600..1000).contains(&ahead), "{ahead} events");
+    let mut last = rest(&mut stuck).await;
+    assert_eq!(last.pop().unwrap(), "! stream_incomplete");
+    assert!(last.len() < 500, "{}", last.len());
+    // Alone it may take its time.
+    reader.abort();
+    tokio::time::sleep(PATIENCE * 3).await;
+    for _ in 0..2000 {
+        number += 1;
+        assert!(
+            next(&mut slow)
+                .await
+                .unwrap()
+                .starts_with(&format!("{number} "))
+        );
+    }
+}
+
+/// Whoever polled the handler last may have no room for what it gives.
+#[tokio::test]
+async fn who_drove_may_be_busy() {
+    let keeper = keeper(KeepOptions::default());
+    let (source, events) = Source::new();
+    let mut first = keeper.keep(events, api(), None);
+    let kept = find(&keeper, &first);
+    let mut second = kept.follow(None).await.unwrap();
+    let waiting = tokio::spawn(async move { next(&mut second).await });
+    tokio::task::yield_now().await;
+    assert!(
+        timeout(Duration::from_millis(20), first.next())
+            .await
+            .is_err()
+    );
+    source.text("a");
+    assert_eq!(waiting.await.unwrap().unwrap(), "1 a");
+    assert_eq!(next(&mut first).await.unwrap(), "1 a");
 }
 
 #[tokio::test]

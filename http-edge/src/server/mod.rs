@@ -2,8 +2,10 @@
 //!
 //! Each thread runs a single-threaded runtime of its own and takes connections
 //! from the one listening socket; a request never changes threads, nor does its
-//! handler. A thread that a handler blocks takes no new connections, the others
-//! do; where all are blocked, a spare one is started.
+//! handler, but for that of a kept stream: it runs wherever somebody follows. So no
+//! runtime ends while another thread still serves, within the grace period. A thread
+//! that a handler blocks takes no new connections, the others do; where all are
+//! blocked, a spare one is started.
 
 mod blocked;
 mod connection;

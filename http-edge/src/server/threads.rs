@@ -12,11 +12,13 @@ use framex_core::watch::Watch;
 use futures_core::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::blocked::Reports;
 use super::patience::{Keeper, Order};
 use super::{Options, connection};
 use crate::Edge;
+use crate::uploading::CLEANING_UP;
 
 /// Without a free thread, a spare one comes after this.
 const SPARE_AFTER: Duration = Duration::from_millis(20);
@@ -38,6 +40,9 @@ pub(super) struct Shared {
     load: Mutex<Vec<Arc<AtomicUsize>>>,
     open: AtomicUsize,
     cut: AtomicUsize,
+    /// The threads that serve, or may still. What one of them serves may have timers of
+    /// another's runtime: a kept stream is driven by whoever follows it.
+    serving: TaskTracker,
 }
 
 pub(super) struct Threads {
@@ -62,6 +67,7 @@ impl Threads {
             load: Mutex::default(),
             open: AtomicUsize::new(0),
             cut: AtomicUsize::new(0),
+            serving: TaskTracker::new(),
         });
         let running = Arc::new(Mutex::new(Vec::new()));
         for number in 0..count {
@@ -90,9 +96,13 @@ impl Threads {
     pub(super) fn join(self) -> usize {
         let shared = self.shared;
         let patience = Instant::now() + shared.options.grace + GIVE_UP_AFTER;
+        let goes_on = || match shared.edge.uploads() {
+            true => Instant::now() < patience + CLEANING_UP,
+            false => Instant::now() < patience,
+        };
         let threads = std::mem::take(&mut *lock(&self.running));
         for thread in threads {
-            while !thread.is_finished() && Instant::now() < patience {
+            while !thread.is_finished() && goes_on() {
                 std::thread::sleep(Duration::from_millis(2));
             }
             if thread.is_finished() && thread.join().is_err() {
@@ -121,15 +131,22 @@ fn spawn(shared: &Arc<Shared>, name: String) -> io::Result<JoinHandle<()>> {
     let load = Arc::new(AtomicUsize::new(0));
     lock(&shared.load).push(Arc::clone(&load));
     let shared = Arc::clone(shared);
+    let serving = shared.serving.token();
     std::thread::Builder::new().name(name).spawn(move || {
-        runtime.block_on(run(&shared, listener, &load));
+        runtime.block_on(run(&shared, listener, &load, serving));
         // Blocking functions that still run are not waited for.
         runtime.shutdown_background();
     })
 }
 
-/// One thread: takes connections until the stop, then lets them finish.
-async fn run(shared: &Arc<Shared>, listener: TcpListener, load: &Arc<AtomicUsize>) {
+/// One thread: takes connections until the stop, then lets them finish, and those of
+/// the other threads.
+async fn run(
+    shared: &Arc<Shared>,
+    listener: TcpListener,
+    load: &Arc<AtomicUsize>,
+    serving: TaskTrackerToken,
+) {
     // The thread's own part of the bus outlives its calls.
     let _attending = shared.edge.bus().attend().map(Attending::start);
     let tasks = TaskTracker::new();
@@ -154,6 +171,9 @@ async fn run(shared: &Arc<Shared>, listener: TcpListener, load: &Arc<AtomicUsize
             () = async {
                 tasks.wait().await;
                 shared.edge.left().await;
+                drop(serving);
+                shared.serving.close();
+                shared.serving.wait().await;
             } => {}
             () = keeper.look() => {}
         }
@@ -165,10 +185,17 @@ async fn run(shared: &Arc<Shared>, listener: TcpListener, load: &Arc<AtomicUsize
         return;
     }
     let cut = tasks.len();
-    shared.cut.fetch_add(cut, Ordering::Relaxed);
-    tracing::warn!(connections = cut, grace = ?shared.options.grace, "grace period over, cutting connections");
-    keeper.tell_all(Order::Cut);
-    tasks.wait().await;
+    if cut > 0 {
+        shared.cut.fetch_add(cut, Ordering::Relaxed);
+        tracing::warn!(connections = cut, grace = ?shared.options.grace, "grace period over, cutting connections");
+        keeper.tell_all(Order::Cut);
+        tasks.wait().await;
+    }
+    // Whose body is cut off may clean up behind it.
+    let cleaned = tokio::time::timeout(CLEANING_UP, shared.edge.left()).await;
+    if cleaned.is_err() {
+        tracing::warn!(limit = ?CLEANING_UP, "uploads that were cut are not cleaned up in time");
+    }
 }
 
 /// What the bus does on this thread. Dropping it ends it.
