@@ -168,10 +168,8 @@ pub(super) async fn attach(
         let answer = link.request(source.control(&shared), question.payload(), limit);
         let lost = match answer.await {
             Ok(answer) => {
-                let followed = serde_json::from_slice(&answer.payload).unwrap_or(Followed {
-                    unknown: true,
-                    ..Followed::default()
-                });
+                let followed = serde_json::from_slice(&answer.payload);
+                let followed = followed.unwrap_or_else(|_| Followed::nothing());
                 if let Some(old) = &mut old {
                     old.pending.over = true;
                 }

@@ -194,10 +194,7 @@ impl Jobs {
             .zip(job.as_ref())
             .and_then(|found| Some((found, found.1.kept.as_ref()?)))
         else {
-            return Followed {
-                unknown: true,
-                ..Followed::default()
-            };
+            return Followed::nothing();
         };
         // The call's own reply subject leads to it for as long as it runs.
         if let Some(old) = instead.filter(|old| *old != job.reply.as_str()) {

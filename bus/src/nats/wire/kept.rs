@@ -6,6 +6,7 @@ use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
 use framex_core::error::Error;
 use framex_core::event::{Event, MESSAGE_CHUNK};
+use framex_core::id::is_token;
 use framex_core::kept::StreamId;
 use serde::{Deserialize, Serialize};
 
@@ -117,8 +118,10 @@ impl Head {
         serde_json::to_vec(self).unwrap_or_default().into()
     }
 
+    /// Reads what every worker may have written: the instance becomes part of subjects.
     pub(crate) fn read(payload: &[u8]) -> Option<Self> {
-        serde_json::from_slice(payload).ok()
+        let head: Self = serde_json::from_slice(payload).ok()?;
+        is_token(&head.instance).then_some(head)
     }
 }
 
@@ -139,6 +142,14 @@ pub(crate) struct Followed {
 }
 
 impl Followed {
+    /// Of a stream that does not run here.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            unknown: true,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn payload(&self) -> Bytes {
         serde_json::to_vec(self).unwrap_or_default().into()
     }
@@ -224,6 +235,15 @@ mod tests {
         assert_eq!(usual.grace, Duration::from_secs(10));
         for bad in ["", "short", "../../../../../../../../../../../../../.."] {
             assert_eq!(Keep::read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_head_names_an_instance_that_can_be_asked() {
+        let head = |instance: &str| Head::new("p.T.m", instance, None).payload();
+        assert!(Head::read(&head("1f0c2d9a3be274q7")).is_some());
+        for bad in ["", "a.b", "*", "a b", "i 0\r\n\r\nPUB x"] {
+            assert!(Head::read(&head(bad)).is_none(), "{bad:?}");
         }
     }
 }
