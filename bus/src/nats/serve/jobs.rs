@@ -109,9 +109,7 @@ impl Jobs {
             reply: reply.clone(),
             cancelled: AtomicBool::new(false),
             granted: AtomicU64::new(asked.window.map_or(u64::MAX, u64::from)),
-            kept: keep.map(|(keep, plugin)| {
-                Kept::new(keep.id.clone(), plugin, reply.clone(), asked.window)
-            }),
+            kept: keep.map(|(keep, plugin)| Kept::new(keep, plugin, reply.clone(), asked.window)),
             waker: AtomicWaker::new(),
         });
         if let Some((keep, _)) = keep {
@@ -119,7 +117,8 @@ impl Jobs {
         }
         let entry = Entry {
             job: Arc::clone(&job),
-            next_beat: asked.beats.then(|| began + BEAT_EVERY),
+            // Of a stream that is kept, nothing else says who follows it still.
+            next_beat: (asked.beats || keep.is_some()).then(|| began + BEAT_EVERY),
         };
         table.by_number.insert(number, entry);
         let same = table.by_reply.entry(reply.to_string()).or_default();
@@ -259,9 +258,11 @@ impl Jobs {
         }
     }
 
-    /// Who wants to hear now that a call runs.
+    /// Who wants to hear now that a call runs. Ends those whose streams have not begun and
+    /// are not waited for.
     pub(super) fn due(&self, now: Instant) -> Vec<Beat> {
         let mut due = Vec::new();
+        let mut abandoned = Vec::new();
         for (number, entry) in &mut self.lock().by_number {
             if let Some(next) = &mut entry.next_beat
                 && *next <= now
@@ -275,6 +276,9 @@ impl Jobs {
                     });
                     continue;
                 };
+                if kept.is_abandoned() {
+                    abandoned.push(Arc::clone(&entry.job));
+                }
                 let (followers, last) = kept.beats();
                 due.extend(followers.into_iter().map(|(follower, reply)| Beat {
                     to: (*number, Some(follower)),
@@ -282,6 +286,9 @@ impl Jobs {
                     kept: Some((last, Arc::clone(&kept.plugin))),
                 }));
             }
+        }
+        for job in abandoned {
+            job.cancel();
         }
         due
     }
@@ -378,6 +385,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::nats::wire;
 
     fn asked(beats: bool, window: Option<u32>) -> Asked {
         Asked {
@@ -458,5 +466,29 @@ mod tests {
         assert_eq!(due, [expected]);
         assert!(jobs.due(began + BEAT_EVERY).is_empty());
         assert_eq!(jobs.due(began + BEAT_EVERY * 2).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_has_no_stream_yet_ends_when_nobody_waits_for_it() {
+        let keep = Keep {
+            id: wire::new_stream(&wire::random(wire::TOKEN)).unwrap(),
+            grace: Duration::ZERO,
+            age: Duration::from_secs(60),
+        };
+        let jobs = Arc::new(Jobs::default());
+        let began = Instant::now();
+        // Its caller did not ask for beats: it gets them.
+        let entered = jobs.enter(&reply("a"), asked(false, None), Some((&keep, "p")), began);
+        let entered = entered.unwrap();
+        let followed = jobs.follow(keep.id.as_str(), "b", None, None);
+        assert!(!followed.unknown);
+        let due = jobs.due(began + BEAT_EVERY);
+        assert_eq!(due.len(), 2);
+        for beat in due {
+            jobs.nobody(beat.to.0, beat.to.1);
+        }
+        let run = entered.run(pending::<()>());
+        assert!(jobs.due(began + BEAT_EVERY * 2).is_empty());
+        assert_eq!(run.await, None);
     }
 }

@@ -62,6 +62,7 @@ pub(super) async fn pump(
     let Some(link) = service.shared.data() else {
         return;
     };
+    kept.begins();
     let mut outlet = Outlet::new(service, link, task, keep, kept);
     let mut flow = Flow::new(Some(WINDOW));
     let mut batch = Batch::default();
