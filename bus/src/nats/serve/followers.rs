@@ -130,13 +130,21 @@ impl Kept {
         }
     }
 
-    /// One less.
-    pub(super) fn leave(&self, gone: impl Fn(u32, &Subject) -> bool) {
+    /// One less. Gives where those listened who are gone.
+    pub(super) fn leave(&self, gone: impl Fn(u32, &Subject) -> bool) -> SmallVec<[Subject; 1]> {
         let mut state = self.lock();
-        state.followers.retain(|f| !gone(f.number, &f.reply));
+        let mut left = SmallVec::new();
+        state.followers.retain(|f| {
+            let gone = gone(f.number, &f.reply);
+            if gone {
+                left.push(f.reply.clone());
+            }
+            !gone
+        });
         if state.followers.is_empty() {
             state.alone_since.get_or_insert_with(Instant::now);
         }
+        left
     }
 
     /// Its events are sent from now on.

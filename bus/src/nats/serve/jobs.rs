@@ -162,16 +162,17 @@ impl Jobs {
 
     /// Nobody waits where a beat went: the call ends, or has a follower less.
     pub(super) fn nobody(&self, number: u64, follower: Option<u32>) {
-        let job = {
-            let table = self.lock();
-            table.by_number.get(&number).map(|e| Arc::clone(&e.job))
-        };
+        let mut table = self.lock();
+        let job = table.by_number.get(&number).map(|e| Arc::clone(&e.job));
         let Some(job) = job else {
             return;
         };
         match (&job.kept, follower) {
             (Some(kept), Some(follower)) => {
-                kept.leave(|number, _| number == follower);
+                let left = kept.leave(|number, _| number == follower);
+                for reply in left.iter().filter(|reply| **reply != job.reply) {
+                    table.unbind(reply.as_str(), number);
+                }
                 job.waker.wake();
             }
             _ => job.cancel(),
@@ -487,6 +488,8 @@ mod tests {
         for beat in due {
             jobs.nobody(beat.to.0, beat.to.1);
         }
+        let bound: Vec<_> = jobs.lock().by_reply.keys().cloned().collect();
+        assert_eq!(bound, ["a"], "who is gone is forgotten");
         let run = entered.run(pending::<()>());
         assert!(jobs.due(began + BEAT_EVERY * 2).is_empty());
         assert_eq!(run.await, None);
