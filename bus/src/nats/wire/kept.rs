@@ -62,6 +62,11 @@ pub(crate) struct Keep {
     pub(crate) age: Duration,
 }
 
+/// How long a stream may go on alone at most, whatever its caller says.
+const LONGEST_GRACE: Duration = Duration::from_secs(3_600);
+/// How long its messages are kept, at least and at most.
+const AGES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(86_400));
+
 impl Keep {
     /// Adds the header that asks for it.
     pub(crate) fn ask(&self, headers: &mut HeaderMap) {
@@ -81,8 +86,8 @@ impl Keep {
             let (key, value) = member.trim().split_once('=').unwrap_or((member, ""));
             let value = value.parse().ok().map(Duration::from_millis);
             match (key, value) {
-                ("grace", Some(value)) => keep.grace = value,
-                ("age", Some(value)) => keep.age = value,
+                ("grace", Some(value)) => keep.grace = value.min(LONGEST_GRACE),
+                ("age", Some(value)) => keep.age = value.clamp(AGES.0, AGES.1),
                 _ => {}
             }
         }
@@ -233,6 +238,8 @@ mod tests {
         let id = &keep.id;
         let usual = Keep::read(&format!("{id}; new=1;grace=x")).unwrap();
         assert_eq!(usual.grace, Duration::from_secs(10));
+        let bounded = Keep::read(&format!("{id};grace={};age=0", u64::MAX)).unwrap();
+        assert_eq!((bounded.grace, bounded.age), (LONGEST_GRACE, AGES.0));
         for bad in ["", "short", "../../../../../../../../../../../../../.."] {
             assert_eq!(Keep::read(bad), None, "{bad}");
         }
