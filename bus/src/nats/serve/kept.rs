@@ -171,6 +171,8 @@ struct Outlet<'a> {
     alone: usize,
     /// Everything that is not stored is to be sent again.
     again: bool,
+    /// The connection went, and is not known to be back.
+    cut_off: bool,
     /// The store takes no more: it goes on without.
     degraded: bool,
     timer: Option<Pin<Box<Sleep>>>,
@@ -206,6 +208,7 @@ impl<'a> Outlet<'a> {
             progress: Progress::default(),
             alone: 0,
             again: false,
+            cut_off: false,
             degraded: false,
             timer: None,
         }
@@ -303,6 +306,7 @@ impl<'a> Outlet<'a> {
             self.again = true;
         }
         let up = self.link.is_up();
+        self.waited_for_connection(up);
         let mut wake: Option<Duration> = None;
         let mut until = |left: Duration| wake = Some(wake.map_or(left, |wake| wake.min(left)));
         if running && let Credit::Alone(since) = self.kept.credit() {
@@ -377,15 +381,24 @@ impl<'a> Outlet<'a> {
                     self.acks = None;
                     if lost == Lost::Disconnected {
                         self.again = true;
-                        let now = Instant::now();
-                        for unstored in &mut self.unstored {
-                            unstored.first = now;
-                        }
+                        self.cut_off = true;
                     } else if lost == Lost::Denied {
                         self.degrade("the user of this process may not publish there");
                     }
                 }
                 Poll::Pending => return,
+            }
+        }
+    }
+
+    /// The store's time begins when it can be reached again.
+    fn waited_for_connection(&mut self, up: bool) {
+        if !up {
+            self.cut_off = true;
+        } else if std::mem::take(&mut self.cut_off) {
+            let now = Instant::now();
+            for unstored in &mut self.unstored {
+                unstored.first = now;
             }
         }
     }
