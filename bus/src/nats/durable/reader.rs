@@ -170,14 +170,14 @@ impl Reader {
 
     fn attached(&mut self, attached: Attached) -> Result<(), Error> {
         let Attached { live, followed } = attached;
-        if followed.broken && followed.last >= self.next.max(followed.stored + 1) {
+        if followed.broken && followed.last >= self.next.max(followed.stored.saturating_add(1)) {
             return Err(incomplete());
         }
         self.stored = match &live {
             Some(_) => followed.stored,
             None => u64::MAX,
         };
-        self.counted_from = followed.last + 1;
+        self.counted_from = followed.last.saturating_add(1);
         self.ungranted = 0;
         self.ungranted_bytes = 0;
         self.late = None;
