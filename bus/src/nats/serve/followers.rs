@@ -200,12 +200,12 @@ impl Kept {
         self.lock().broken = true;
     }
 
-    /// Notes how much is stored. Not while somebody waits for what was not stored
+    /// Notes how much is stored; a head that is stored again takes nothing back. Not while somebody waits for what was not stored
     /// when they came: it has to be held until it is sent again.
     pub(super) fn stored(&self, stored: u64) -> bool {
         let mut state = self.lock();
         if !state.resend {
-            state.stored = stored;
+            state.stored = state.stored.max(stored);
         }
         !state.resend
     }
@@ -256,7 +256,8 @@ mod tests {
         assert_eq!((followed.stored, followed.last), (5, 7));
         assert!(!kept.stored(6), "6 is promised to come again");
         assert!(kept.wants_again() && !kept.wants_again());
-        assert!(kept.stored(7));
+        assert!(kept.stored(7) && kept.stored(0));
+        assert_eq!(kept.follow("c".into(), Some(500), None).stored, 7);
         assert_eq!(
             kept.credit(),
             Credit::Followed {

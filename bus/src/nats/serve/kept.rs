@@ -46,6 +46,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOK_WHETHER_STOPPING: Duration = Duration::from_millis(500);
 /// How long the last message may take to be stored, whatever the reason.
 const END_LIMIT: Duration = Duration::from_secs(30);
+/// A stream that took longer has its head sent again at its end.
+const HEAD_OLD_AFTER: Duration = Duration::from_secs(1);
 /// A store that is full, in words of JetStream's own.
 const STORE_FAILED: u64 = 10_077;
 /// The store has no room or no leader for a moment.
@@ -125,6 +127,7 @@ pub(super) async fn pump(
     if let Some(too_large) = service.too_large(&last) {
         last = wire::kept_end(number, Err(&too_large.into_error()));
     }
+    outlet.send_head_if_old().await;
     outlet.send(last).await;
     let stored = outlet.everything_stored();
     if tokio::time::timeout(END_LIMIT, stored).await.is_err() {
@@ -161,7 +164,7 @@ struct Outlet<'a> {
     /// Subjects without their numbers.
     subject: String,
     head: Bytes,
-    head_due: Option<Instant>,
+    head_sent: Option<Instant>,
     /// Where acknowledgements come; not without a connection.
     acks: Option<Waiter>,
     unstored: VecDeque<Unstored>,
@@ -201,7 +204,7 @@ impl<'a> Outlet<'a> {
             keep,
             subject: shared.names.stream(&keep.id),
             head: head.payload(),
-            head_due: None,
+            head_sent: None,
             acks: None,
             unstored: VecDeque::new(),
             bytes: 0,
@@ -216,12 +219,18 @@ impl<'a> Outlet<'a> {
 
     /// The head comes first, and again before the store forgets it.
     async fn send_head(&mut self) {
-        let first = self.head_due.is_none();
-        self.head_due = Some(Instant::now() + self.keep.age / 2);
-        let head = Outgoing::bare(self.head.clone());
-        match first {
-            true => self.hold(0, head).await,
-            false => self.publish(0, head).await,
+        self.head_sent = Some(Instant::now());
+        // One that is held already is sent again until it is stored.
+        if !self.unstored.iter().any(|held| held.number == 0) {
+            self.hold(0, Outgoing::bare(self.head.clone())).await;
+        }
+    }
+
+    /// Without its head nobody finds what the store still has of a stream that is over.
+    async fn send_head_if_old(&mut self) {
+        let old = |sent: Instant| sent.elapsed() > HEAD_OLD_AFTER;
+        if !self.degraded && self.head_sent.is_none_or(old) {
+            self.send_head().await;
         }
     }
 
@@ -337,8 +346,8 @@ impl<'a> Outlet<'a> {
                 }
             }
         }
-        if let Some(due) = self.head_due.filter(|_| !self.degraded && running) {
-            match due.checked_duration_since(Instant::now()) {
+        if let Some(sent) = self.head_sent.filter(|_| !self.degraded && running) {
+            match (self.keep.age / 2).checked_sub(sent.elapsed()) {
                 Some(left) if !left.is_zero() => until(left),
                 _ if up => return Poll::Ready(Urgent::Head),
                 _ => until(LOOK_EVERY),
