@@ -28,8 +28,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 const BACK_LIMIT: Duration = Duration::from_secs(5);
 /// An instance that others still see is asked again for so long.
 const SEEN_LIMIT: Duration = Duration::from_millis(500);
-/// Messages that are fetched at the same time.
-const PIPELINE: u64 = 32;
+/// Messages that are fetched at the same time: each may be as large as the broker takes.
+const PIPELINE: u64 = 8;
 /// A replica may be behind: what should be there is asked for again.
 const ASK_AGAIN: [Duration; 4] = [
     Duration::from_millis(10),

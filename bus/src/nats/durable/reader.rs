@@ -35,6 +35,8 @@ const LATEST: Duration = Duration::from_secs(4);
 const FETCH_PAUSE: Duration = Duration::from_millis(100);
 /// Messages that came too early, and are held.
 const MOST_EARLY: usize = 512;
+/// The same, in bytes.
+const MOST_EARLY_BYTES: usize = 8 << 20;
 
 /// See the module.
 pub(crate) struct Reader {
@@ -49,6 +51,7 @@ pub(crate) struct Reader {
     /// What is left of the message before, its number, and the place of what is left.
     current: Option<(u64, u64, Chunks)>,
     early: BTreeMap<u64, Message>,
+    early_bytes: usize,
     /// Messages up to this one are in the store, and will not come otherwise.
     stored: u64,
     /// From the next message on, events count against the window.
@@ -151,6 +154,7 @@ impl Reader {
             skip: after.map_or(0, |after| after.place() + 1),
             current: None,
             early: BTreeMap::new(),
+            early_bytes: 0,
             stored: 0,
             counted_from: 0,
             ungranted: 0,
@@ -229,8 +233,9 @@ impl Reader {
             Work::Attached(Ok(attached)) => self.attached(attached)?,
             Work::Attached(Err(error)) => return Err(error.into_error()),
             Work::Fetched(Ok(messages)) => {
-                let numbers = self.next..;
-                self.early.extend(numbers.zip(messages));
+                for (number, message) in (self.next..).zip(messages) {
+                    self.hold(number, message);
+                }
             }
             Work::Fetched(Err(Missing::Message(error))) => return Err(error),
             Work::Fetched(Err(Missing::NotNow)) => {
@@ -250,8 +255,8 @@ impl Reader {
             Some(number) if number < self.next => None,
             Some(number) if number == self.next => self.open(message),
             Some(number) => {
-                if self.early.len() < MOST_EARLY {
-                    self.early.insert(number, message);
+                if self.early.len() < MOST_EARLY && self.early_bytes < MOST_EARLY_BYTES {
+                    self.hold(number, message);
                 }
                 self.miss(number - 1);
                 None
@@ -267,6 +272,13 @@ impl Reader {
                 Ok(_) => self.bad("a stream with something else in it".into()),
                 Err(reason) => self.bad(reason),
             })),
+        }
+    }
+
+    fn hold(&mut self, number: u64, message: Message) {
+        self.early_bytes += message.payload.len();
+        if let Some(same) = self.early.insert(number, message) {
+            self.early_bytes -= same.payload.len();
         }
     }
 
@@ -384,6 +396,7 @@ impl Reader {
                 }
             }
             let end = if let Some(message) = self.early.remove(&self.next) {
+                self.early_bytes -= message.payload.len();
                 self.open(message)
             } else if let Some(work) = &mut self.work {
                 let work_done = ready!(work.as_mut().poll(cx));
