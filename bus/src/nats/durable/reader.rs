@@ -69,10 +69,10 @@ pub(crate) struct Reader {
 
 /// Until when a call may take.
 struct Limit {
+    /// For the first event, until that has come.
+    first: Option<Instant>,
     deadline: Option<Instant>,
     error: CallError,
-    /// No event has come yet.
-    first: bool,
 }
 
 enum Work {
@@ -93,7 +93,7 @@ impl Reader {
         source: (StreamId, framex_core::id::ApiId, &str),
         mut pending: Pending,
         first: Message,
-        (deadline, timed_out): (Option<Instant>, CallError),
+        limit: (Instant, Option<Instant>, CallError),
     ) -> EventStream {
         pending.kept = true;
         let (id, api, instance) = source;
@@ -103,10 +103,11 @@ impl Reader {
             pending,
             others: None,
         });
+        let (first_event, deadline, error) = limit;
         reader.limit = Some(Limit {
+            first: Some(first_event),
             deadline,
-            error: timed_out,
-            first: true,
+            error,
         });
         if let Some(Err(error)) = reader.arrived(first) {
             reader.over = true;
@@ -188,6 +189,10 @@ impl Reader {
         if live.is_some() && followed.last >= self.next && followed.last > followed.stored {
             // What is not stored is sent again; if that does not come, neither is this.
             self.miss(followed.last);
+        }
+        if let (Some(live), Some(limit)) = (&live, &self.limit) {
+            let deadline = limit.first.or(limit.deadline);
+            live.pending.waiter.set_deadline(deadline);
         }
         self.live = live;
         Ok(())
@@ -330,7 +335,7 @@ impl Reader {
             self.ungranted_bytes += wire::size_of(event);
         }
         if let Some(limit) = &mut self.limit
-            && std::mem::take(&mut limit.first)
+            && limit.first.take().is_some()
             && let Some(live) = &self.live
         {
             live.pending.waiter.set_deadline(limit.deadline);
