@@ -351,7 +351,7 @@ impl Journey {
                 {
                     let deadline = (!self.only_first_event).then_some(self.deadline);
                     let source = (keep.id, api.id.clone(), &*instance.id);
-                    let limit = (deadline, self.timed_out());
+                    let limit = (self.deadline, deadline, self.timed_out());
                     let events = Reader::of_call(&self.shared, source, pending, message, limit);
                     return Ok(Reply::Stream(events));
                 }

@@ -25,11 +25,11 @@ const SILENT_LIMIT: Duration = Duration::from_millis(250);
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 /// The instance may be back so much later than this process, after the broker was gone.
-const BACK_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const BACK_LIMIT: Duration = Duration::from_secs(5);
 /// An instance that others still see is asked again for so long.
 const SEEN_LIMIT: Duration = Duration::from_millis(500);
-/// Messages that are fetched at the same time.
-const PIPELINE: u64 = 32;
+/// Messages that are fetched at the same time: each may be as large as the broker takes.
+const PIPELINE: u64 = 8;
 /// A replica may be behind: what should be there is asked for again.
 const ASK_AGAIN: [Duration; 4] = [
     Duration::from_millis(10),
@@ -101,7 +101,7 @@ impl Source {
     }
 
     /// The instance, as far as it is known to serve.
-    fn known(&self, shared: &Shared) -> Option<Arc<Instance>> {
+    pub(super) fn known(&self, shared: &Shared) -> Option<Arc<Instance>> {
         if *self.instance == *shared.id {
             return Some(shared.durable.own(self.api.plugin(), &shared.id));
         }
@@ -168,10 +168,8 @@ pub(super) async fn attach(
         let answer = link.request(source.control(&shared), question.payload(), limit);
         let lost = match answer.await {
             Ok(answer) => {
-                let followed = serde_json::from_slice(&answer.payload).unwrap_or(Followed {
-                    unknown: true,
-                    ..Followed::default()
-                });
+                let followed = serde_json::from_slice(&answer.payload);
+                let followed = followed.unwrap_or_else(|_| Followed::nothing());
                 if let Some(old) = &mut old {
                     old.pending.over = true;
                 }

@@ -35,6 +35,8 @@ const LATEST: Duration = Duration::from_secs(4);
 const FETCH_PAUSE: Duration = Duration::from_millis(100);
 /// Messages that came too early, and are held.
 const MOST_EARLY: usize = 512;
+/// The same, in bytes.
+const MOST_EARLY_BYTES: usize = 8 << 20;
 
 /// See the module.
 pub(crate) struct Reader {
@@ -49,6 +51,7 @@ pub(crate) struct Reader {
     /// What is left of the message before, its number, and the place of what is left.
     current: Option<(u64, u64, Chunks)>,
     early: BTreeMap<u64, Message>,
+    early_bytes: usize,
     /// Messages up to this one are in the store, and will not come otherwise.
     stored: u64,
     /// From the next message on, events count against the window.
@@ -66,10 +69,10 @@ pub(crate) struct Reader {
 
 /// Until when a call may take.
 struct Limit {
+    /// For the first event, until that has come.
+    first: Option<Instant>,
     deadline: Option<Instant>,
     error: CallError,
-    /// No event has come yet.
-    first: bool,
 }
 
 enum Work {
@@ -90,7 +93,7 @@ impl Reader {
         source: (StreamId, framex_core::id::ApiId, &str),
         mut pending: Pending,
         first: Message,
-        (deadline, timed_out): (Option<Instant>, CallError),
+        limit: (Instant, Option<Instant>, CallError),
     ) -> EventStream {
         pending.kept = true;
         let (id, api, instance) = source;
@@ -100,10 +103,11 @@ impl Reader {
             pending,
             others: None,
         });
+        let (first_event, deadline, error) = limit;
         reader.limit = Some(Limit {
+            first: Some(first_event),
             deadline,
-            error: timed_out,
-            first: true,
+            error,
         });
         if let Some(Err(error)) = reader.arrived(first) {
             reader.over = true;
@@ -151,6 +155,7 @@ impl Reader {
             skip: after.map_or(0, |after| after.place() + 1),
             current: None,
             early: BTreeMap::new(),
+            early_bytes: 0,
             stored: 0,
             counted_from: 0,
             ungranted: 0,
@@ -170,20 +175,24 @@ impl Reader {
 
     fn attached(&mut self, attached: Attached) -> Result<(), Error> {
         let Attached { live, followed } = attached;
-        if followed.broken && followed.last >= self.next.max(followed.stored + 1) {
+        if followed.broken && followed.last >= self.next.max(followed.stored.saturating_add(1)) {
             return Err(incomplete());
         }
         self.stored = match &live {
             Some(_) => followed.stored,
             None => u64::MAX,
         };
-        self.counted_from = followed.last + 1;
+        self.counted_from = followed.last.saturating_add(1);
         self.ungranted = 0;
         self.ungranted_bytes = 0;
         self.late = None;
         if live.is_some() && followed.last >= self.next && followed.last > followed.stored {
             // What is not stored is sent again; if that does not come, neither is this.
             self.miss(followed.last);
+        }
+        if let (Some(live), Some(limit)) = (&live, &self.limit) {
+            let deadline = limit.first.or(limit.deadline);
+            live.pending.waiter.set_deadline(deadline);
         }
         self.live = live;
         Ok(())
@@ -233,8 +242,9 @@ impl Reader {
                 return Err(interrupted());
             }
             Work::Fetched(Ok(messages)) => {
-                let numbers = self.next..;
-                self.early.extend(numbers.zip(messages));
+                for (number, message) in (self.next..).zip(messages) {
+                    self.hold(number, message);
+                }
             }
             Work::Fetched(Err(Missing::Message(error))) => return Err(error),
             Work::Fetched(Err(Missing::NotNow)) => {
@@ -254,8 +264,8 @@ impl Reader {
             Some(number) if number < self.next => None,
             Some(number) if number == self.next => self.open(message),
             Some(number) => {
-                if self.early.len() < MOST_EARLY {
-                    self.early.insert(number, message);
+                if self.early.len() < MOST_EARLY && self.early_bytes < MOST_EARLY_BYTES {
+                    self.hold(number, message);
                 }
                 self.miss(number - 1);
                 None
@@ -271,6 +281,13 @@ impl Reader {
                 Ok(_) => self.bad("a stream with something else in it".into()),
                 Err(reason) => self.bad(reason),
             })),
+        }
+    }
+
+    fn hold(&mut self, number: u64, message: Message) {
+        self.early_bytes += message.payload.len();
+        if let Some(same) = self.early.insert(number, message) {
+            self.early_bytes -= same.payload.len();
         }
     }
 
@@ -322,7 +339,7 @@ impl Reader {
             self.ungranted_bytes += wire::size_of(event);
         }
         if let Some(limit) = &mut self.limit
-            && std::mem::take(&mut limit.first)
+            && limit.first.take().is_some()
             && let Some(live) = &self.live
         {
             live.pending.waiter.set_deadline(limit.deadline);
@@ -388,6 +405,7 @@ impl Reader {
                 }
             }
             let end = if let Some(message) = self.early.remove(&self.next) {
+                self.early_bytes -= message.payload.len();
                 self.open(message)
             } else if let Some(work) = &mut self.work {
                 let work_done = ready!(work.as_mut().poll(cx));

@@ -142,6 +142,9 @@ impl Service {
                 return Begun::Answered(Answer { reply, out });
             }
         };
+        // Everything else ends with its caller.
+        let descriptor = &self.api.descriptor;
+        let keep = keep.filter(|_| descriptor.streams() && !descriptor.live);
         let (bodies, over) = self.bodies(&reply, args.form()).unzip();
         let task = Task {
             reply,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use async_nats::client::PublishErrorKind;
 use async_nats::{Client, Subscriber};
 use bytes::Bytes;
 use framex_core::id::ApiId;
@@ -110,6 +111,9 @@ async fn listen(shared: &Arc<Shared>, link: &Arc<Link>, plugin: String) {
 /// Gives the answer, if there is one.
 fn obey(jobs: &Jobs, told: &Control) -> Option<Bytes> {
     if let Some(stream) = &told.follow {
+        if !wire::is_subject(&told.call) {
+            return Some(Followed::nothing().payload());
+        }
         let followed = jobs.follow(stream, &told.call, told.window, told.instead.as_deref());
         return Some(followed.payload());
     }
@@ -196,7 +200,10 @@ async fn send_beats(shared: &Shared, client: &Client, inbox: &str) {
         };
         let headers = beat.headers.unwrap_or_default();
         let sent = client.publish_with_reply_and_headers(due.reply, reply, headers, beat.payload);
-        if sent.await.is_err() {
+        // What is wrong with one caller's subject is nothing to the others.
+        if let Err(error) = sent.await
+            && error.kind() == PublishErrorKind::Send
+        {
             return;
         }
     }

@@ -1,18 +1,20 @@
 //! Who follows a kept stream, and how far it may go for them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_nats::Subject;
 use framex_core::kept::StreamId;
 use smallvec::SmallVec;
 
-use crate::nats::wire::{Followed, WINDOW};
+use crate::nats::wire::{Followed, Keep, WINDOW};
 
 /// A stream that is kept, as those see it who are not running it.
 pub(super) struct Kept {
     pub(super) stream: StreamId,
     pub(super) plugin: Arc<str>,
+    /// How long it goes on with nobody following it.
+    grace: Duration,
     state: Mutex<State>,
 }
 
@@ -22,6 +24,8 @@ struct State {
     next: u32,
     /// Since when there is none.
     alone_since: Option<Instant>,
+    /// There are events: whoever sends them looks whether anybody follows.
+    begun: bool,
     progress: Progress,
     /// Messages up to this one are stored.
     stored: u64,
@@ -62,7 +66,7 @@ pub(super) enum Credit {
 
 impl Kept {
     /// A stream with its first follower.
-    pub(super) fn new(stream: StreamId, plugin: &str, reply: Subject, window: Option<u32>) -> Self {
+    pub(super) fn new(keep: &Keep, plugin: &str, reply: Subject, window: Option<u32>) -> Self {
         let window = u64::from(window.unwrap_or(WINDOW));
         let first = Follower {
             number: 0,
@@ -71,12 +75,14 @@ impl Kept {
             window,
         };
         Self {
-            stream,
+            stream: keep.id.clone(),
             plugin: plugin.into(),
+            grace: keep.grace,
             state: Mutex::new(State {
                 followers: SmallVec::from_iter([first]),
                 next: 1,
                 alone_since: None,
+                begun: false,
                 progress: Progress::default(),
                 stored: 0,
                 broken: false,
@@ -124,13 +130,33 @@ impl Kept {
         }
     }
 
-    /// One less.
-    pub(super) fn leave(&self, gone: impl Fn(u32, &Subject) -> bool) {
+    /// One less. Gives where those listened who are gone.
+    pub(super) fn leave(&self, gone: impl Fn(u32, &Subject) -> bool) -> SmallVec<[Subject; 1]> {
         let mut state = self.lock();
-        state.followers.retain(|f| !gone(f.number, &f.reply));
+        let mut left = SmallVec::new();
+        state.followers.retain(|f| {
+            let gone = gone(f.number, &f.reply);
+            if gone {
+                left.push(f.reply.clone());
+            }
+            !gone
+        });
         if state.followers.is_empty() {
             state.alone_since.get_or_insert_with(Instant::now);
         }
+        left
+    }
+
+    /// Its events are sent from now on.
+    pub(super) fn begins(&self) {
+        self.lock().begun = true;
+    }
+
+    /// Whether its handler has not come to a stream, and nobody waits for that any more.
+    pub(super) fn is_abandoned(&self) -> bool {
+        let state = self.lock();
+        let alone = state.alone_since.filter(|_| !state.begun);
+        alone.is_some_and(|since| since.elapsed() >= self.grace)
     }
 
     pub(super) fn grant(&self, reply: &str, events: u32) {
@@ -174,12 +200,12 @@ impl Kept {
         self.lock().broken = true;
     }
 
-    /// Notes how much is stored. Not while somebody waits for what was not stored
+    /// Notes how much is stored; a head that is stored again takes nothing back. Not while somebody waits for what was not stored
     /// when they came: it has to be held until it is sent again.
     pub(super) fn stored(&self, stored: u64) -> bool {
         let mut state = self.lock();
         if !state.resend {
-            state.stored = stored;
+            state.stored = state.stored.max(stored);
         }
         !state.resend
     }
@@ -200,8 +226,25 @@ mod tests {
     use crate::nats::wire;
 
     fn kept() -> Kept {
-        let id = wire::new_stream(&wire::random(wire::TOKEN)).unwrap();
-        Kept::new(id, "p", "a".into(), Some(10))
+        let keep = Keep {
+            id: wire::new_stream(&wire::random(wire::TOKEN)).unwrap(),
+            grace: Duration::ZERO,
+            age: Duration::from_secs(60),
+        };
+        Kept::new(&keep, "p", "a".into(), Some(10))
+    }
+
+    #[test]
+    fn until_there_are_events_somebody_has_to_wait_for_them() {
+        let kept = kept();
+        assert!(!kept.is_abandoned());
+        kept.leave(|_, _| true);
+        assert!(kept.is_abandoned());
+        kept.follow("b".into(), None, Some("a"));
+        assert!(!kept.is_abandoned());
+        kept.leave(|_, _| true);
+        kept.begins();
+        assert!(!kept.is_abandoned(), "whoever sends them looks after that");
     }
 
     #[test]
@@ -213,7 +256,8 @@ mod tests {
         assert_eq!((followed.stored, followed.last), (5, 7));
         assert!(!kept.stored(6), "6 is promised to come again");
         assert!(kept.wants_again() && !kept.wants_again());
-        assert!(kept.stored(7));
+        assert!(kept.stored(7) && kept.stored(0));
+        assert_eq!(kept.follow("c".into(), Some(500), None).stored, 7);
         assert_eq!(
             kept.credit(),
             Credit::Followed {

@@ -109,9 +109,7 @@ impl Jobs {
             reply: reply.clone(),
             cancelled: AtomicBool::new(false),
             granted: AtomicU64::new(asked.window.map_or(u64::MAX, u64::from)),
-            kept: keep.map(|(keep, plugin)| {
-                Kept::new(keep.id.clone(), plugin, reply.clone(), asked.window)
-            }),
+            kept: keep.map(|(keep, plugin)| Kept::new(keep, plugin, reply.clone(), asked.window)),
             waker: AtomicWaker::new(),
         });
         if let Some((keep, _)) = keep {
@@ -119,7 +117,8 @@ impl Jobs {
         }
         let entry = Entry {
             job: Arc::clone(&job),
-            next_beat: asked.beats.then(|| began + BEAT_EVERY),
+            // Of a stream that is kept, nothing else says who follows it still.
+            next_beat: (asked.beats || keep.is_some()).then(|| began + BEAT_EVERY),
         };
         table.by_number.insert(number, entry);
         let same = table.by_reply.entry(reply.to_string()).or_default();
@@ -163,16 +162,17 @@ impl Jobs {
 
     /// Nobody waits where a beat went: the call ends, or has a follower less.
     pub(super) fn nobody(&self, number: u64, follower: Option<u32>) {
-        let job = {
-            let table = self.lock();
-            table.by_number.get(&number).map(|e| Arc::clone(&e.job))
-        };
+        let mut table = self.lock();
+        let job = table.by_number.get(&number).map(|e| Arc::clone(&e.job));
         let Some(job) = job else {
             return;
         };
         match (&job.kept, follower) {
             (Some(kept), Some(follower)) => {
-                kept.leave(|number, _| number == follower);
+                let left = kept.leave(|number, _| number == follower);
+                for reply in left.iter().filter(|reply| **reply != job.reply) {
+                    table.unbind(reply.as_str(), number);
+                }
                 job.waker.wake();
             }
             _ => job.cancel(),
@@ -194,10 +194,7 @@ impl Jobs {
             .zip(job.as_ref())
             .and_then(|found| Some((found, found.1.kept.as_ref()?)))
         else {
-            return Followed {
-                unknown: true,
-                ..Followed::default()
-            };
+            return Followed::nothing();
         };
         // The call's own reply subject leads to it for as long as it runs.
         if let Some(old) = instead.filter(|old| *old != job.reply.as_str()) {
@@ -262,9 +259,11 @@ impl Jobs {
         }
     }
 
-    /// Who wants to hear now that a call runs.
+    /// Who wants to hear now that a call runs. Ends those whose streams have not begun and
+    /// are not waited for.
     pub(super) fn due(&self, now: Instant) -> Vec<Beat> {
         let mut due = Vec::new();
+        let mut abandoned = Vec::new();
         for (number, entry) in &mut self.lock().by_number {
             if let Some(next) = &mut entry.next_beat
                 && *next <= now
@@ -278,6 +277,9 @@ impl Jobs {
                     });
                     continue;
                 };
+                if kept.is_abandoned() {
+                    abandoned.push(Arc::clone(&entry.job));
+                }
                 let (followers, last) = kept.beats();
                 due.extend(followers.into_iter().map(|(follower, reply)| Beat {
                     to: (*number, Some(follower)),
@@ -285,6 +287,9 @@ impl Jobs {
                     kept: Some((last, Arc::clone(&kept.plugin))),
                 }));
             }
+        }
+        for job in abandoned {
+            job.cancel();
         }
         due
     }
@@ -381,6 +386,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::nats::wire;
 
     fn asked(beats: bool, window: Option<u32>) -> Asked {
         Asked {
@@ -461,5 +467,31 @@ mod tests {
         assert_eq!(due, [expected]);
         assert!(jobs.due(began + BEAT_EVERY).is_empty());
         assert_eq!(jobs.due(began + BEAT_EVERY * 2).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_has_no_stream_yet_ends_when_nobody_waits_for_it() {
+        let keep = Keep {
+            id: wire::new_stream(&wire::random(wire::TOKEN)).unwrap(),
+            grace: Duration::ZERO,
+            age: Duration::from_secs(60),
+        };
+        let jobs = Arc::new(Jobs::default());
+        let began = Instant::now();
+        // Its caller did not ask for beats: it gets them.
+        let entered = jobs.enter(&reply("a"), asked(false, None), Some((&keep, "p")), began);
+        let entered = entered.unwrap();
+        let followed = jobs.follow(keep.id.as_str(), "b", None, None);
+        assert!(!followed.unknown);
+        let due = jobs.due(began + BEAT_EVERY);
+        assert_eq!(due.len(), 2);
+        for beat in due {
+            jobs.nobody(beat.to.0, beat.to.1);
+        }
+        let bound: Vec<_> = jobs.lock().by_reply.keys().cloned().collect();
+        assert_eq!(bound, ["a"], "who is gone is forgotten");
+        let run = entered.run(pending::<()>());
+        assert!(jobs.due(began + BEAT_EVERY * 2).is_empty());
+        assert_eq!(run.await, None);
     }
 }

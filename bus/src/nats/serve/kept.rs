@@ -46,6 +46,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOK_WHETHER_STOPPING: Duration = Duration::from_millis(500);
 /// How long the last message may take to be stored, whatever the reason.
 const END_LIMIT: Duration = Duration::from_secs(30);
+/// A stream that took longer has its head sent again at its end.
+const HEAD_OLD_AFTER: Duration = Duration::from_secs(1);
 /// A store that is full, in words of JetStream's own.
 const STORE_FAILED: u64 = 10_077;
 /// The store has no room or no leader for a moment.
@@ -62,6 +64,7 @@ pub(super) async fn pump(
     let Some(link) = service.shared.data() else {
         return;
     };
+    kept.begins();
     let mut outlet = Outlet::new(service, link, task, keep, kept);
     let mut flow = Flow::new(Some(WINDOW));
     let mut batch = Batch::default();
@@ -124,6 +127,7 @@ pub(super) async fn pump(
     if let Some(too_large) = service.too_large(&last) {
         last = wire::kept_end(number, Err(&too_large.into_error()));
     }
+    outlet.send_head_if_old().await;
     outlet.send(last).await;
     let stored = outlet.everything_stored();
     if tokio::time::timeout(END_LIMIT, stored).await.is_err() {
@@ -160,7 +164,7 @@ struct Outlet<'a> {
     /// Subjects without their numbers.
     subject: String,
     head: Bytes,
-    head_due: Option<Instant>,
+    head_sent: Option<Instant>,
     /// Where acknowledgements come; not without a connection.
     acks: Option<Waiter>,
     unstored: VecDeque<Unstored>,
@@ -170,6 +174,8 @@ struct Outlet<'a> {
     alone: usize,
     /// Everything that is not stored is to be sent again.
     again: bool,
+    /// The connection went, and is not known to be back.
+    cut_off: bool,
     /// The store takes no more: it goes on without.
     degraded: bool,
     timer: Option<Pin<Box<Sleep>>>,
@@ -198,13 +204,14 @@ impl<'a> Outlet<'a> {
             keep,
             subject: shared.names.stream(&keep.id),
             head: head.payload(),
-            head_due: None,
+            head_sent: None,
             acks: None,
             unstored: VecDeque::new(),
             bytes: 0,
             progress: Progress::default(),
             alone: 0,
             again: false,
+            cut_off: false,
             degraded: false,
             timer: None,
         }
@@ -212,12 +219,18 @@ impl<'a> Outlet<'a> {
 
     /// The head comes first, and again before the store forgets it.
     async fn send_head(&mut self) {
-        let first = self.head_due.is_none();
-        self.head_due = Some(Instant::now() + self.keep.age / 2);
-        let head = Outgoing::bare(self.head.clone());
-        match first {
-            true => self.hold(0, head).await,
-            false => self.publish(0, head).await,
+        self.head_sent = Some(Instant::now());
+        // One that is held already is sent again until it is stored.
+        if !self.unstored.iter().any(|held| held.number == 0) {
+            self.hold(0, Outgoing::bare(self.head.clone())).await;
+        }
+    }
+
+    /// Without its head nobody finds what the store still has of a stream that is over.
+    async fn send_head_if_old(&mut self) {
+        let old = |sent: Instant| sent.elapsed() > HEAD_OLD_AFTER;
+        if !self.degraded && self.head_sent.is_none_or(old) {
+            self.send_head().await;
         }
     }
 
@@ -302,6 +315,7 @@ impl<'a> Outlet<'a> {
             self.again = true;
         }
         let up = self.link.is_up();
+        self.waited_for_connection(up);
         let mut wake: Option<Duration> = None;
         let mut until = |left: Duration| wake = Some(wake.map_or(left, |wake| wake.min(left)));
         if running && let Credit::Alone(since) = self.kept.credit() {
@@ -332,8 +346,8 @@ impl<'a> Outlet<'a> {
                 }
             }
         }
-        if let Some(due) = self.head_due.filter(|_| !self.degraded && running) {
-            match due.checked_duration_since(Instant::now()) {
+        if let Some(sent) = self.head_sent.filter(|_| !self.degraded && running) {
+            match (self.keep.age / 2).checked_sub(sent.elapsed()) {
                 Some(left) if !left.is_zero() => until(left),
                 _ if up => return Poll::Ready(Urgent::Head),
                 _ => until(LOOK_EVERY),
@@ -376,15 +390,24 @@ impl<'a> Outlet<'a> {
                     self.acks = None;
                     if lost == Lost::Disconnected {
                         self.again = true;
-                        let now = Instant::now();
-                        for unstored in &mut self.unstored {
-                            unstored.first = now;
-                        }
+                        self.cut_off = true;
                     } else if lost == Lost::Denied {
                         self.degrade("the user of this process may not publish there");
                     }
                 }
                 Poll::Pending => return,
+            }
+        }
+    }
+
+    /// The store's time begins when it can be reached again.
+    fn waited_for_connection(&mut self, up: bool) {
+        if !up {
+            self.cut_off = true;
+        } else if std::mem::take(&mut self.cut_off) {
+            let now = Instant::now();
+            for unstored in &mut self.unstored {
+                unstored.first = now;
             }
         }
     }

@@ -4,6 +4,7 @@ use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
 use framex_core::body::ByteStream;
 use framex_core::error::{CallError, Error};
+use framex_core::id::is_token;
 use framex_core::payload::{self, MESSAGE_PACK};
 use framex_core::reply::{Download, Response};
 use http::StatusCode;
@@ -12,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::chunk::Chunks;
 use super::frame::{Announced, announce, announced};
+use super::names::is_subject;
 use super::request::{Asked, is_message_pack, one_line, read_header_object, shortened};
 use super::{BEAT, CHUNK, CONTENT_TYPE, END, ERROR, ERROR_CODE, EVENT, HEADERS, POLL, STATUS};
 
@@ -199,9 +201,8 @@ pub(crate) fn is_poll(message: &Message) -> bool {
 pub(crate) fn beat_of_kept(message: &Message) -> Option<Subject> {
     let text = std::str::from_utf8(&message.payload).ok();
     let (_, control) = text.filter(|_| is_beat(message))?.split_once(' ')?;
-    let (plugin, instance) = control.rsplit_once("._control.")?;
-    let plain = |text: &str| !text.is_empty() && !text.contains(['*', '>', ' ']);
-    (plain(plugin) && plain(instance)).then(|| control.into())
+    let (_, instance) = control.rsplit_once("._control.")?;
+    (is_subject(control) && is_token(instance)).then(|| control.into())
 }
 
 /// The number of the last message of a kept stream that was sent, as a beat tells it.

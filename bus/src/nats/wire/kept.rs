@@ -6,6 +6,7 @@ use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
 use framex_core::error::Error;
 use framex_core::event::{Event, MESSAGE_CHUNK};
+use framex_core::id::is_token;
 use framex_core::kept::StreamId;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +62,11 @@ pub(crate) struct Keep {
     pub(crate) age: Duration,
 }
 
+/// How long a stream may go on alone at most, whatever its caller says.
+const LONGEST_GRACE: Duration = Duration::from_secs(3_600);
+/// How long its messages are kept, at least and at most.
+const AGES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(86_400));
+
 impl Keep {
     /// Adds the header that asks for it.
     pub(crate) fn ask(&self, headers: &mut HeaderMap) {
@@ -80,8 +86,8 @@ impl Keep {
             let (key, value) = member.trim().split_once('=').unwrap_or((member, ""));
             let value = value.parse().ok().map(Duration::from_millis);
             match (key, value) {
-                ("grace", Some(value)) => keep.grace = value,
-                ("age", Some(value)) => keep.age = value,
+                ("grace", Some(value)) => keep.grace = value.min(LONGEST_GRACE),
+                ("age", Some(value)) => keep.age = value.clamp(AGES.0, AGES.1),
                 _ => {}
             }
         }
@@ -117,8 +123,10 @@ impl Head {
         serde_json::to_vec(self).unwrap_or_default().into()
     }
 
+    /// Reads what every worker may have written: the instance becomes part of subjects.
     pub(crate) fn read(payload: &[u8]) -> Option<Self> {
-        serde_json::from_slice(payload).ok()
+        let head: Self = serde_json::from_slice(payload).ok()?;
+        is_token(&head.instance).then_some(head)
     }
 }
 
@@ -139,6 +147,14 @@ pub(crate) struct Followed {
 }
 
 impl Followed {
+    /// Of a stream that does not run here.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            unknown: true,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn payload(&self) -> Bytes {
         serde_json::to_vec(self).unwrap_or_default().into()
     }
@@ -222,8 +238,19 @@ mod tests {
         let id = &keep.id;
         let usual = Keep::read(&format!("{id}; new=1;grace=x")).unwrap();
         assert_eq!(usual.grace, Duration::from_secs(10));
+        let bounded = Keep::read(&format!("{id};grace={};age=0", u64::MAX)).unwrap();
+        assert_eq!((bounded.grace, bounded.age), (LONGEST_GRACE, AGES.0));
         for bad in ["", "short", "../../../../../../../../../../../../../.."] {
             assert_eq!(Keep::read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_head_names_an_instance_that_can_be_asked() {
+        let head = |instance: &str| Head::new("p.T.m", instance, None).payload();
+        assert!(Head::read(&head("1f0c2d9a3be274q7")).is_some());
+        for bad in ["", "a.b", "*", "a b", "i 0\r\n\r\nPUB x"] {
+            assert!(Head::read(&head(bad)).is_none(), "{bad:?}");
         }
     }
 }

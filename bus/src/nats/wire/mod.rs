@@ -15,7 +15,7 @@ pub(crate) use answer::*;
 pub(crate) use chunk::*;
 pub(crate) use frame::*;
 pub(crate) use kept::*;
-pub(crate) use names::{Control, Names};
+pub(crate) use names::{Control, Names, is_subject};
 use request::shortened;
 pub(crate) use request::*;
 

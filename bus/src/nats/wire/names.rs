@@ -42,6 +42,16 @@ impl Control {
     }
 }
 
+/// Whether `text`, which somebody else has written, can be published to. The client
+/// does not look: it writes to the connection whatever it is given.
+pub(crate) fn is_subject(text: &str) -> bool {
+    let plain = |token: &str| {
+        let mut bytes = token.bytes();
+        !token.is_empty() && bytes.all(|b| b.is_ascii_graphic() && b != b'*' && b != b'>')
+    };
+    text.split('.').all(plain)
+}
+
 /// Subjects, with the namespace in front where there is one.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
@@ -112,5 +122,38 @@ impl Names {
     /// Every announcement.
     pub(crate) fn announcements(&self) -> String {
         format!("{}_framex.announce.>", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_write_is_a_subject_or_is_not() {
+        for good in [
+            "a",
+            "_INBOX.5f0c1d9a3be274.7-2",
+            "$JS.ACK.x",
+            "team-a.p._control.i",
+        ] {
+            assert!(is_subject(good), "{good}");
+        }
+        let bad = [
+            "",
+            ".",
+            "a.",
+            ".a",
+            "a..b",
+            "a.*",
+            "a.>",
+            "a b",
+            "a\tb",
+            "a 5\r\nPUB b 0",
+            "\u{e4}",
+        ];
+        for bad in bad {
+            assert!(!is_subject(bad), "{bad:?}");
+        }
     }
 }
