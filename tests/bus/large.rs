@@ -231,6 +231,23 @@ async fn what_does_not_arrive_as_it_was_sent_is_no_call() {
             while futures_util::FutureExt::now_or_never(plain.answers.next()).is_some() {}
         }
     }
+    // Whoever only guesses the place is not heard.
+    let to = plain.announce(args.len()).await;
+    let (place, secret) = to.split_once('-').expect("a secret");
+    let guess = format!("{place}-{:0>32}", 1);
+    assert_eq!(secret.len(), 32);
+    for guess in [place, &guess] {
+        plain.frame(guess, 7, 0, first.clone()).await;
+    }
+    plain.frame(&to, 1, crc32(&args), args.clone()).await;
+    plain
+        .send(
+            &to,
+            &[("Framex-End", &format!("1 {}", args.len()))],
+            Bytes::new(),
+        )
+        .await;
+    assert_eq!(plain.next().await.payload, "\"ab\"");
     // Its own end: the caller's error is the answer.
     let to = plain.announce(100).await;
     let broken = [
