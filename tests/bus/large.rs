@@ -308,6 +308,49 @@ async fn a_caller_that_went_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn nothing_is_sent_for_a_caller_but_to_those_it_called() {
+    const HANG: &str = "callee.Callee.hang";
+    let server = NatsServer::start().await;
+    let _worker = worker(&server).await;
+    let caller = caller(options(server.url(), LONG), 1).await;
+    let liar = async_nats::connect(server.url()).await.expect("a broker");
+    let subscribe = async |subject: &str| {
+        let subscribed = liar.subscribe(subject.to_owned()).await;
+        subscribed.expect("a subscription")
+    };
+    let mut victim = subscribe("victim.>").await;
+    let (mut echos, mut hangs) = (
+        subscribe(&format!("{ECHO}.*")).await,
+        subscribe(&format!("{HANG}.*")).await,
+    );
+    liar.flush().await.expect("it is subscribed");
+    let say = async |heard: &mut Subscriber, header: &'static str, value: &str| {
+        let request = patiently("a request", heard.next()).await;
+        let reply = request.and_then(|request| request.reply);
+        let mut headers = HeaderMap::new();
+        headers.insert(header, value);
+        let (to, payload) = (reply.expect("a subject"), Bytes::new());
+        let said = liar.publish_with_reply_and_headers(to, "victim.a", headers, payload);
+        said.await.expect("it is sent");
+    };
+    let args = request(&echo_of(LARGE));
+    let (reply, ()) = tokio::join!(
+        caller.call_target(ECHO, args),
+        say(&mut echos, "Framex-Pull", "payload, frames=16")
+    );
+    assert!(reply.is_ok(), "{reply:?}");
+    let args = request(&json!({"key": "lied to"}));
+    let (reply, ()) = tokio::join!(
+        caller.call_target(HANG, args),
+        say(&mut hangs, "Framex-Body", "size=3000000")
+    );
+    assert_eq!(failed(reply).code(), "bad_reply");
+    until("it is cancelled", || seen("lied to").gone == 1).await;
+    let sent = futures_util::FutureExt::now_or_never(victim.next());
+    assert!(sent.is_none(), "{sent:?}");
+}
+
+#[tokio::test]
 async fn what_the_broker_does_not_let_through_is_named() {
     let config = r#"
         authorization { users: [
