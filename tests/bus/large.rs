@@ -268,6 +268,35 @@ async fn what_does_not_arrive_as_it_was_sent_is_no_call() {
 }
 
 #[tokio::test]
+async fn arguments_that_do_not_come_in_time_are_no_call() {
+    let server = NatsServer::start().await;
+    let worker = worker(&server).await;
+    let mut plain = Plain::new(&server).await;
+    let announced = [("Framex-Body", "size=100"), ("Framex-Call", "timeout=500")];
+    let began = std::time::Instant::now();
+    plain.send(ECHO, &announced, Bytes::new()).await;
+    let to = plain.next().await.reply.expect("a subject").to_string();
+    // It is there, and sends nothing.
+    let mut number = 0;
+    let answer = loop {
+        number += 1;
+        plain.frame(&to, number, 0, Bytes::new()).await;
+        let next = tokio::time::timeout(Duration::from_millis(50), plain.answers.next());
+        match next.await {
+            Ok(message) => {
+                let message = message.expect("a message");
+                if header(&message, "Framex-Pull").is_empty() {
+                    break message;
+                }
+            }
+            Err(_) => assert!(began.elapsed() < NOTICED, "its time is over"),
+        }
+    };
+    assert_eq!(header(&answer, "Nats-Service-Error-Code"), "504");
+    until("nothing waits", || worker.waiting() == 0).await;
+}
+
+#[tokio::test]
 async fn a_caller_that_went_leaves_nothing_behind() {
     let server = NatsServer::start().await;
     let worker = worker(&server).await;
