@@ -231,6 +231,23 @@ async fn what_does_not_arrive_as_it_was_sent_is_no_call() {
             while futures_util::FutureExt::now_or_never(plain.answers.next()).is_some() {}
         }
     }
+    // Whoever only guesses the place is not heard.
+    let to = plain.announce(args.len()).await;
+    let (place, secret) = to.split_once('-').expect("a secret");
+    let guess = format!("{place}-{:0>32}", 1);
+    assert_eq!(secret.len(), 32);
+    for guess in [place, &guess] {
+        plain.frame(guess, 7, 0, first.clone()).await;
+    }
+    plain.frame(&to, 1, crc32(&args), args.clone()).await;
+    plain
+        .send(
+            &to,
+            &[("Framex-End", &format!("1 {}", args.len()))],
+            Bytes::new(),
+        )
+        .await;
+    assert_eq!(plain.next().await.payload, "\"ab\"");
     // Its own end: the caller's error is the answer.
     let to = plain.announce(100).await;
     let broken = [
@@ -247,6 +264,35 @@ async fn what_does_not_arrive_as_it_was_sent_is_no_call() {
         .await;
     let answer = plain.next().await;
     assert_eq!(header(&answer, "Nats-Service-Error-Code"), "413");
+    until("nothing waits", || worker.waiting() == 0).await;
+}
+
+#[tokio::test]
+async fn arguments_that_do_not_come_in_time_are_no_call() {
+    let server = NatsServer::start().await;
+    let worker = worker(&server).await;
+    let mut plain = Plain::new(&server).await;
+    let announced = [("Framex-Body", "size=100"), ("Framex-Call", "timeout=500")];
+    let began = std::time::Instant::now();
+    plain.send(ECHO, &announced, Bytes::new()).await;
+    let to = plain.next().await.reply.expect("a subject").to_string();
+    // It is there, and sends nothing.
+    let mut number = 0;
+    let answer = loop {
+        number += 1;
+        plain.frame(&to, number, 0, Bytes::new()).await;
+        let next = tokio::time::timeout(Duration::from_millis(50), plain.answers.next());
+        match next.await {
+            Ok(message) => {
+                let message = message.expect("a message");
+                if header(&message, "Framex-Pull").is_empty() {
+                    break message;
+                }
+            }
+            Err(_) => assert!(began.elapsed() < NOTICED, "its time is over"),
+        }
+    };
+    assert_eq!(header(&answer, "Nats-Service-Error-Code"), "504");
     until("nothing waits", || worker.waiting() == 0).await;
 }
 
@@ -288,6 +334,49 @@ async fn a_caller_that_went_leaves_nothing_behind() {
     assert!(began.elapsed() < NOTICED, "{:?}", began.elapsed());
     assert_eq!((seen("slow orphan").gone, seen("orphan").gone), (1, 1));
     drop((upload, download));
+}
+
+#[tokio::test]
+async fn nothing_is_sent_for_a_caller_but_to_those_it_called() {
+    const HANG: &str = "callee.Callee.hang";
+    let server = NatsServer::start().await;
+    let _worker = worker(&server).await;
+    let caller = caller(options(server.url(), LONG), 1).await;
+    let liar = async_nats::connect(server.url()).await.expect("a broker");
+    let subscribe = async |subject: &str| {
+        let subscribed = liar.subscribe(subject.to_owned()).await;
+        subscribed.expect("a subscription")
+    };
+    let mut victim = subscribe("victim.>").await;
+    let (mut echos, mut hangs) = (
+        subscribe(&format!("{ECHO}.*")).await,
+        subscribe(&format!("{HANG}.*")).await,
+    );
+    liar.flush().await.expect("it is subscribed");
+    let say = async |heard: &mut Subscriber, header: &'static str, value: &str| {
+        let request = patiently("a request", heard.next()).await;
+        let reply = request.and_then(|request| request.reply);
+        let mut headers = HeaderMap::new();
+        headers.insert(header, value);
+        let (to, payload) = (reply.expect("a subject"), Bytes::new());
+        let said = liar.publish_with_reply_and_headers(to, "victim.a", headers, payload);
+        said.await.expect("it is sent");
+    };
+    let args = request(&echo_of(LARGE));
+    let (reply, ()) = tokio::join!(
+        caller.call_target(ECHO, args),
+        say(&mut echos, "Framex-Pull", "payload, frames=16")
+    );
+    assert!(reply.is_ok(), "{reply:?}");
+    let args = request(&json!({"key": "lied to"}));
+    let (reply, ()) = tokio::join!(
+        caller.call_target(HANG, args),
+        say(&mut hangs, "Framex-Body", "size=3000000")
+    );
+    assert_eq!(failed(reply).code(), "bad_reply");
+    until("it is cancelled", || seen("lied to").gone == 1).await;
+    let sent = futures_util::FutureExt::now_or_never(victim.next());
+    assert!(sent.is_none(), "{sent:?}");
 }
 
 #[tokio::test]

@@ -69,7 +69,8 @@ impl Stream for Follower {
                     continue;
                 }
                 Step::Over(error) => error,
-                Step::Gone => Some(kept::incomplete()),
+                // It may come back for what it has not taken.
+                Step::Gone => Some(kept::interrupted()),
             };
             this.over = true;
             this.kept.leave(this.key);

@@ -61,7 +61,7 @@ pub trait KeptStream: Send + Sync {
     ///
     /// Several may follow at the same time: the stream goes as fast as the slowest of
     /// them. Who takes nothing for a minute while others wait for it follows no more: its
-    /// last event is [`kept::incomplete`](framex_core::kept::incomplete).
+    /// last event is [`kept::interrupted`](framex_core::kept::interrupted).
     ///
     /// # Errors
     ///

@@ -456,7 +456,7 @@ async fn who_takes_nothing_holds_the_others_for_a_while() {
     let ahead = made.load(Ordering::SeqCst);
     assert!((600..1000).contains(&ahead), "{ahead} events");
     let mut last = rest(&mut stuck).await;
-    assert_eq!(last.pop().unwrap(), "! stream_incomplete");
+    assert_eq!(last.pop().unwrap(), "! stream_interrupted");
     assert!(last.len() < 500, "{}", last.len());
     // Alone it may take its time.
     reader.abort();

@@ -26,7 +26,7 @@ use large::gather;
 
 use super::Shared;
 use super::durable::Reader;
-use super::large::caller::{Feeder, Luggage};
+use super::large::caller::Luggage;
 use super::link::{Link, publish};
 use super::peers::{Instance, Remote, ms_of};
 use super::pending::Pending;
@@ -276,7 +276,7 @@ impl Journey {
             control: self.control(instance),
             kept: false,
             over: false,
-            feeder: bodies.then(|| Feeder::new(&self.luggage, client)),
+            feeder: bodies.then(|| self.feeder(client)),
         };
         let to = subject.clone();
         let sent = match publish(client, to, Some(reply), headers, body).await {

@@ -427,17 +427,20 @@ impl Link {
 
     /// A place for replies. Publish with [`Waiter::reply`] as the reply subject.
     pub(crate) fn expect(self: &Arc<Self>, expect: Expect, told: Option<&Told<'_>>) -> Waiter {
-        self.expect_at(&self.inbox, expect, told)
+        let slot = self.waiting.insert(expect, None);
+        self.waiter(slot, reply_subject(&self.inbox, slot, told))
     }
 
-    /// A place for messages to `<prefix>.<slot>`, of which [`Link::dispatch`] hears.
-    pub(crate) fn expect_at(
-        self: &Arc<Self>,
-        prefix: &str,
-        expect: Expect,
-        told: Option<&Told<'_>>,
-    ) -> Waiter {
-        let (index, stamp) = self.waiting.insert(expect);
+    /// A place for messages to `<prefix>.<slot>-<secret>`, of which [`Link::dock`]
+    /// hears. Others may publish there, and cannot know the secret.
+    pub(crate) fn expect_at(self: &Arc<Self>, prefix: &str, expect: Expect) -> Waiter {
+        let secret = uuid::Uuid::new_v4().as_u128();
+        let slot = self.waiting.insert(expect, Some(secret));
+        let reply = reply_subject(prefix, slot, None);
+        self.waiter(slot, format!("{reply}-{secret:032x}").into())
+    }
+
+    fn waiter(self: &Arc<Self>, (index, stamp): Slot, reply: Subject) -> Waiter {
         if self.asleep.load(Ordering::Relaxed) {
             self.asleep.store(false, Ordering::Relaxed);
             self.wake.notify_one();
@@ -447,7 +450,7 @@ impl Link {
             index,
             stamp,
             followed: None,
-            reply: reply_subject(prefix, (index, stamp), told),
+            reply,
         }
     }
 
@@ -518,8 +521,8 @@ impl Link {
     /// Brings a message to whoever waits for it.
     pub(crate) fn dispatch(&self, message: Message) {
         let token = message.subject.as_str().rsplit('.').next();
-        if let Some((index, stamp)) = token.and_then(|token| read_slot(wire::slot_of(token))) {
-            let nobodys = self.waiting.deliver(index, stamp, message);
+        if let Some(slot) = token.and_then(|token| read_slot(wire::slot_of(token))) {
+            let nobodys = self.waiting.deliver(slot, None, message);
             if let Some(control) = nobodys.as_ref().and_then(wire::beat_of_kept) {
                 // A follower that has left, whose word was lost: the stream waits for it.
                 let message = Control {
@@ -532,6 +535,14 @@ impl Link {
         }
     }
 
+    /// Brings a message to whoever waits for it at [`Link::expect_at`].
+    pub(crate) fn dock(&self, message: Message) {
+        let token = message.subject.as_str().rsplit('.').next();
+        if let Some((slot, secret)) = token.and_then(read_docked) {
+            self.waiting.deliver(slot, Some(secret), message);
+        }
+    }
+
     /// Hands a message of a stream to all who follow it on this connection.
     fn bring(&self, message: &Message) {
         let before = self.streams.as_ref().map_or(0, String::len);
@@ -541,8 +552,8 @@ impl Link {
             Some(slots) => slots.clone(),
             None => return,
         };
-        for (index, stamp) in slots {
-            self.waiting.deliver(index, stamp, message.clone());
+        for slot in slots {
+            self.waiting.deliver(slot, None, message.clone());
         }
     }
 
@@ -674,7 +685,7 @@ pub(crate) async fn next(subscriber: &mut Subscriber) -> Option<Message> {
     poll_fn(|cx| Pin::new(&mut *subscriber).poll_next(cx)).await
 }
 
-fn reply_subject(inbox: &str, slot: (u32, u32), told: Option<&Told<'_>>) -> Subject {
+fn reply_subject(inbox: &str, slot: Slot, told: Option<&Told<'_>>) -> Subject {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut number = u64::from(slot.1) << 32 | u64::from(slot.0);
     let mut slot = [b'0'; 16];
@@ -693,11 +704,17 @@ fn reply_subject(inbox: &str, slot: (u32, u32), told: Option<&Told<'_>>) -> Subj
     text.into()
 }
 
-fn read_slot(text: &str) -> Option<(u32, u32)> {
+fn read_slot(text: &str) -> Option<Slot> {
     let number = u64::from_str_radix(text, 16).ok()?;
     let index = u32::try_from(number & u64::from(u32::MAX)).ok()?;
     let stamp = u32::try_from(number >> 32).ok()?;
     Some((index, stamp))
+}
+
+/// Reads `<slot>-<secret>`.
+fn read_docked(token: &str) -> Option<(Slot, u128)> {
+    let (slot, secret) = token.split_once('-')?;
+    Some((read_slot(slot)?, u128::from_str_radix(secret, 16).ok()?))
 }
 
 /// Reads `Permissions Violation for Publish to "a.b"`.
@@ -750,6 +767,9 @@ mod tests {
         let token = subject.as_str().rsplit('.').next().unwrap();
         assert_eq!(read_slot(wire::slot_of(token)), Some((7, 0xdead_beef)));
         assert_eq!(read_slot("not hex"), None);
+        let token = format!("{token}-{:032x}", u128::MAX);
+        assert_eq!(read_docked(&token), Some(((7, 0xdead_beef), u128::MAX)));
+        assert_eq!(read_docked("00000000deadbeef"), None);
     }
 
     #[test]

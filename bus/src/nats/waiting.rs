@@ -63,6 +63,8 @@ pub(crate) struct Expect {
 struct Slot {
     /// Counts its uses: a late reply of an earlier call finds another stamp.
     stamp: u32,
+    /// Where others may send to its place, its messages have this too.
+    secret: Option<u128>,
     expect: Option<Expect>,
     /// When it was last heard of, in the clock of [`ms_of`].
     sign: u64,
@@ -88,8 +90,9 @@ impl Waiting {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a slot; gives its number and its stamp.
-    pub(crate) fn insert(&self, expect: Expect) -> (u32, u32) {
+    /// Takes a slot; gives its number and its stamp. Only what comes with the same
+    /// `secret` is for it.
+    pub(crate) fn insert(&self, expect: Expect, secret: Option<u128>) -> (u32, u32) {
         if let Some(instance) = &expect.instance {
             instance.outstanding.fetch_add(1, Ordering::Relaxed);
         }
@@ -103,6 +106,7 @@ impl Waiting {
         };
         let slot = &mut slots.all[index as usize];
         slot.stamp = slot.stamp.wrapping_add(1);
+        slot.secret = secret;
         slot.sign = expect.since;
         slot.beating = false;
         slot.expect = Some(expect);
@@ -125,12 +129,18 @@ impl Waiting {
     }
 
     /// Hands a message to the call it is for; gives it back if nobody waits for it.
-    pub(crate) fn deliver(&self, index: u32, stamp: u32, message: Message) -> Option<Message> {
+    pub(crate) fn deliver(
+        &self,
+        (index, stamp): (u32, u32),
+        secret: Option<u128>,
+        message: Message,
+    ) -> Option<Message> {
         let mut slots = self.lock();
         let Some(slot) = slots.all.get_mut(index as usize) else {
             return Some(message);
         };
-        let Some(expect) = slot.expect.as_ref().filter(|_| slot.stamp == stamp) else {
+        let is_meant = (slot.stamp, slot.secret) == (stamp, secret);
+        let Some(expect) = slot.expect.as_ref().filter(|_| is_meant) else {
             return Some(message);
         };
         if message.status == Some(StatusCode::NO_RESPONDERS) {
@@ -292,7 +302,7 @@ mod tests {
                 sends: None,
                 since: ms_of(after(ms)),
             };
-            waiting.insert(expect).0
+            waiting.insert(expect, None).0
         };
         let lost = |index: u32, ms| {
             waiting.sweep_at(after(ms));

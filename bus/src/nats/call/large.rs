@@ -82,13 +82,18 @@ impl Journey {
             stream: false,
         };
         wire::announce(&mut headers, announced);
-        pending.feeder = Some(Feeder::new(&self.luggage, client));
+        pending.feeder = Some(self.feeder(client));
         let reply = Some(pending.waiter.reply.clone());
         let sent = publish(client, subject, reply, Some(headers), Bytes::new()).await;
         sent.map_err(|lost| match lost {
             Lost::TooLarge => self.unsendable("its headers are larger than the broker takes"),
             lost => self.over(lost),
         })
+    }
+
+    pub(super) fn feeder(&self, client: &Client) -> Box<Feeder> {
+        let api = &self.api.descriptor.id;
+        Feeder::new(&self.luggage, &self.shared, api, client)
     }
 
     /// Whether those that a message reaches ask for what is not in it: others would
@@ -110,6 +115,7 @@ impl Journey {
         back: Subject,
         pending: &mut Pending,
     ) -> Result<Answer, Attempt> {
+        self.check_place(&back)?;
         let payload = match collect(pending, announced, back).await {
             Ok(payload) => payload,
             Err(Broken::Lost(lost)) => return Err(self.over(lost)),
@@ -134,12 +140,21 @@ impl Journey {
         back: Subject,
         pending: Pending,
     ) -> Result<Reply, Attempt> {
+        self.check_place(&back)?;
         let Answer::Download(download) = self.read_head(head, Bytes::new())? else {
             return Err(self.unreadable("bytes that come in pieces and are no download".into()));
         };
         let api = self.api.descriptor.id.clone();
         let body = caller::download(pending, announced, back, api);
         Ok(Reply::Download(Download { body, ..download }))
+    }
+
+    /// Grants go to whoever runs the call, and to nobody else.
+    fn check_place(&self, back: &Subject) -> Result<(), Attempt> {
+        match caller::is_place(&self.shared, &self.api.descriptor.id, back) {
+            true => Ok(()),
+            false => Err(self.unreadable(format!("more of it would be granted to `{back}`"))),
+        }
     }
 
     /// What a message with this payload says.

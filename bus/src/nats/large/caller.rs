@@ -21,6 +21,7 @@ use smallvec::SmallVec;
 use super::MOST_IN_MEMORY;
 use super::receive::{Broken, Inflow, Sender};
 use super::send::{Credit, send};
+use crate::nats::Shared;
 use crate::nats::link::{Outgoing, Waiter};
 use crate::nats::pending::Pending;
 use crate::nats::waiting::Lost;
@@ -73,6 +74,14 @@ impl Luggage {
         !self.lock().is_empty()
     }
 
+    /// Whether there is such a body, or was.
+    fn has(&self, which: Which) -> bool {
+        match which {
+            Which::Payload => true,
+            Which::Number(number) => (number as usize) < self.lock().len(),
+        }
+    }
+
     fn take(&self, which: Which) -> Option<ByteStream> {
         self.asked.store(true, Ordering::Release);
         match which {
@@ -105,15 +114,24 @@ fn gone() -> ByteStream {
 /// Sends the bodies of a request to whoever runs it, as they are asked for.
 pub(in crate::nats) struct Feeder {
     luggage: Arc<Luggage>,
+    shared: Arc<Shared>,
+    api: ApiId,
     client: Client,
     feeds: FuturesUnordered<BoxFuture<'static, ()>>,
     credits: SmallVec<[(Which, Arc<Credit>); 1]>,
 }
 
 impl Feeder {
-    pub(in crate::nats) fn new(luggage: &Arc<Luggage>, client: &Client) -> Box<Self> {
+    pub(in crate::nats) fn new(
+        luggage: &Arc<Luggage>,
+        shared: &Arc<Shared>,
+        api: &ApiId,
+        client: &Client,
+    ) -> Box<Self> {
         Box::new(Self {
             luggage: Arc::clone(luggage),
+            shared: Arc::clone(shared),
+            api: api.clone(),
             client: client.clone(),
             feeds: FuturesUnordered::new(),
             credits: SmallVec::new(),
@@ -148,6 +166,10 @@ impl Feeder {
         let Some(to) = message.reply.filter(|_| !pull.stop) else {
             return;
         };
+        if !is_place(&self.shared, &self.api, &to) || !self.luggage.has(pull.which) {
+            tracing::debug!(api = %self.api, %to, which = ?pull.which, "nobody who runs a call asks so");
+            return;
+        }
         let source = self.luggage.take(pull.which).unwrap_or_else(gone);
         waiter.sends_to(&to);
         let credit = Arc::new(Credit::new(pull.frames));
@@ -159,6 +181,12 @@ impl Feeder {
             let _ = credit.unless_stopped(sending).await;
         }));
     }
+}
+
+/// Whether those who run `api` are heard at `subject`: to others, nothing is sent in
+/// this process's name.
+pub(in crate::nats) fn is_place(shared: &Shared, api: &ApiId, subject: &Subject) -> bool {
+    shared.names.is_body(api.plugin(), subject.as_str())
 }
 
 /// All bytes of the answer that `pending` waits for.

@@ -45,7 +45,7 @@ impl Dock {
             sends: None,
             since: ms_of(Instant::now()),
         };
-        self.link.expect_at(&self.subject, expect, None)
+        self.link.expect_at(&self.subject, expect)
     }
 
     /// The payload of a request, of which `caller` has said how large it is.
@@ -267,6 +267,6 @@ impl Drop for Asker {
 /// Hears of the bodies of a plugin's calls, for as long as the future is polled.
 pub(in crate::nats) async fn listen(link: Arc<Link>, mut subscriber: async_nats::Subscriber) {
     while let Some(message) = link::next(&mut subscriber).await {
-        link.dispatch(message);
+        link.dock(message);
     }
 }

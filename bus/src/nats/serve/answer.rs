@@ -211,13 +211,17 @@ impl Service {
     }
 
     pub(super) fn start(&self, request: Request) -> Result<LocalCall, CallError> {
-        let local = &self.api.local;
-        if !local.is_bounded() && self.api.running.load(Ordering::Relaxed) >= MOST_RUNNING {
+        if self.runs_too_many() {
             return Err(CallError::Overloaded {
                 api: self.id().clone(),
             });
         }
-        self.shared.local.start(local, request)
+        self.shared.local.start(&self.api.local, request)
+    }
+
+    /// Where neither the API nor its plugin says how many calls may run.
+    pub(super) fn runs_too_many(&self) -> bool {
+        !self.api.local.is_bounded() && self.api.running.load(Ordering::Relaxed) >= MOST_RUNNING
     }
 
     /// The rest of a call that did not finish at once; nothing if it is cancelled.

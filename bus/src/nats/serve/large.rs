@@ -11,11 +11,13 @@ use framex_core::error::{CallError, Error, Part};
 use framex_core::reply::{Download, Response};
 use http::StatusCode;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{Service, Task};
 use super::log;
-use crate::call::LocalCall;
+use crate::call::{LocalCall, to_the_millisecond};
+use crate::local::deadline;
 use crate::nats::large::MOST_IN_MEMORY;
 use crate::nats::large::receive::Broken;
 use crate::nats::waiting::Lost;
@@ -115,7 +117,7 @@ impl Service {
         let overloaded = || CallError::Overloaded {
             api: self.id().clone(),
         };
-        if self.api.local.is_full() {
+        if self.api.local.is_full() || self.runs_too_many() {
             return Err(overloaded());
         }
         let room = self.shared.offers.room_for(size).ok_or_else(overloaded)?;
@@ -142,7 +144,20 @@ impl Service {
         awaited: Awaited,
         task: &Task,
     ) -> Result<LocalCall, CallError> {
-        let payload = self.dock.payload(&task.reply, awaited.size).await;
+        let default_timeout = self.shared.options.default_timeout;
+        let descriptor = &self.api.descriptor;
+        let (until, _) = deadline(
+            descriptor,
+            awaited.meta.deadline,
+            task.began,
+            default_timeout,
+        );
+        let payload = self.dock.payload(&task.reply, awaited.size);
+        let payload = timeout_at(until.into(), payload).await;
+        let payload = payload.map_err(|_| CallError::TimedOut {
+            api: self.id().clone(),
+            budget: to_the_millisecond(until.saturating_duration_since(task.began)),
+        })?;
         let lost = |why| CallError::Lost {
             api: self.id().clone(),
             why,

@@ -169,7 +169,7 @@ fn no_json(error: &serde_json::Error) -> String {
     format!("a chunk is no JSON: {error}")
 }
 
-/// An event of anybody's: it is passed on into other documents, so it has to be JSON.
+/// One event; it is passed on into other documents, so it has to be JSON.
 fn read_one(payload: &[u8]) -> Result<Event, String> {
     if payload.first() == Some(&b'"') {
         let text: String = serde_json::from_slice(payload).map_err(|error| no_json(&error))?;
@@ -180,7 +180,7 @@ fn read_one(payload: &[u8]) -> Result<Event, String> {
     Event::json(raw).map_err(|error| error.message().to_owned())
 }
 
-/// An event of our own kind: a part of its message, without a copy.
+/// As [`read_one`]: a part of its message, without a copy.
 fn read_line(line: ByteString) -> Result<Event, String> {
     let bytes = line.as_bytes();
     let data = match bytes.first() {
@@ -199,7 +199,11 @@ fn read_line(line: ByteString) -> Result<Event, String> {
                 }
             }
         }
-        Some(_) => Data::Json(line.into_bytes()),
+        Some(_) => {
+            let raw: &serde_json::value::RawValue =
+                serde_json::from_str(&line).map_err(|error| no_json(&error))?;
+            Data::Json(line.slice_ref(raw.get()).into_bytes())
+        }
     };
     Ok(Event::message(data))
 }
@@ -285,6 +289,8 @@ mod tests {
         };
         assert!(bad("1", "nothing"));
         assert!(bad("1-2", "\n1"));
+        assert!(bad("1-2", "{\"a\": 1}, \"b\": 2\n1"));
+        assert!(bad("1-2", "nothing\n1"));
         assert!(bad("1-2", "\"\n1"));
         assert!(bad("1-2", "\"a\"b\"\n1"));
     }

@@ -93,6 +93,14 @@ impl Names {
         format!("{}{plugin}._body.{id}", self.prefix)
     }
 
+    /// Whether `subject` is a place for bodies of an instance of `plugin`.
+    pub(crate) fn is_body(&self, plugin: &str, subject: &str) -> bool {
+        let rest = subject.strip_prefix(&self.bodies(plugin, ""));
+        let place = rest.and_then(|rest| rest.split_once('.'));
+        let plain = |token: &str| !token.is_empty() && !token.contains(['.', '*', '>']);
+        place.is_some_and(|(id, slot)| plain(id) && plain(slot))
+    }
+
     /// Where the messages of a kept stream go, without their numbers.
     pub(crate) fn stream(&self, id: &StreamId) -> String {
         let (token, rest) = split(id);
@@ -154,6 +162,31 @@ mod tests {
         ];
         for bad in bad {
             assert!(!is_subject(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn bodies_go_to_instances_of_their_plugin_and_nowhere_else() {
+        for (namespace, before) in [(None, ""), (Some("x"), "x.")] {
+            let names = Names::new(namespace);
+            let is_body = |subject: &str| names.is_body("p", &format!("{before}{subject}"));
+            assert!(is_body("p._body.i.0a-0b"));
+            for other in [
+                "",
+                "p._body",
+                "p._body.i",
+                "p._body.i.",
+                "p._body..a",
+                "p._body.i.a.b",
+                "p._body.i.>",
+                "p._body.*.a",
+                "p._control.i.a",
+                "q._body.i.a",
+                "$JS.API.STREAM.PURGE.p",
+            ] {
+                assert!(!is_body(other), "{other}");
+            }
+            assert!(!names.is_body("p", "y.p._body.i.a"));
         }
     }
 }
