@@ -22,8 +22,14 @@ pub(crate) const fn special(more: &[u8]) -> [bool; 256] {
 }
 
 /// A text with its quotes.
-pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
+pub fn text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
+    // Most are plain words, and found to be so many bytes at a time.
+    if text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
     let mut rest = text.as_bytes();
     while copy_until(out, &mut rest, &ESCAPED) {
         escaped(out, rest[0]);

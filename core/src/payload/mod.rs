@@ -11,7 +11,7 @@
 //! | a map's key that is an integer | its digits as a text |
 //! | another key that is no text, an extension | refused |
 
-pub(crate) mod json;
+pub mod json;
 pub(crate) mod message_pack;
 
 use bytes::Bytes;

@@ -4,6 +4,7 @@ use framex_core::context::RequestId;
 use framex_core::error::Error;
 use framex_core::event::{Data, ERROR, Event};
 use framex_core::kept::{Position, StreamId};
+use framex_core::payload::json;
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue};
 
@@ -80,7 +81,7 @@ impl Format {
                     }
                     None => out.extend_from_slice(b"{\"event\": "),
                 }
-                push_json(out, name);
+                json::text(out, name);
                 out.extend_from_slice(b", \"data\": ");
                 data(out);
                 out.extend_from_slice(b"}\n");
@@ -92,7 +93,7 @@ impl Format {
         self.push(out, id, event.name(), |out| match event.data() {
             Data::Text(text) => {
                 out.extend_from_slice(b"{\"content\": ");
-                push_json(out, text);
+                json::text(out, text);
                 out.push(b'}');
             }
             // One line is what both formats need; JSON written with line breaks is rare.
@@ -166,18 +167,6 @@ impl serde_json::ser::Formatter for Spaced {
     ) -> std::io::Result<()> {
         writer.write_all(b": ")
     }
-}
-
-fn push_json(out: &mut Vec<u8>, text: &str) {
-    // Most chunks are plain words, for which the quotes are all there is to add.
-    if text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
-        out.push(b'"');
-        out.extend_from_slice(text.as_bytes());
-        out.push(b'"');
-        return;
-    }
-    // A text written to memory: cannot fail.
-    let _ = serde_json::to_writer(out, text);
 }
 
 /// The ids of a kept stream's events.

@@ -2,9 +2,10 @@
 //! for each.
 
 use async_nats::HeaderMap;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use bytestring::ByteString;
 use framex_core::event::{Data, Event, MESSAGE_CHUNK};
+use framex_core::payload::json;
 
 use super::answer::Outgoing;
 use super::{CHUNK, EVENT};
@@ -48,13 +49,13 @@ fn headers(numbers: String, event: &Event) -> HeaderMap {
 /// JSON on a line for each.
 pub(crate) fn lines(events: &[Event]) -> Bytes {
     let size: usize = events.iter().map(|event| size_of(event) + 3).sum();
-    let mut out = BytesMut::with_capacity(size);
+    let mut out = Vec::with_capacity(size);
     for (at, event) in events.iter().enumerate() {
         if at > 0 {
-            out.put_u8(b'\n');
+            out.push(b'\n');
         }
         match event.data() {
-            Data::Text(text) => put_text(&mut out, text),
+            Data::Text(text) => json::text(&mut out, text),
             // Between the parts of a JSON value, line breaks mean nothing.
             Data::Json(json) if memchr::memchr2(b'\n', b'\r', json).is_some() => {
                 out.extend(json.iter().filter(|b| !matches!(b, b'\n' | b'\r')));
@@ -62,7 +63,7 @@ pub(crate) fn lines(events: &[Event]) -> Bytes {
             Data::Json(json) => out.extend_from_slice(json),
         }
     }
-    out.freeze()
+    out.into()
 }
 
 /// About how large an event is, in bytes.
@@ -71,18 +72,6 @@ pub(crate) fn size_of(event: &Event) -> usize {
         Data::Text(text) => text.len(),
         Data::Json(json) => json.len(),
     }
-}
-
-fn put_text(out: &mut BytesMut, text: &str) {
-    // Most chunks are plain words, for which the quotes are all there is to add.
-    if text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
-        out.put_u8(b'"');
-        out.extend_from_slice(text.as_bytes());
-        out.put_u8(b'"');
-        return;
-    }
-    // A text written to memory: cannot fail.
-    let _ = serde_json::to_writer(out.writer(), text);
 }
 
 /// Events as they came in one message; they are read as they are taken.
