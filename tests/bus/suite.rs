@@ -69,7 +69,7 @@ pub(crate) async fn error(bus: &Arc<dyn Bus>, target: &str, args: Value) -> Erro
     }
 }
 
-async fn stream(bus: &Arc<dyn Bus>, target: &str, args: Value) -> EventStream {
+pub(crate) async fn stream(bus: &Arc<dyn Bus>, target: &str, args: Value) -> EventStream {
     match reply(bus, target, args).await {
         Ok(Reply::Stream(events)) => events,
         other => panic!("`{target}` gave {other:?}"),

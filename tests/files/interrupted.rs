@@ -90,3 +90,25 @@ async fn a_stop_waits_for_handlers_that_clean_up() {
     stopping.await.unwrap();
     assert_eq!(seen("stopped").end.as_deref(), Some("upload_interrupted"));
 }
+
+#[tokio::test]
+async fn what_is_cut_at_the_end_of_a_stop_cleans_up_too() {
+    let builder = Server::builder().plugin::<Depot>();
+    let server = builder.server("shutdown_grace", "200ms").start().await;
+    let target = "/api/v1/watched?key=cut";
+    let mut sender = Sender::start(&server, "PUT", target, "", Framing::Length, 10_000_000).await;
+    sender.part(&Part::Pattern(300_000)).await;
+    until("it is there", || seen("cut").bytes == 300_000).await;
+    let stubborn = "/api/v1/stubborn?key=cut-stubborn";
+    let mut other = Sender::start(&server, "PUT", stubborn, "", Framing::Length, 10_000_000).await;
+    other.part(&Part::Pattern(300_000)).await;
+    until("it runs", || seen("cut-stubborn").begun).await;
+    let begun = Instant::now();
+    server.stop().await;
+    assert_eq!(seen("cut").end.as_deref(), Some("upload_interrupted"));
+    assert_eq!(seen("cut-stubborn").end.as_deref(), Some("waits"));
+    assert!(seen("cut").gone && seen("cut-stubborn").gone);
+    let took = begun.elapsed();
+    let about_two = Duration::from_millis(1900)..Duration::from_secs(4);
+    assert!(about_two.contains(&took), "{took:?}");
+}

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use framex_test_support::until;
 use serde_json::json;
 
-use super::{SSE, address, asking, blocks, builder, id, server, some};
+use super::{SSE, address, all, asking, blocks, builder, id, server, some};
 use crate::zoo::seen;
 
 #[tokio::test]
@@ -108,4 +108,24 @@ async fn a_stop_does_not_wait_for_who_left() {
         begun.elapsed()
     );
     assert_eq!(seen("stopping").gone, 1);
+}
+
+/// Its handler has timers of the thread where it began: that one waits for the others.
+#[tokio::test]
+async fn a_stop_finishes_what_is_followed_on_another_thread() {
+    let server = builder().server("num_cpus", 2).start().await;
+    let target = "/api/v1/kept?key=threads&count=3&ms=400";
+    let (head, mut first) = server.get(target).open().await;
+    let (_, mut second) = server.get(&address(&head)).open().await;
+    some(&mut first, SSE, 1).await;
+    let mut body = some(&mut second, SSE, 1).await;
+    drop(first);
+    let stop = tokio::spawn(server.stop());
+    body.push_str(&all(&mut second).await);
+    assert_eq!(blocks(&body, SSE).len(), 4, "{body}");
+    assert!(
+        body.ends_with(".end\nevent: finish\ndata: {}\n\n"),
+        "{body}"
+    );
+    stop.await.unwrap();
 }
