@@ -269,3 +269,31 @@ async fn when_its_worker_is_gone_what_was_stored_comes_and_then_an_error() {
     assert_story(&again, 5, again.len() + 5, 0);
     assert_eq!(error.expect("an error").code(), "call_lost");
 }
+
+/// Nobody answers for a stream whose worker is gone: that it is over is in the store.
+#[tokio::test]
+async fn what_is_over_is_stopped_without_its_worker() {
+    let server = NatsServer::start().await;
+    let teller = worker(server.url()).await;
+    let edge = edge(options(server.url())).await;
+    known(&[&edge]).await;
+    let mut over = tell(&edge, json!({"key": "over", "count": 3})).await;
+    let mut cut = tell(&edge, json!({"key": "cut", "count": 1_000_000, "ms": 5})).await;
+    let (items, error) = rest(&mut over).await;
+    assert_eq!((items.len(), error.is_none()), (3, true));
+    next(&mut cut).await.expect("an event").expect("an event");
+    let id = |events: &EventStream| events.kept().cloned().expect("an id");
+    let over = find(&edge, &id(&over)).await.expect("it is kept");
+    let cut = find(&edge, &id(&cut)).await.expect("it is kept");
+    teller.close().await;
+    drop(teller);
+    patiently("an answer", over.stop())
+        .await
+        .expect("it is over");
+    // Whether this one has ended cannot be told while its worker may come back.
+    let asked = Instant::now();
+    match patiently("an answer", cut.stop()).await {
+        Ok(()) => assert!(asked.elapsed() >= Duration::from_secs(1)),
+        Err(error) => assert!(error.into_error().status().is_server_error()),
+    }
+}

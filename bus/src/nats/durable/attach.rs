@@ -25,7 +25,7 @@ const SILENT_LIMIT: Duration = Duration::from_millis(250);
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 /// The instance may be back so much later than this process, after the broker was gone.
-const BACK_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const BACK_LIMIT: Duration = Duration::from_secs(5);
 /// An instance that others still see is asked again for so long.
 const SEEN_LIMIT: Duration = Duration::from_millis(500);
 /// Messages that are fetched at the same time: each may be as large as the broker takes.
@@ -101,7 +101,7 @@ impl Source {
     }
 
     /// The instance, as far as it is known to serve.
-    fn known(&self, shared: &Shared) -> Option<Arc<Instance>> {
+    pub(super) fn known(&self, shared: &Shared) -> Option<Arc<Instance>> {
         if *self.instance == *shared.id {
             return Some(shared.durable.own(self.api.plugin(), &shared.id));
         }

@@ -9,18 +9,23 @@ use framex_core::id::ApiId;
 use framex_core::kept::{Position, StreamId, gone};
 use futures_core::future::BoxFuture;
 
-use super::attach::{Source, not_now};
+use super::attach::{BACK_LIMIT, Source, not_now};
 use super::reader::Reader;
 use super::store;
 use crate::KeptStream;
 use crate::nats::Shared;
+use crate::nats::link::Link;
 use crate::nats::waiting::Lost;
-use crate::nats::wire::{Control, Head};
+use crate::nats::wire::{self, Control, Head};
 
 /// A store that does not answer is asked again for so long.
 const FIND_LIMIT: Duration = Duration::from_secs(5);
 /// For the answer of the instance that is to stop a stream.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
+/// An instance that nobody knows and that does not answer for so long is gone.
+const GONE_AFTER: Duration = Duration::from_secs(1);
+/// Between two attempts to stop a stream.
+const STOP_AGAIN: Duration = Duration::from_millis(100);
 /// A stream that has just begun may not be stored yet, or not on every replica.
 const ASK_AGAIN: [Duration; 3] = [
     Duration::from_millis(20),
@@ -79,6 +84,12 @@ pub(crate) async fn find(
     }))
 }
 
+/// Whether the last message of the stream is stored.
+async fn is_over(shared: &Shared, link: &Arc<Link>, source: &Source) -> bool {
+    let newest = store::get(shared, link, &format!("{}.*", source.subject)).await;
+    matches!(newest, Ok(Some(message)) if wire::is_end(&message))
+}
+
 impl KeptStream for Stored {
     fn api(&self) -> &ApiId {
         &self.source.api
@@ -107,11 +118,27 @@ impl KeptStream for Stored {
                 stop: Some(source.id.to_string()),
                 ..Control::default()
             };
-            let to = source.control(&shared);
-            match link.request(to, question.payload(), STOP_LIMIT).await {
-                // What has ended, with its instance or before, stays as it is.
-                Ok(_) | Err(Lost::NoResponders) => Ok(()),
-                Err(_) => Err(unreachable()),
+            let began = Instant::now();
+            loop {
+                let to = source.control(&shared);
+                let lost = match link.request(to, question.payload(), STOP_LIMIT).await {
+                    Ok(_) => return Ok(()),
+                    Err(lost) => lost,
+                };
+                // What has ended stays as it is.
+                if is_over(&shared, &link, &source).await {
+                    return Ok(());
+                }
+                if lost != Lost::NoResponders {
+                    return Err(unreachable());
+                }
+                // The instance is gone, or not back yet after the broker was.
+                let known = source.known(&shared).is_some();
+                match began.elapsed() {
+                    asked if !known && asked >= GONE_AFTER => return Ok(()),
+                    asked if asked >= BACK_LIMIT => return Err(CallError::Handler(not_now())),
+                    _ => tokio::time::sleep(STOP_AGAIN).await,
+                }
             }
         })
     }
