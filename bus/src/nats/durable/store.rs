@@ -23,6 +23,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// JetStream's own codes.
 const STREAM_NOT_FOUND: u64 = 10_059;
 const NOT_ENABLED: [u64; 2] = [10_039, 10_076];
+/// Without these as they should be, what is kept could not be had, or were not all.
+const ESSENTIAL: [&str; 4] = [
+    "subjects",
+    "allow_direct",
+    "discard",
+    "max_msgs_per_subject",
+];
 
 /// Why there is no store.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,6 +40,8 @@ enum Missing {
     NotNow(String),
     /// The user of this process may not ask.
     Denied(String),
+    /// It is another, and cannot be changed.
+    Unfit(String),
 }
 
 #[derive(Default, Deserialize)]
@@ -116,6 +125,9 @@ fn tell(shared: &Shared, missing: &Missing) {
         Missing::NotNow(why) => {
             tracing::warn!("the JetStream stream `{name}` cannot be had ({why}): {meanwhile}");
         }
+        Missing::Unfit(why) => {
+            tracing::warn!("the JetStream stream `{name}` cannot be used ({why}): {meanwhile}");
+        }
         Missing::Denied(subject) => {
             tracing::warn!("{meanwhile}: its user may not publish to `{subject}`");
         }
@@ -160,14 +172,24 @@ async fn ensure(shared: &Shared, link: &Arc<Link>, options: &StreamStore) -> Res
         }) => error.description,
         Err(Missing::Denied(subject)) => format!("no permission for `{subject}`"),
         Err(Missing::NoJetStream) => return Err(Missing::NoJetStream),
-        Err(Missing::NotNow(why)) => why,
+        Err(Missing::NotNow(why) | Missing::Unfit(why)) => why,
     };
+    let unfit = differs.iter().copied().filter(|key| is_essential(key));
+    let unfit = unfit.collect::<Vec<_>>().join(", ");
+    if !unfit.is_empty() {
+        let why = format!("it needs another {unfit}, and cannot be changed: {refused}");
+        return Err(Missing::Unfit(why));
+    }
     let name = &shared.durable.name;
     tracing::warn!(
         "the JetStream stream `{name}` is used as it is: it differs from the settings in {}, and cannot be changed ({refused})",
         differs.join(", ")
     );
     Ok(())
+}
+
+fn is_essential(field: &str) -> bool {
+    ESSENTIAL.contains(&field)
 }
 
 fn config(shared: &Shared, options: &StreamStore) -> Value {
