@@ -316,7 +316,10 @@ pub(super) async fn fetch(
     }
     let after = match to {
         Some(_) => true,
-        None => matches!(get(from + 1).await, Ok(Some(_))),
+        None => {
+            let newest = store::newest(&shared, &link, &source.subject).await;
+            newest.is_some_and(|(number, _)| number > from)
+        }
     };
     Err(Missing::Message(match after {
         true => incomplete(),

@@ -86,8 +86,8 @@ pub(crate) async fn find(
 
 /// Whether the last message of the stream is stored.
 async fn is_over(shared: &Shared, link: &Arc<Link>, source: &Source) -> bool {
-    let newest = store::get(shared, link, &format!("{}.*", source.subject)).await;
-    matches!(newest, Ok(Some(message)) if wire::is_end(&message))
+    let newest = store::newest(shared, link, &source.subject).await;
+    newest.is_some_and(|(_, message)| wire::is_end(&message))
 }
 
 impl KeptStream for Stored {

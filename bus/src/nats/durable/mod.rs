@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use framex_core::context::Request;
+use tokio::sync::Notify;
 
 use super::peers::{Endpoint, Instance};
 use super::serve::OfferState;
@@ -42,6 +43,8 @@ pub(crate) struct Durable {
     name: String,
     /// It is there.
     ready: AtomicBool,
+    /// It did not answer.
+    doubt: Notify,
     /// This process as the server of its own plugins.
     own: Mutex<Vec<Arc<Instance>>>,
 }
@@ -59,6 +62,7 @@ impl Durable {
             options: wanted,
             name,
             ready: AtomicBool::new(false),
+            doubt: Notify::new(),
             own: Mutex::default(),
         }
     }

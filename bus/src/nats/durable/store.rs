@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use async_nats::header::NATS_SUBJECT;
 use async_nats::{Message, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,6 +21,8 @@ const GET_LIMIT: Duration = Duration::from_secs(2);
 /// Between two attempts to have the stream; doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How often is looked whether it is still there: sooner than a stream gives it up.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// JetStream's own codes.
 const STREAM_NOT_FOUND: u64 = 10_059;
 const NOT_ENABLED: [u64; 2] = [10_039, 10_076];
@@ -69,15 +72,23 @@ pub(crate) async fn look_after(shared: &Arc<Shared>, link: &Arc<Link>) {
     let mut told: Option<Missing> = None;
     while link.wait_up().await.is_some() {
         phase.borrow_and_update();
+        let mut there = false;
         let mut pause = FIRST_PAUSE;
         while link.is_up() {
-            let missing = ensure(shared, link, options).await.err();
+            let missing = ensure(shared, link, options, there).await.err();
             let patient = matches!(missing, Some(Missing::NotNow(_))) && pause < ASK_LIMIT;
             match missing {
                 None => {
                     settle(shared, true);
                     told = None;
-                    break;
+                    there = true;
+                    pause = FIRST_PAUSE;
+                    tokio::select! {
+                        () = tokio::time::sleep(LOOK_EVERY) => {}
+                        () = doubted(shared) => {}
+                        _ = phase.changed() => {}
+                    }
+                    continue;
                 }
                 // The brokers may be electing: what was so a moment ago stays so.
                 Some(_) if patient || !link.is_up() => {}
@@ -100,6 +111,12 @@ pub(crate) async fn look_after(shared: &Arc<Shared>, link: &Arc<Link>) {
             return;
         }
     }
+}
+
+/// Somebody did not find the store, a moment ago.
+async fn doubted(shared: &Shared) {
+    shared.durable.doubt.notified().await;
+    tokio::time::sleep(FIRST_PAUSE).await;
 }
 
 fn settle(shared: &Shared, there: bool) {
@@ -134,8 +151,14 @@ fn tell(shared: &Shared, missing: &Missing) {
     }
 }
 
-/// Finds the stream or makes it, and has it as the settings say.
-async fn ensure(shared: &Shared, link: &Arc<Link>, options: &StreamStore) -> Result<(), Missing> {
+/// Finds the stream or makes it, and has it as the settings say; `again`: as far as it
+/// has to be. Others may have settings of their own.
+async fn ensure(
+    shared: &Shared,
+    link: &Arc<Link>,
+    options: &StreamStore,
+    again: bool,
+) -> Result<(), Missing> {
     let wanted = config(shared, options);
     let found = ask(shared, link, "INFO", Value::Null).await?;
     let found = match found.error {
@@ -148,7 +171,9 @@ async fn ensure(shared: &Shared, link: &Arc<Link>, options: &StreamStore) -> Res
         }
         Some(error) => return Err(missing(&error)),
     };
-    let differs = |(key, value): (&String, &Value)| found.get(key) != Some(value);
+    let differs = |(key, value): (&String, &Value)| {
+        found.get(key) != Some(value) && (is_essential(key) || !again)
+    };
     let differs: Vec<_> = wanted
         .as_object()
         .into_iter()
@@ -245,11 +270,27 @@ pub(super) async fn get(
 ) -> Result<Option<Message>, Lost> {
     let question = json!({ "last_by_subj": subject }).to_string();
     let to = format!("$JS.API.DIRECT.GET.{}", shared.durable.name);
-    let message = link.request(to.into(), question.into(), GET_LIMIT).await?;
+    let got = link.request(to.into(), question.into(), GET_LIMIT).await;
+    if matches!(got, Err(Lost::NoResponders)) {
+        shared.durable.doubt.notify_one();
+    }
+    let message = got?;
     match message.status {
         Some(StatusCode::NOT_FOUND) => Ok(None),
         // Not now: whoever asks tries again.
         Some(status) if status != StatusCode::OK => Err(Lost::TimedOut),
         _ => Ok(Some(message)),
     }
+}
+
+/// The newest message of a kept stream whose subjects begin with `subject`, and its number.
+pub(super) async fn newest(
+    shared: &Shared,
+    link: &Arc<Link>,
+    subject: &str,
+) -> Option<(u64, Message)> {
+    let message = get(shared, link, &format!("{subject}.*")).await.ok()??;
+    let stored_as = message.headers.as_ref()?.get(NATS_SUBJECT)?;
+    let number = stored_as.as_str().rsplit('.').next()?.parse().ok()?;
+    Some((number, message))
 }
