@@ -491,6 +491,59 @@ async fn a_stream_is_fed_while_it_is_read_also_one_that_is_kept() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_followed_anew_is_fed_on() {
+    let server = NatsServer::start().await;
+    let mut kept = options(server.url(), LONG);
+    kept.streams = Some(StreamStore::default());
+    let _worker = worker(&server).await;
+    let caller = caller(kept, 1).await;
+    let other = async_nats::connect(server.url()).await.expect("a broker");
+    let messages = other.subscribe("_framex.stream.>").await;
+    let mut messages = messages.expect("a subscription");
+    let control = other.subscribe("callee._control.*").await;
+    let mut control = control.expect("a subscription");
+    other.flush().await.expect("it is subscribed");
+    let (give, file) = tokio::sync::mpsc::channel(1);
+    let file =
+        futures_util::stream::unfold(file, async |mut file| Some((file.recv().await?, file)));
+    let mut request = with_texts(ByteStream::new(file), &[("prompt", "x".repeat(10))]);
+    request.meta.keep = true;
+    let reply = caller.call_target("/api/v1/listen", request).await;
+    let Ok(Reply::Stream(mut events)) = reply else {
+        panic!("{reply:?}");
+    };
+    let piece = || Ok(Bytes::from(vec![0; 1 << 20]));
+    give.send(piece()).await.expect("it is read");
+    for _ in 0..2 {
+        let event = patiently("an event", events.next()).await;
+        assert!(matches!(event, Some(Ok(_))), "{event:?}");
+    }
+    // As if messages had been lost on their way to it.
+    let message = patiently("a message", messages.next()).await;
+    let subject = message.expect("a message").subject.to_string();
+    let (stream, _) = subject.rsplit_once('.').expect("a number");
+    let later = other.publish(format!("{stream}.99"), "0".into()).await;
+    later.expect("it is sent");
+    let rest =
+        tokio::spawn(async move { events.map(|event| event.is_ok()).collect::<Vec<_>>().await });
+    let followed = async {
+        while let Some(message) = control.next().await {
+            if String::from_utf8_lossy(&message.payload).contains("follow") {
+                break;
+            }
+        }
+    };
+    patiently("it is followed anew", followed).await;
+    for _ in 0..4 {
+        give.send(piece()).await.expect("it is read");
+    }
+    drop(give);
+    let rest = patiently("the rest", rest).await.expect("no panic");
+    assert_eq!(rest, [true; 5]);
+    until("nothing waits", || caller.waiting() == 0).await;
+}
+
+#[tokio::test]
 async fn small_messages_are_enough() {
     let server = NatsServer::with_config("max_payload: 16384").await;
     let _worker = worker(&server).await;

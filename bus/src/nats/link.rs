@@ -653,6 +653,12 @@ impl Waiter {
         &self.link
     }
 
+    /// Whoever asks for bodies here asks `other` from now on, which is of the same link.
+    pub(crate) fn give_pulls(&self, other: &Self) {
+        let to = (other.index, other.stamp);
+        self.link.waiting.give_pulls(self.index, to);
+    }
+
     /// From now on, the messages of a stream that was started on this connection come
     /// here too.
     pub(crate) fn follow(&mut self, stream: &StreamId) {

@@ -71,6 +71,8 @@ pub(crate) struct Shared {
     pub(crate) durable: durable::Durable,
     /// What this process serves on the broker.
     pub(crate) offers: serve::Offers,
+    /// Answers that come in frames and are put together, all at the same time.
+    answers: large::Room,
     /// Takes the calls that nobody answers.
     fallback: OnceLock<Arc<dyn Fallback>>,
     /// Ends every task of the bus.
@@ -173,6 +175,7 @@ impl NatsBus {
                 data: OnceLock::new(),
                 found: state::Found::default(),
                 offers: serve::Offers::default(),
+                answers: large::Room::default(),
                 fallback: OnceLock::new(),
                 stop: CancellationToken::new(),
             }),

@@ -1,6 +1,7 @@
 //! A call that was sent and waits for its answer.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_nats::{Message, Subject};
@@ -34,6 +35,17 @@ impl Pending {
 
     pub(super) async fn next(&mut self) -> Result<Message, Lost> {
         poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Takes the place of `old`, which gets no answer any more. What that was about to
+    /// send goes out still.
+    pub(super) fn replace(&mut self, mut old: Self) {
+        old.over = true;
+        let same = Arc::ptr_eq(old.waiter.link(), self.waiter.link());
+        if let Some(mut feeder) = old.feeder.take().filter(|_| same) {
+            feeder.go_on(old, &self.waiter);
+            self.feeder = Some(feeder);
+        }
     }
 
     /// Gives whether it is on its way.

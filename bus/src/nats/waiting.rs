@@ -65,6 +65,8 @@ struct Slot {
     stamp: u32,
     /// Where others may send to its place, its messages have this too.
     secret: Option<u128>,
+    /// Pulls are for this one now, and nothing else is for anybody.
+    pulls_to: Option<(u32, u32)>,
     expect: Option<Expect>,
     /// When it was last heard of, in the clock of [`ms_of`].
     sign: u64,
@@ -120,6 +122,7 @@ impl Waiting {
         let expect = slot.expect.take();
         slot.messages.clear();
         slot.failed = None;
+        slot.pulls_to = None;
         slot.waker = None;
         slots.free.push(index);
         drop(slots);
@@ -131,11 +134,21 @@ impl Waiting {
     /// Hands a message to the call it is for; gives it back if nobody waits for it.
     pub(crate) fn deliver(
         &self,
-        (index, stamp): (u32, u32),
-        secret: Option<u128>,
+        mut at: (u32, u32),
+        mut secret: Option<u128>,
         message: Message,
     ) -> Option<Message> {
         let mut slots = self.lock();
+        if let Some(slot) = slots.all.get(at.0 as usize)
+            && (slot.stamp, slot.secret) == (at.1, secret)
+            && let Some(to) = slot.pulls_to
+        {
+            if !wire::is_pull(&message) {
+                return Some(message);
+            }
+            (at, secret) = (to, None);
+        }
+        let (index, stamp) = at;
         let Some(slot) = slots.all.get_mut(index as usize) else {
             return Some(message);
         };
@@ -213,6 +226,13 @@ impl Waiting {
         }
     }
 
+    /// From now on, whoever asks slot `index` for bodies asks the other one.
+    pub(crate) fn give_pulls(&self, index: u32, to: (u32, u32)) {
+        let slot = &mut self.lock().all[index as usize];
+        slot.pulls_to = Some(to);
+        slot.messages.clear();
+    }
+
     /// How many slots are taken.
     pub(crate) fn taken(&self) -> usize {
         let slots = self.lock();
@@ -269,6 +289,7 @@ impl Waiting {
         let mut wakers = Vec::new();
         for slot in &mut self.lock().all {
             if slot.failed.is_none()
+                && slot.pulls_to.is_none()
                 && let Some(lost) = verdict(slot)
             {
                 slot.failed = Some(lost);

@@ -8,10 +8,12 @@ use framex_core::args::Args;
 use framex_core::error::{CallError, Error, Part};
 use framex_core::reply::{Download, Reply};
 use http::StatusCode;
+use tokio::time::timeout_at;
 
 use super::{Attempt, Elsewhere, Journey, Keep};
 use crate::Api;
 use crate::nats::Shared;
+use crate::nats::large::MOST_IN_MEMORY;
 use crate::nats::large::caller::{self, Feeder, collect};
 use crate::nats::large::receive::Broken;
 use crate::nats::link::publish;
@@ -116,13 +118,18 @@ impl Journey {
         pending: &mut Pending,
     ) -> Result<Answer, Attempt> {
         self.check_place(&back)?;
+        let too_large = || self.unreadable("it is larger than memory should hold".into());
+        let size = announced.size.unwrap_or(MOST_IN_MEMORY);
+        let room = timeout_at(self.deadline.into(), self.shared.answers.soon_for(size));
+        let room = room.await.map_err(|_| Attempt::Over(self.timed_out()))?;
+        let Some(_room) = room else {
+            return Err(too_large());
+        };
         let payload = match collect(pending, announced, back).await {
             Ok(payload) => payload,
             Err(Broken::Lost(lost)) => return Err(self.over(lost)),
             Err(Broken::Failed(error)) => return Err(Attempt::Over(CallError::Handler(error))),
-            Err(Broken::TooLarge) => {
-                return Err(self.unreadable("it is larger than memory should hold".into()));
-            }
+            Err(Broken::TooLarge) => return Err(too_large()),
             Err(broken) => {
                 let api = self.api.descriptor.id.clone();
                 let why = caller::why(&broken, &api).unwrap_or_default();

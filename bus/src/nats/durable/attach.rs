@@ -178,7 +178,11 @@ pub(super) async fn attach(
                     live.pending.over = true;
                     return Ok(stored_only);
                 }
+                let mut live = live;
                 live.pending.waiter.expect_beats();
+                if let Some(old) = old {
+                    live.pending.replace(old.pending);
+                }
                 return Ok(Attached {
                     live: Some(live),
                     followed,

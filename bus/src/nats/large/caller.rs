@@ -119,6 +119,8 @@ pub(in crate::nats) struct Feeder {
     client: Client,
     feeds: FuturesUnordered<BoxFuture<'static, ()>>,
     credits: SmallVec<[(Which, Arc<Credit>); 1]>,
+    /// Where whoever runs the call asks, if that is not where its answer comes.
+    asked_at: Option<Pending>,
 }
 
 impl Feeder {
@@ -135,7 +137,14 @@ impl Feeder {
             client: client.clone(),
             feeds: FuturesUnordered::new(),
             credits: SmallVec::new(),
+            asked_at: None,
         })
+    }
+
+    /// The answer comes to `waiter` now. They still ask where the request said.
+    pub(in crate::nats) fn go_on(&mut self, old: Pending, waiter: &Waiter) {
+        let asked_at = self.asked_at.get_or_insert(old);
+        asked_at.waiter.give_pulls(waiter);
     }
 
     /// The next message that is for the call itself.

@@ -10,6 +10,7 @@
 //! | `receive` | from frames to a stream of bytes, or to all of them; more are granted as they are taken |
 //! | `caller` | the bodies that go with a request, and that of its answer |
 //! | `server` | the same from the other side |
+//! | `room` | how much is put together in memory at the same time |
 //!
 //! Memory: a body has [`FRAMES`] times [`FRAME_SIZE`] on its way at most, 1 MiB, which lies
 //! with its sender, the broker or its receiver.
@@ -19,14 +20,17 @@
 
 pub(super) mod caller;
 pub(super) mod receive;
+mod room;
 mod send;
 pub(super) mod server;
 
 use std::time::Duration;
 
+pub(super) use room::Room;
+
 /// Whoever has leave to send and sends nothing for so long is gone.
 const SILENT: Duration = Duration::from_secs(30);
 /// Whoever has nothing to send says so with an empty frame.
 const STILL_THERE: Duration = Duration::from_secs(10);
-/// What is put together in memory is never more, in bytes.
+/// What is put together in memory is never more, in bytes: all arguments, and all answers.
 pub(super) const MOST_IN_MEMORY: u64 = 1 << 30;

@@ -120,7 +120,8 @@ impl Service {
         if self.api.local.is_full() || self.runs_too_many() {
             return Err(overloaded());
         }
-        let room = self.shared.offers.room_for(size).ok_or_else(overloaded)?;
+        let room = self.shared.offers.room.now_for(size);
+        let room = room.ok_or_else(overloaded)?;
         Ok(Awaited {
             size,
             form,

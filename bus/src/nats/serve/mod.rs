@@ -34,11 +34,11 @@ use std::time::{Duration, Instant};
 
 use framex_core::descriptor::{ApiDescriptor, PluginMetadata};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
-use super::large::MOST_IN_MEMORY;
+use super::large::Room;
 use crate::Bus;
 use crate::local::LocalApi;
 
@@ -105,13 +105,6 @@ pub(crate) struct Stats {
     pub(crate) last_error: Mutex<String>,
 }
 
-/// In whole KiB, at least one.
-fn kib(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(1024))
-        .unwrap_or(u32::MAX)
-        .max(1)
-}
-
 /// Everything this process offers.
 pub(crate) struct Offers {
     all: Mutex<Vec<Arc<Offer>>>,
@@ -122,8 +115,8 @@ pub(crate) struct Offers {
     jobs: Arc<jobs::Jobs>,
     /// Plugins of whose calls' bodies is heard.
     docks: Mutex<HashSet<String>>,
-    /// Arguments that come in frames, all together, in KiB.
-    room: Arc<Semaphore>,
+    /// Arguments that come in frames, all together.
+    room: Room,
 }
 
 impl Default for Offers {
@@ -135,7 +128,7 @@ impl Default for Offers {
             runtime: Handle::try_current().ok(),
             jobs: Arc::default(),
             docks: Mutex::default(),
-            room: Arc::new(Semaphore::new(kib(MOST_IN_MEMORY) as usize)),
+            room: Room::default(),
         }
     }
 }
@@ -145,13 +138,6 @@ impl Offers {
     pub(crate) fn list(&self) -> Vec<Arc<Offer>> {
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.clone()
-    }
-
-    /// Room for arguments of `size` bytes, if there is any now.
-    fn room_for(&self, size: u64) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.room)
-            .try_acquire_many_owned(kib(size))
-            .ok()
     }
 
     fn changed(&self) {
