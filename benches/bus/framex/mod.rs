@@ -8,9 +8,11 @@ use std::process::{Command, ExitCode};
 use framex::PluginDefinition;
 use framex::cli::Binary;
 use framex::prelude::*;
+use futures_util::stream;
 
 use crate::calls::{MESSAGE, Window};
 use crate::common::child;
+use crate::common::workload::CHUNK;
 use crate::spec::Spec;
 
 #[derive(Default)]
@@ -22,6 +24,16 @@ impl Bench {
     #[on_request(all, get, "/echo")]
     async fn echo(&self, message: String) -> String {
         message
+    }
+
+    #[on_request(get, "/live", stream)]
+    fn live(&self, n: usize) -> impl Stream<Item = Event> {
+        stream::iter((0..n).map(|_| Event::text(CHUNK)))
+    }
+
+    #[on_request(get, "/kept", stream)]
+    fn kept(&self, n: usize) -> impl Stream<Item = Event> {
+        stream::iter((0..n).map(|_| Event::text(CHUNK)))
     }
 
     #[on_request(post, "/raw")]
