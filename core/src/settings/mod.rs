@@ -58,7 +58,7 @@ mod variables;
 pub use error::{Problem, SettingsError};
 pub use keys::{KeyDoc, reference};
 pub use load::{Loaded, Overrides, Sources};
-pub use model::{Auth, Log, LogFormat, Nats, NatsTls, Server, Settings};
+pub use model::{Auth, Log, LogFormat, Nats, NatsTls, Server, Settings, Storage, Streams};
 pub use nearest::nearest;
 pub use origins::{Origin, Origins, Row};
 pub use plugin::check_plugin_tables;

@@ -24,6 +24,8 @@ pub struct Settings {
     pub server: Server,
     /// The broker.
     pub nats: Nats,
+    /// Streams that can be followed again.
+    pub streams: Streams,
     /// Plugins to load, besides the built-in ones.
     pub load_plugins: Vec<String>,
     /// Built-in plugins to load.
@@ -181,6 +183,59 @@ impl Default for Nats {
     }
 }
 
+/// `[streams]`: streams that can be followed again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Streams {
+    /// Time a stream goes on with nobody following it.
+    #[serde(with = "duration")]
+    pub grace: Duration,
+    /// What a process keeps of one stream, in bytes.
+    pub replay_buffer: Size,
+    /// What a process keeps of all streams that have ended, in bytes.
+    pub replay_memory: Size,
+    /// Time a stream is kept.
+    #[serde(with = "duration")]
+    pub max_age: Duration,
+    /// Keep streams in JetStream, where the broker has it.
+    pub jetstream: bool,
+    /// The JetStream stream that they are kept in.
+    pub name: String,
+    /// Where JetStream keeps it.
+    pub storage: Storage,
+    /// How large it may grow, in bytes.
+    pub max_bytes: Size,
+    /// On how many brokers of a cluster it is.
+    pub replicas: usize,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(10),
+            replay_buffer: Size::of_bytes(1 << 20),
+            replay_memory: Size::of_bytes(64 << 20),
+            max_age: Duration::from_secs(10 * 60),
+            jetstream: true,
+            name: "FRAMEX_STREAMS".into(),
+            storage: Storage::File,
+            max_bytes: Size::of_bytes(1 << 30),
+            replicas: 1,
+        }
+    }
+}
+
+/// Where JetStream keeps streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Storage {
+    /// On the brokers' disks.
+    #[default]
+    File,
+    /// In the brokers' memory.
+    Memory,
+}
+
 /// `[auth]`: who may call what.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -228,6 +283,7 @@ impl fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("server", &self.server)
             .field("nats", &self.nats)
+            .field("streams", &self.streams)
             .field("load_plugins", &self.load_plugins)
             .field("load_builtin_plugins", &self.load_builtin_plugins)
             .field("allow_failed_plugins", &self.allow_failed_plugins)
