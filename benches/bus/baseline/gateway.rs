@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use async_nats::{Client, HeaderMap, Request as Call};
 use bytes::Bytes;
-use http_body_util::{Either, Full};
+use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
@@ -21,6 +21,7 @@ use crate::common::hand::body::collect_json;
 use crate::common::hand::envelope::{self, Failure};
 use crate::common::hand::{JSON, REQUEST_ID, query, request_id};
 use crate::common::threads::{self, Source};
+use crate::disk;
 use crate::spec::Spec;
 
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -70,6 +71,13 @@ async fn answer(
             response.headers_mut().insert(REQUEST_ID, id);
             return Ok(response);
         }
+    }
+    if (&parts.method, parts.uri.path()) == (&Method::PUT, "/api/v1/upload") {
+        let stored = disk::store(body.into_data_stream()).await;
+        let size = stored.expect("the client sends all of it");
+        let mut response = Response::new(Either::Left(Full::new(envelope::success(&size, 16))));
+        response.headers_mut().insert(CONTENT_TYPE, JSON);
+        return Ok(response);
     }
     let asked = match (&parts.method, parts.uri.path()) {
         (&Method::GET, "/api/v1/echo") => {

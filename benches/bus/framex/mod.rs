@@ -4,11 +4,12 @@ pub(crate) mod instances;
 
 use std::env;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use framex::PluginDefinition;
 use framex::cli::Binary;
 use framex::prelude::*;
-use futures_util::stream;
+use futures_util::stream::{self, StreamExt as _};
 
 use crate::calls::{MESSAGE, Window};
 use crate::common::child;
@@ -34,6 +35,26 @@ impl Bench {
     #[on_request(get, "/kept", stream)]
     fn kept(&self, n: usize) -> impl Stream<Item = Event> {
         stream::iter((0..n).map(|_| Event::text(CHUNK)))
+    }
+
+    /// A chunk each 5 ms.
+    #[on_request(get, "/paced", stream)]
+    fn paced(&self, n: usize) -> impl Stream<Item = Event> {
+        stream::iter(0..n).then(|_| async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            Event::text(CHUNK)
+        })
+    }
+
+    /// One chunk, and then nothing.
+    #[on_request(get, "/idle", stream)]
+    fn idle(&self) -> impl Stream<Item = Event> {
+        stream::iter([Event::text(CHUNK)]).chain(stream::pending())
+    }
+
+    #[on_request(get, "/idle_kept", stream)]
+    fn idle_kept(&self) -> impl Stream<Item = Event> {
+        self.idle()
     }
 
     #[on_request(post, "/raw")]
