@@ -43,11 +43,11 @@ impl Files {
         let mut stored = Vec::new();
         for upload in file {
             // A client can call its file what it likes: check before use.
-            let name = upload.filename;
+            let name = upload.filename.clone();
             if name.is_empty() || name.contains(['/', '\\']) {
                 return Err(Error::bad_request("a file needs a name without slashes"));
             }
-            stored.push(self.store(name, upload.bytes, note.clone()));
+            stored.push(self.store(name, upload.bytes().await?, note.clone()));
         }
         Ok(stored)
     }

@@ -28,11 +28,12 @@ pub mod prelude {
     pub use chrono::{DateTime, NaiveDate, Utc};
     pub use framex_core::args;
     pub use framex_core::args::Upload;
+    pub use framex_core::body::ByteStream;
     pub use framex_core::context::{Context, Principal};
     pub use framex_core::error::{Error, Result};
     pub use framex_core::event::{Event, EventStream};
     pub use framex_core::plugin::Plugin;
-    pub use framex_core::reply::{RawJson, Response};
+    pub use framex_core::reply::{Download, RawJson, Response};
     pub use framex_macros::{on_register, on_request, remote};
     pub use futures_core::Stream;
     pub use http::{HeaderName, HeaderValue, StatusCode};

@@ -44,6 +44,9 @@ use serde_json::Value;
 use crate::app::{App, AppBuilder};
 use crate::start::StartError;
 
+/// A download larger than this is not read as one value, in bytes.
+const MOST_COLLECTED: usize = 64 << 20;
+
 /// Collects what a [`TestApp`] is made of. Reads no files and no variables.
 pub struct TestBuilder(AppBuilder);
 
@@ -121,6 +124,10 @@ impl TestApp {
         match self.reply(target, args).await? {
             Reply::Value(json) => Ok(serde_json::from_slice(&json)?),
             Reply::Response(response) => Ok(serde_json::from_slice(&response.body)?),
+            Reply::Download(download) => {
+                let bytes = download.body.collect(MOST_COLLECTED).await?;
+                Ok(serde_json::from_slice(&bytes)?)
+            }
             Reply::Stream(_) => Err(Error::bad_request("the API streams: use `TestApp::stream`")),
         }
     }
@@ -133,7 +140,7 @@ impl TestApp {
     pub async fn stream(&self, target: &str, args: Args) -> Result<EventStream, Error> {
         match self.reply(target, args).await? {
             Reply::Stream(events) => Ok(events),
-            Reply::Value(_) | Reply::Response(_) => Err(Error::bad_request(
+            Reply::Value(_) | Reply::Response(_) | Reply::Download(_) => Err(Error::bad_request(
                 "the API does not stream: use `TestApp::call`",
             )),
         }

@@ -7,9 +7,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use framex_core::body::ByteStream;
 use framex_core::error::{CallError, Error};
 use framex_core::event::{Event, EventStream};
-use framex_core::reply::Reply;
+use framex_core::reply::{Download, Reply};
 use framex_core::watch;
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
@@ -58,6 +60,7 @@ impl Future for Call {
                 };
                 Poll::Ready(match outcome {
                     Ok(Reply::Stream(events)) => Ok(Reply::Stream(call.stream(events))),
+                    Ok(Reply::Download(download)) => Ok(Reply::Download(call.download(download))),
                     outcome => outcome,
                 })
             }
@@ -97,6 +100,45 @@ impl LocalCall {
             limit: self.limit,
             first: true,
         })
+    }
+
+    /// As [`LocalCall::stream`], where the bytes are not all there already.
+    fn download(self, mut download: Download) -> Download {
+        if download.body.as_full().is_none() {
+            let size = download.body.size();
+            let bytes = ByteStream::new(LocalBytes {
+                running: Some((download.body, self.permit)),
+            });
+            download.body = match size {
+                Some(size) => bytes.with_size(size),
+                None => bytes,
+            };
+        }
+        download
+    }
+}
+
+/// The bytes of a handler in this process. Its time limit ended with its answer: how long
+/// they may take is up to whoever takes them.
+struct LocalBytes {
+    running: Option<(ByteStream, Permit)>,
+}
+
+impl Stream for LocalBytes {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some((bytes, permit)) = &mut self.running else {
+            return Poll::Ready(None);
+        };
+        let item = match guarded(permit.api(), || Pin::new(bytes).poll_next(cx)) {
+            Ok(polled) => ready!(polled),
+            Err(error) => Some(Err(error.into_error())),
+        };
+        if !matches!(item, Some(Ok(_))) {
+            self.running = None;
+        }
+        Poll::Ready(item)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -22,7 +23,9 @@ pub struct ByteStream {
 
 enum Source {
     Full(Bytes),
-    Stream(Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>),
+    /// Never locked, only reached through `&mut`: so that the whole may be shared
+    /// by reference, as handlers do that look at an upload while they wait.
+    Stream(Mutex<Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>>),
     Ended,
 }
 
@@ -41,7 +44,7 @@ impl ByteStream {
     pub fn new(stream: impl Stream<Item = Result<Bytes>> + Send + 'static) -> Self {
         Self {
             size: None,
-            source: Source::Stream(Box::pin(stream)),
+            source: Source::Stream(Mutex::new(Box::pin(stream))),
         }
     }
 
@@ -134,6 +137,7 @@ impl Stream for ByteStream {
                     }
                 }
                 Source::Stream(stream) => {
+                    let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
                     let item = ready!(stream.as_mut().poll_next(cx));
                     match &item {
                         Some(Ok(bytes)) if bytes.is_empty() => continue,

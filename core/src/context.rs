@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::task::coop::{cooperative, poll_proceed};
 
@@ -22,6 +22,8 @@ use crate::reply::Reply;
 
 /// How many plugins deep calls may nest before they are taken for a circle.
 pub const MAX_HOPS: u8 = 32;
+/// A download larger than this is not read as one value, in bytes.
+const MOST_COLLECTED: usize = 64 << 20;
 
 /// One call on its way: what is asked, and on whose behalf.
 #[derive(Debug, Default)]
@@ -327,10 +329,17 @@ impl Context {
         let json = match reply {
             Reply::Value(json) => json,
             Reply::Response(response) if response.status.is_success() => response.body,
-            Reply::Response(response) => {
-                let status = response.status;
-                return Err(Error::new(status, format!("`{target}` answered {status}")));
+            Reply::Response(response) => return Err(answered(target, response.status)),
+            Reply::Download(download) if download.status.is_success() => {
+                let collected = download.body.collect(MOST_COLLECTED).await;
+                collected.map_err(|error| match error.status() {
+                    StatusCode::PAYLOAD_TOO_LARGE => {
+                        unexpected(target, "a large download, ask for it with `ctx.call`")
+                    }
+                    _ => error,
+                })?
             }
+            Reply::Download(download) => return Err(answered(target, download.status)),
             Reply::Stream(_) => {
                 return Err(unexpected(target, "a stream, ask for it with `ctx.stream`"));
             }
@@ -356,7 +365,7 @@ impl Context {
     pub async fn stream(&self, target: &str, args: Args) -> Result<EventStream> {
         match self.call(target, args).await? {
             Reply::Stream(events) => Ok(EventStream::new(InTurn(events))),
-            Reply::Value(_) | Reply::Response(_) => Err(unexpected(
+            Reply::Value(_) | Reply::Response(_) | Reply::Download(_) => Err(unexpected(
                 target,
                 "one value, ask for it with `ctx.call_plugin_api`",
             )),
@@ -457,9 +466,13 @@ impl Context {
     }
 }
 
+fn answered(target: &str, status: StatusCode) -> Error {
+    Error::new(status, format!("`{target}` answered {status}"))
+}
+
 fn unexpected(target: &str, what: &str) -> Error {
     Error::new(
-        http::StatusCode::BAD_GATEWAY,
+        StatusCode::BAD_GATEWAY,
         format!("`{target}` answered with {what}"),
     )
     .with_code("unexpected_reply")

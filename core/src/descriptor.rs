@@ -75,6 +75,8 @@ pub enum Location {
     Body,
     /// The whole body, as bytes.
     Raw,
+    /// The whole body, as a file that is read while it comes.
+    Upload,
     /// A text field of a multipart body.
     Form,
     /// A file of a multipart body.
@@ -88,8 +90,14 @@ impl Location {
         match self {
             Self::Query => "query",
             Self::Path => "path",
-            Self::Body | Self::Raw | Self::Form | Self::File => "body",
+            Self::Body | Self::Raw | Self::Upload | Self::Form | Self::File => "body",
         }
+    }
+
+    /// Whether it is all of a request's body.
+    #[must_use]
+    pub fn is_whole_body(self) -> bool {
+        matches!(self, Self::Body | Self::Raw | Self::Upload)
     }
 }
 
@@ -315,9 +323,7 @@ impl ApiDescriptor {
     /// The argument that is the whole body, if one is.
     #[must_use]
     pub fn body(&self) -> Option<&Parameter> {
-        self.parameters
-            .iter()
-            .find(|p| matches!(p.location, Location::Body | Location::Raw))
+        self.parameters.iter().find(|p| p.location.is_whole_body())
     }
 }
 

@@ -16,6 +16,7 @@ pub mod args;
 pub mod body;
 pub mod context;
 pub mod descriptor;
+mod download;
 pub mod error;
 pub mod event;
 #[doc(hidden)]

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+pub use crate::download::Download;
 use crate::error::Error;
 use crate::event::EventStream;
 
@@ -23,6 +24,8 @@ pub enum Reply {
     Value(Bytes),
     /// Status, headers and bytes of the handler's own.
     Response(Response),
+    /// The same, whose bytes come in pieces.
+    Download(Download),
     /// Many events.
     Stream(EventStream),
 }
@@ -170,7 +173,7 @@ impl Response {
 }
 
 /// `Content-Disposition` for `name`: an ASCII fallback and the real name (RFC 6266).
-fn attachment(name: &str) -> HeaderValue {
+pub(crate) fn attachment(name: &str) -> HeaderValue {
     use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
     const KEEP: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_');

@@ -306,6 +306,9 @@ impl Edge {
                     Ok(response) => response,
                     Err(error) => answer.failed(&error, &id),
                 },
+                Ok(Reply::Download(_)) => {
+                    answer.failed(&Error::internal("downloads are not sent yet"), &id)
+                }
                 Ok(Reply::Stream(events)) => Box::pin(answer.stream(events, &id)).await,
                 Err(error) => answer.failed(&error.into_error(), &id),
             };

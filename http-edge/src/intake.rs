@@ -153,14 +153,16 @@ async fn form(bytes: Bytes, boundary: Option<String>) -> Result<HttpBody, Error>
             continue;
         };
         let field = match part.file_name().map(str::to_owned) {
-            Some(filename) => FormField::File(Upload {
-                filename,
-                content_type: part
-                    .content_type()
-                    .map(ToString::to_string)
-                    .unwrap_or_default(),
-                bytes: part.bytes().await.map_err(malformed)?,
-            }),
+            Some(filename) => {
+                let content_type = part.content_type().map(ToString::to_string);
+                let bytes = part.bytes().await.map_err(malformed)?;
+                let upload = Upload::new(bytes).named(filename);
+                FormField::File(
+                    upload
+                        .with_content_type(content_type.unwrap_or_default())
+                        .into(),
+                )
+            }
             None => {
                 let bytes = part.bytes().await.map_err(malformed)?;
                 let text = String::from_utf8(bytes.into()).map_err(|_| {

@@ -12,9 +12,10 @@ use framex_core::descriptor::{ApiDescriptor, Parameter};
 use framex_core::error::{CallError, Error};
 use framex_core::event::{Data, Event, EventStream};
 use framex_core::problem::{Loc, Problem};
-use framex_core::reply::{Reply, Response};
+use framex_core::reply::{Download, Reply, Response};
 use framex_core::settings::nearest;
 use futures_core::Stream;
+use http::StatusCode;
 use serde_json::{Map, Value};
 
 use super::broker::{self, Choice};
@@ -206,6 +207,7 @@ async fn call(
     match reply.map_err(|error| failed(&error.into_error(), &api.descriptor))? {
         Reply::Value(json) => output::print_line(json_text(&json)?),
         Reply::Response(response) => print_response(&response),
+        Reply::Download(download) => print_download(download, &api.descriptor).await,
         Reply::Stream(events) => print_events(events, &api.descriptor).await,
     }
 }
@@ -216,22 +218,35 @@ fn json_text(json: &[u8]) -> Result<String, Failure> {
 
 /// What the handler made itself: JSON indented, anything else as it is.
 fn print_response(response: &Response) -> Result<(), Failure> {
-    let status = response.status;
-    if status.is_client_error() || status.is_server_error() {
-        say("error", &format!("the API answered {status}"));
-    } else if !status.is_success() || response.body.is_empty() {
-        say("note", &format!("the API answered {status}"));
-    }
+    let failing = tell_status(response.status, response.body.is_empty());
     let kind = response.headers.get(http::header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     match kind.contains("json").then(|| pretty(&response.body)) {
         Some(Ok(text)) => output::print_line(text)?,
         _ => output::print(&response.body)?,
     }
-    match status.is_client_error() || status.is_server_error() {
-        true => Err(Failure::AlreadyTold),
-        false => Ok(()),
+    failing
+}
+
+/// The bytes as they come, whatever they are.
+async fn print_download(mut download: Download, api: &ApiDescriptor) -> Result<(), Failure> {
+    let failing = tell_status(download.status, false);
+    while let Some(piece) = download.body.next().await {
+        output::print(&piece.map_err(|error| failed(&error, api))?)?;
     }
+    failing
+}
+
+/// Says what is not an ordinary success; a failure is one of the command too.
+fn tell_status(status: StatusCode, empty: bool) -> Result<(), Failure> {
+    if status.is_client_error() || status.is_server_error() {
+        say("error", &format!("the API answered {status}"));
+        return Err(Failure::AlreadyTold);
+    }
+    if !status.is_success() || empty {
+        say("note", &format!("the API answered {status}"));
+    }
+    Ok(())
 }
 
 /// One line per event, as `application/x-ndjson` on the edge.

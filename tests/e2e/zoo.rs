@@ -38,6 +38,12 @@ fn note(key: &str, change: impl FnOnce(&mut Seen)) -> Seen {
 /// Lives as long as a handler.
 pub(crate) struct Guard(String);
 
+/// Reads a file to its end.
+async fn show(file: Upload) -> Result<Value> {
+    let about = (file.filename.clone(), file.content_type.clone());
+    Ok(json!([about.0, about.1, file.bytes().await?.len()]))
+}
+
 impl Guard {
     pub(crate) fn new(key: &str) -> Self {
         note(key, |seen| seen.begun += 1);
@@ -214,15 +220,17 @@ impl Zoo {
         maybe: Option<Upload>,
         note: Option<String>,
         count: Option<u8>,
-    ) -> Value {
-        let show = |u: &Upload| json!([u.filename, u.content_type, u.bytes.len()]);
-        json!({
-            "file": show(&file),
-            "more": more.iter().map(show).collect::<Vec<_>>(),
-            "maybe": maybe.as_ref().map(show),
-            "note": note,
-            "count": count,
-        })
+    ) -> Result<Value> {
+        let mut shown = json!({ "more": [], "maybe": null, "note": note, "count": count });
+        shown["file"] = show(file).await?;
+        for file in more {
+            let file = show(file).await?;
+            shown["more"].as_array_mut().unwrap().push(file);
+        }
+        if let Some(file) = maybe {
+            shown["maybe"] = show(file).await?;
+        }
+        Ok(shown)
     }
 
     #[on_request(get, "/response/{kind}")]

@@ -304,12 +304,7 @@ async fn raw_json_and_bytes_pass_untouched() {
 
 #[tokio::test]
 async fn files_come_with_the_fields_of_their_form() {
-    let file = |name: &str| {
-        FormField::File(Upload {
-            filename: name.into(),
-            ..Upload::default()
-        })
-    };
+    let file = |name: &str| FormField::File(Upload::new(Bytes::new()).named(name).into());
     let fields = vec![
         ("file".to_owned(), file("a.txt")),
         ("more".to_owned(), file("b.txt")),

@@ -273,7 +273,7 @@ impl Journey {
             Answer::Value(json) => self.checked(json, instance).map(Reply::Value),
             Answer::Response(response) => Ok(Reply::Response(response)),
             Answer::Failed { error, started } => Err(self.failed(error, started)),
-            Answer::Chunk { .. } | Answer::End { .. } => {
+            Answer::Chunks(_) | Answer::End { .. } => {
                 pending.over = false;
                 Err(self.unreadable("a stream, which its descriptor does not promise".into()))
             }

@@ -5,13 +5,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use framex_core::error::{CallError, Error};
-use framex_core::event::{Data, Event};
+use framex_core::event::Event;
 use framex_core::id::ApiId;
 use futures_core::Stream;
 
 use super::call::Pending;
 use super::waiting::Lost;
-use super::wire::{self, Answer, WINDOW};
+use super::wire::{self, Answer, Chunks, WINDOW};
 
 /// Whoever sends has 256 KiB out at most: more is granted before they are all used.
 const GRANT_BYTES: usize = 64 * 1024;
@@ -23,6 +23,8 @@ pub(super) struct RemoteStream {
     timed_out: Option<CallError>,
     /// What came before it was known to be a stream.
     first: Option<Answer>,
+    /// Came together; the next events are these.
+    chunks: Option<Chunks>,
     taken: u64,
     /// Taken, and not granted again yet.
     ungranted: u32,
@@ -48,6 +50,7 @@ impl RemoteStream {
             api,
             timed_out: Some(timed_out),
             first,
+            chunks: None,
             taken: 0,
             ungranted: 0,
             ungranted_bytes: 0,
@@ -62,36 +65,41 @@ impl RemoteStream {
         let Some(pending) = &mut self.pending else {
             return Poll::Ready(None);
         };
-        let bad = |reason| CallError::BadReply {
-            api: self.api.clone(),
-            reason,
-        };
-        let lost = |why| CallError::Lost {
-            api: self.api.clone(),
-            why,
-        };
         Poll::Ready(Some(match ready!(pending.waiter.poll_next(cx)) {
-            Ok(message) => wire::read_answer(message).map_err(bad),
+            Ok(message) => wire::read_answer(message).map_err(|reason| self.bad(reason)),
             Err(Lost::TimedOut) => match self.timed_out.take() {
                 Some(error) => Err(error),
                 None => return Poll::Ready(None),
             },
-            Err(Lost::Disconnected) => Err(lost("the connection to the broker went")),
+            Err(Lost::Disconnected) => Err(self.lost("the connection to the broker went")),
             Err(Lost::Gone | Lost::NoResponders | Lost::Denied) => {
-                Err(lost("the instance that ran it is gone"))
+                Err(self.lost("the instance that ran it is gone"))
             }
-            Err(Lost::Flooded | Lost::TooLarge) => Err(bad("more came than was asked for".into())),
+            Err(Lost::Flooded | Lost::TooLarge) => {
+                Err(self.bad("more came than was asked for".into()))
+            }
         }))
+    }
+
+    fn bad(&self, reason: String) -> CallError {
+        CallError::BadReply {
+            api: self.api.clone(),
+            reason,
+        }
+    }
+
+    fn lost(&self, why: &'static str) -> CallError {
+        CallError::Lost {
+            api: self.api.clone(),
+            why,
+        }
     }
 
     /// An event was taken: the time limit may be over, and more may come.
     fn took(&mut self, event: &Event) {
         self.taken += 1;
         self.ungranted += 1;
-        self.ungranted_bytes += match event.data() {
-            Data::Text(text) => text.len(),
-            Data::Json(json) => json.len(),
-        };
+        self.ungranted_bytes += wire::size_of(event);
         let Some(pending) = &self.pending else {
             return;
         };
@@ -128,32 +136,38 @@ impl Stream for RemoteStream {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         this.grant();
-        let Some(answer) = ready!(this.poll_answer(cx)) else {
-            return Poll::Ready(None);
-        };
-        let gap = || CallError::Lost {
-            api: this.api.clone(),
-            why: "a part of its stream did not arrive",
-        };
-        let error = match answer {
-            Ok(Answer::Chunk { number, event }) if number == this.taken + 1 => {
-                this.took(&event);
-                return Poll::Ready(Some(Ok(event)));
+        let error = loop {
+            match this.chunks.as_mut().and_then(Chunks::next) {
+                Some(Ok(event)) => {
+                    this.took(&event);
+                    return Poll::Ready(Some(Ok(event)));
+                }
+                Some(Err(reason)) => break this.bad(reason),
+                None => this.chunks = None,
             }
-            Ok(Answer::End { count }) if count == this.taken => {
-                this.over(true);
+            let Some(answer) = ready!(this.poll_answer(cx)) else {
                 return Poll::Ready(None);
+            };
+            match answer {
+                Ok(Answer::Chunks(chunks)) if chunks.number == this.taken + 1 => {
+                    this.chunks = Some(chunks);
+                }
+                Ok(Answer::End { count }) if count == this.taken => {
+                    this.over(true);
+                    return Poll::Ready(None);
+                }
+                Ok(Answer::Failed { error, .. }) => {
+                    this.over(true);
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Ok(Answer::Chunks(_) | Answer::End { .. }) => {
+                    break this.lost("a part of its stream did not arrive");
+                }
+                Ok(Answer::Value(_) | Answer::Response(_)) => {
+                    break this.bad("a stream with something else in it".into());
+                }
+                Err(error) => break error,
             }
-            Ok(Answer::Failed { error, .. }) => {
-                this.over(true);
-                return Poll::Ready(Some(Err(error)));
-            }
-            Ok(Answer::Chunk { .. } | Answer::End { .. }) => gap(),
-            Ok(Answer::Value(_) | Answer::Response(_)) => CallError::BadReply {
-                api: this.api.clone(),
-                reason: "a stream with something else in it".into(),
-            },
-            Err(error) => error,
         };
         this.over(false);
         Poll::Ready(Some(Err(error.into_error())))

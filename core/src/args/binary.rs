@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-use super::http_args::Upload;
+use super::upload::Upload;
+use crate::body::Bodies;
 
 /// A value that may be something else, which is read over all the same. Bytes and texts
 /// stay where they lie; of the rest a tree is built.
@@ -65,21 +67,28 @@ impl<'de> Visitor<'de> for BinaryVisitor {
 }
 
 /// A file as it travels.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(serde::Deserialize)]
 pub(super) struct File<'a> {
     filename: Option<Cow<'a, str>>,
     content_type: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    bytes: Binary<'a>,
+    bytes: Option<Binary<'a>>,
+    /// In place of the bytes, the body that brings them.
+    body: Option<u32>,
+    /// How many that will bring.
+    size: Option<u64>,
 }
 
-impl<'a> File<'a> {
-    pub(super) fn new(upload: &'a Upload) -> Self {
-        Self {
-            filename: Some(Cow::Borrowed(&upload.filename)),
-            content_type: Some(Cow::Borrowed(&upload.content_type)),
-            bytes: Binary(Cow::Borrowed(&upload.bytes)),
-        }
+impl File<'_> {
+    /// The file, as a part of `payload` if it was read from there.
+    fn within(self, payload: &Bytes, bodies: Option<&Arc<dyn Bodies>>) -> Option<Upload> {
+        let upload = match (self.bytes, self.body) {
+            (Some(bytes), _) => Upload::new(bytes.within(payload)),
+            (None, Some(number)) => Upload::new(bodies?.open(number, self.size)),
+            (None, None) => return None,
+        };
+        let upload = upload.named(self.filename.unwrap_or_default());
+        Some(upload.with_content_type(self.content_type.unwrap_or_default()))
     }
 }
 
@@ -87,14 +96,15 @@ impl<'a> File<'a> {
 pub(super) struct Files<'a>(Vec<File<'a>>);
 
 impl Files<'_> {
-    /// The files, as parts of `payload` if they were read from there.
-    pub(super) fn within(self, payload: &Bytes) -> Vec<Upload> {
-        let upload = |file: File<'_>| Upload {
-            filename: file.filename.unwrap_or_default().into_owned(),
-            content_type: file.content_type.unwrap_or_default().into_owned(),
-            bytes: file.bytes.within(payload),
-        };
-        self.0.into_iter().map(upload).collect()
+    /// The files, as parts of `payload` if they were read from there. None if one has
+    /// no bytes, and nobody brings any.
+    pub(super) fn within(
+        self,
+        payload: &Bytes,
+        bodies: Option<&Arc<dyn Bodies>>,
+    ) -> Option<Vec<Upload>> {
+        let files = self.0.into_iter();
+        files.map(|file| file.within(payload, bodies)).collect()
     }
 }
 
@@ -121,7 +131,9 @@ impl<'de> Visitor<'de> for FilesVisitor {
         Ok(Files(vec![File {
             filename: None,
             content_type: None,
-            bytes: Binary(Cow::Borrowed(bytes)),
+            bytes: Some(Binary(Cow::Borrowed(bytes))),
+            body: None,
+            size: None,
         }]))
     }
 

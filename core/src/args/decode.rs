@@ -9,10 +9,11 @@ use serde_json::Value;
 use smallvec::SmallVec;
 
 use super::check;
-use super::http_args::{FILE_FOR_TEXT, TEXT_FOR_FILE, Told, Upload, decode};
+use super::http_args::{FILE_FOR_TEXT, TEXT_FOR_FILE, Told, decode};
 use super::source::{self, Sent, Source};
 use super::text::{Text, TextError, Texts};
-use super::{Args, Repr};
+use super::upload::{Slot, Upload};
+use super::{Args, Beside, Repr};
 use crate::descriptor::{ApiDescriptor, Location, Parameter};
 use crate::error::Error;
 use crate::problem::{Loc, Problem};
@@ -52,8 +53,9 @@ impl<'a> Decoder<'a> {
                 request,
                 query: source::query_values(api, request, &mut problems),
             },
-            Repr::Payload(payload) => Source::Sent {
+            Repr::Payload(payload, bodies) => Source::Sent {
                 payload: payload.bytes(),
+                bodies: bodies.as_ref().map(|Beside(bodies)| bodies),
                 values: source::sent_values(api, payload, &mut problems),
             },
         };
@@ -99,15 +101,15 @@ impl<'a> Decoder<'a> {
     pub fn raw(&mut self, index: usize) -> Option<Bytes> {
         match &mut self.source {
             Source::Http { request, .. } => Some(request.body.bytes()),
-            Source::Sent { payload, values } => {
-                match values.get_mut(index).and_then(Option::take) {
-                    None => self.missing(index),
-                    Some(sent) => match sent.bytes(payload) {
-                        Some(bytes) => Some(bytes),
-                        None => self.note(index, "bytes_type", "expected bytes, or a list of them"),
-                    },
-                }
-            }
+            Source::Sent {
+                payload, values, ..
+            } => match values.get_mut(index).and_then(Option::take) {
+                None => self.missing(index),
+                Some(sent) => match sent.bytes(payload) {
+                    Some(bytes) => Some(bytes),
+                    None => self.note(index, "bytes_type", "expected bytes, or a list of them"),
+                },
+            },
         }
     }
 
@@ -126,27 +128,38 @@ impl<'a> Decoder<'a> {
 
     /// Every file of that name, in order.
     pub fn files(&mut self, index: usize) -> Option<Vec<Upload>> {
-        let name = &self.parameter(index).name;
-        match &mut self.source {
-            Source::Http { request, .. } => match request.body.files(name) {
-                Ok(files) => Some(files.into_iter().cloned().collect()),
-                Err(_) => self.tell(index, TEXT_FOR_FILE),
+        let parameter = self.parameter(index);
+        let most = self.api.max_body_size;
+        let files: Vec<Upload> = match &mut self.source {
+            Source::Http { request, .. } if parameter.location == Location::Upload => {
+                let whole = request.body.upload().and_then(Slot::take);
+                vec![whole.unwrap_or_else(|| Upload::new(request.body.bytes()))]
+            }
+            Source::Http { request, .. } => match request.body.files(&parameter.name) {
+                Ok(files) => files.into_iter().filter_map(Slot::take).collect(),
+                Err(_) => return self.tell(index, TEXT_FOR_FILE),
             },
-            Source::Sent { payload, values } => {
-                match values.get_mut(index).and_then(Option::take) {
-                    None => Some(Vec::new()),
-                    Some(sent) => match sent.files(payload) {
-                        Some(files) => Some(files),
-                        None if self.by_http => self.tell(index, TEXT_FOR_FILE),
-                        None => self.note(
+            Source::Sent {
+                payload,
+                values,
+                bodies,
+            } => match values.get_mut(index).and_then(Option::take) {
+                None => Vec::new(),
+                Some(sent) => match sent.files(payload, *bodies) {
+                    Some(files) => files,
+                    None if self.by_http => return self.tell(index, TEXT_FOR_FILE),
+                    None => {
+                        return self.note(
                             index,
                             "file_type",
                             "expected a file: a map with `bytes`, `filename` and `content_type`",
-                        ),
-                    },
-                }
-            }
-        }
+                        );
+                    }
+                },
+            },
+        };
+        let files = files.into_iter();
+        Some(files.map(|file| file.bounded(most)).collect())
     }
 
     /// The report, if anything was wrong.
@@ -169,7 +182,7 @@ impl<'a> Decoder<'a> {
     fn loc(&self, index: usize) -> Vec<Loc> {
         let parameter = self.parameter(index);
         let location = parameter.location;
-        if matches!(location, Location::Body | Location::Raw) && self.by_http {
+        if location.is_whole_body() && self.by_http {
             return vec![location.loc().into()];
         }
         vec![location.loc().into(), parameter.name.clone().into()]
@@ -189,7 +202,7 @@ impl<'a> Decoder<'a> {
     fn missing<T>(&mut self, index: usize) -> Option<T> {
         let parameter = self.parameter(index);
         let msg = match parameter.location {
-            Location::Body | Location::Raw => "a body is required".to_owned(),
+            Location::Body | Location::Raw | Location::Upload => "a body is required".to_owned(),
             Location::File => format!("a file `{}` is required", parameter.name),
             _ => format!("`{}` is required", parameter.name),
         };
@@ -212,7 +225,7 @@ impl<'a> Decoder<'a> {
         };
         let texts: SmallVec<[&'a str; 1]> = match parameter.location {
             Location::Body => return request.body.json().map_or(Given::Nothing, Given::Body),
-            Location::Raw | Location::File => return Given::Nothing,
+            Location::Raw | Location::Upload | Location::File => return Given::Nothing,
             Location::Form => {
                 return match request.body.texts(&parameter.name) {
                     Ok(texts) => many_or_last(parameter, texts),

@@ -4,25 +4,37 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use serde::Serialize;
 use serde::de::IgnoredAny;
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use serde_transcode::Transcoder;
 
-use super::binary::File;
+use super::Message;
 use super::check::{self, Components};
-use super::http_args::{self, FileForText, HttpArgs, TextForFile, Told, Upload};
+use super::http_args::{self, FileForText, HttpArgs, TextForFile, Told};
 use super::source::query_values;
+use super::upload::{Slot, Upload};
+use crate::body::ByteStream;
 use crate::descriptor::{ApiDescriptor, Location, Parameter};
 use crate::error::Error;
 use crate::payload::{Payload, json};
 use crate::problem::Problem;
 use crate::reply::RawJson;
 
-/// The map of `request`'s arguments for `api`.
-pub(super) fn payload(request: &HttpArgs, api: &ApiDescriptor) -> Result<Payload, Error> {
+/// The map of `request`'s arguments for `api`. Beside it go the files that have more than
+/// `inline` bytes or are still coming; without `inline` all have to be here.
+pub(super) fn message(
+    request: &HttpArgs,
+    api: &ApiDescriptor,
+    inline: Option<usize>,
+) -> Result<Message, Error> {
     let mut problems = Vec::new();
+    let mut files = Files {
+        inline,
+        bodies: Vec::new(),
+    };
     let query = query_values(api, request, &mut problems);
     let mut object = Object::with_capacity(room(request, api));
     let mut binaries = Vec::new();
@@ -39,15 +51,15 @@ pub(super) fn payload(request: &HttpArgs, api: &ApiDescriptor) -> Result<Payload
                 match request.body.texts(&parameter.name) {
                     Ok(texts) => object.decoded(api, parameter, &texts),
                     Err(FileForText(file)) => {
-                        binaries.push((parameter, Binary::Files(vec![file])));
+                        binaries.push((parameter, files.pack(&[file])?));
                     }
                 }
                 Ok(())
             }
             Location::File => {
                 match request.body.files(&parameter.name) {
-                    Ok(files) if files.is_empty() => {}
-                    Ok(files) => binaries.push((parameter, Binary::Files(files))),
+                    Ok(slots) if slots.is_empty() => {}
+                    Ok(slots) => binaries.push((parameter, files.pack(&slots)?)),
                     Err(TextForFile(text)) => {
                         object.name(&parameter.name);
                         json::text(&mut object.0, text);
@@ -66,7 +78,15 @@ pub(super) fn payload(request: &HttpArgs, api: &ApiDescriptor) -> Result<Payload
                 Ok(())
             }
             Location::Raw => {
-                binaries.push((parameter, Binary::Raw(request.body.bytes())));
+                binaries.push((parameter, Packed::Raw(request.body.bytes())));
+                Ok(())
+            }
+            Location::Upload => {
+                let packed = match request.body.upload() {
+                    Some(slot) => files.pack(&[slot])?,
+                    None => Packed::Raw(request.body.bytes()),
+                };
+                binaries.push((parameter, packed));
                 Ok(())
             }
         };
@@ -83,10 +103,14 @@ pub(super) fn payload(request: &HttpArgs, api: &ApiDescriptor) -> Result<Payload
         return Err(Error::validation(problems));
     }
     let object = object.finish();
-    Ok(if binaries.is_empty() {
+    let payload = if binaries.is_empty() {
         Payload::Json(object.into())
     } else {
         Payload::MessagePack(pack(&object, &binaries)?.into())
+    };
+    Ok(Message {
+        payload,
+        bodies: files.bodies,
     })
 }
 
@@ -185,31 +209,95 @@ fn scalar(out: &mut Vec<u8>, schema: &Value, components: &Components, text: &str
     }
 }
 
-/// What JSON does not carry as it is.
-enum Binary<'a> {
-    Raw(Bytes),
-    Files(Vec<&'a Upload>),
+/// The files of a call, some of which travel beside its map.
+struct Files {
+    inline: Option<usize>,
+    bodies: Vec<ByteStream>,
 }
 
-impl Binary<'_> {
+impl Files {
+    fn pack(&mut self, slots: &[&Slot]) -> Result<Packed, Error> {
+        let files = slots.iter().map(|slot| self.file(slot));
+        files.collect::<Result<_, _>>().map(Packed::Files)
+    }
+
+    fn file(&mut self, slot: &Slot) -> Result<File, Error> {
+        slot.with(|slot| {
+            let taken =
+                || Error::internal("a file among the arguments of a call was taken already");
+            let upload = slot.as_mut().ok_or_else(taken)?;
+            let inline = self.inline.unwrap_or(usize::MAX);
+            let bytes = upload.as_full().filter(|bytes| bytes.len() <= inline);
+            let mut file = File {
+                filename: upload.filename.clone(),
+                content_type: upload.content_type.clone(),
+                bytes: bytes.cloned(),
+                body: None,
+                size: None,
+            };
+            if file.bytes.is_some() {
+                return Ok(file);
+            }
+            if self.inline.is_none() {
+                let what = "a file that is still coming does not fit into one message";
+                return Err(Error::internal(what));
+            }
+            file.size = upload.size();
+            file.body = u32::try_from(self.bodies.len()).ok();
+            self.bodies.extend(slot.take().map(Upload::into_stream));
+            Ok(file)
+        })
+    }
+}
+
+/// What JSON does not carry as it is.
+enum Packed {
+    Raw(Bytes),
+    Files(Vec<File>),
+}
+
+/// A file as it travels; [`binary::File`](super::binary::File) reads it.
+#[derive(Serialize)]
+struct File {
+    filename: String,
+    content_type: String,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_binary")]
+    bytes: Option<Bytes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+}
+
+fn as_binary<S: Serializer>(bytes: &Option<Bytes>, output: S) -> Result<S::Ok, S::Error> {
+    output.serialize_bytes(bytes.as_deref().unwrap_or_default())
+}
+
+impl File {
     /// About how long it will be.
     fn room(&self) -> usize {
-        let file =
-            |file: &&Upload| 64 + file.filename.len() + file.content_type.len() + file.bytes.len();
+        let bytes = self.bytes.as_ref().map_or(0, Bytes::len);
+        80 + self.filename.len() + self.content_type.len() + bytes
+    }
+}
+
+impl Packed {
+    /// About how long it will be.
+    fn room(&self) -> usize {
         match self {
             Self::Raw(bytes) => bytes.len(),
-            Self::Files(files) => files.iter().map(file).sum(),
+            Self::Files(files) => files.iter().map(File::room).sum(),
         }
     }
 }
 
-impl Serialize for Binary<'_> {
+impl Serialize for Packed {
     fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Raw(bytes) => output.serialize_bytes(bytes),
-            Self::Files(files) => match files[..] {
-                [file] => File::new(file).serialize(output),
-                _ => output.collect_seq(files.iter().map(|file| File::new(file))),
+            Self::Files(files) => match &files[..] {
+                [file] => file.serialize(output),
+                files => files.serialize(output),
             },
         }
     }
@@ -218,7 +306,7 @@ impl Serialize for Binary<'_> {
 /// A map of the members of a JSON object and of `binaries`.
 struct Members<'a> {
     object: BTreeMap<String, &'a RawValue>,
-    binaries: &'a [(&'a Parameter, Binary<'a>)],
+    binaries: &'a [(&'a Parameter, Packed)],
 }
 
 impl Serialize for Members<'_> {
@@ -237,7 +325,7 @@ impl Serialize for Members<'_> {
 }
 
 /// The members of `object`, and `binaries` behind them.
-fn pack(object: &[u8], binaries: &[(&Parameter, Binary<'_>)]) -> Result<Vec<u8>, Error> {
+fn pack(object: &[u8], binaries: &[(&Parameter, Packed)]) -> Result<Vec<u8>, Error> {
     let sizes = binaries
         .iter()
         .map(|(parameter, binary)| parameter.name.len() + 16 + binary.room());

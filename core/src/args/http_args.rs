@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::Uri;
 use smallvec::SmallVec;
 
+use super::upload::Slot;
 use crate::payload::json;
 
 /// The parts of a request that hold arguments.
@@ -39,28 +40,19 @@ pub enum HttpBody {
     Json(Bytes),
     /// Bytes of any kind.
     Raw(Bytes),
+    /// Bytes of any kind, as they come.
+    Upload(Slot),
     /// The fields of a multipart body, in order.
     Form(Vec<(String, FormField)>),
 }
 
 /// One field of a multipart body.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum FormField {
     /// A text.
     Text(String),
     /// A file.
-    File(Upload),
-}
-
-/// An uploaded file, in memory, no larger than the edge's `max_body_size`.
-#[derive(Debug, Clone, Default)]
-pub struct Upload {
-    /// The client's name for it, untrusted; empty if it gave none.
-    pub filename: String,
-    /// The client's media type for it, untrusted; empty if it gave none.
-    pub content_type: String,
-    /// The contents.
-    pub bytes: Bytes,
+    File(Slot),
 }
 
 impl HttpArgs {
@@ -95,7 +87,15 @@ impl HttpBody {
     pub(super) fn bytes(&self) -> Bytes {
         match self {
             Self::Raw(bytes) | Self::Json(bytes) => bytes.clone(),
-            Self::Empty | Self::Form(_) => Bytes::new(),
+            Self::Empty | Self::Upload(_) | Self::Form(_) => Bytes::new(),
+        }
+    }
+
+    /// The file that it is, where it is one.
+    pub(super) fn upload(&self) -> Option<&Slot> {
+        match self {
+            Self::Upload(slot) => Some(slot),
+            _ => None,
         }
     }
 
@@ -128,7 +128,7 @@ impl HttpBody {
     }
 
     /// The files of the form's fields called `name`.
-    pub(super) fn files(&self, name: &str) -> Result<Vec<&Upload>, TextForFile<'_>> {
+    pub(super) fn files(&self, name: &str) -> Result<Vec<&Slot>, TextForFile<'_>> {
         let files = self.fields(name).map(|field| match field {
             FormField::File(file) => Ok(file),
             FormField::Text(text) => Err(TextForFile(text)),
@@ -138,7 +138,7 @@ impl HttpBody {
 }
 
 /// A field of a form that is the wrong one of two kinds.
-pub(super) struct FileForText<'a>(pub(super) &'a Upload);
+pub(super) struct FileForText<'a>(pub(super) &'a Slot);
 /// See [`FileForText`].
 pub(super) struct TextForFile<'a>(pub(super) &'a str);
 

@@ -15,13 +15,19 @@ mod source;
 mod tests;
 mod text;
 mod texts;
+mod upload;
+
+use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
 
 pub use decode::Decoder;
-pub use http_args::{FormField, HttpArgs, HttpBody, PathValues, Upload};
+pub use http_args::{FormField, HttpArgs, HttpBody, PathValues};
+pub use upload::{Slot, Upload};
 
+use crate::body::{Bodies, ByteStream};
 use crate::descriptor::ApiDescriptor;
 use crate::error::Error;
 use crate::payload::Payload;
@@ -36,8 +42,27 @@ pub struct Args {
 
 #[derive(Debug)]
 enum Repr {
-    Payload(Payload),
+    Payload(Payload, Option<Beside>),
     Http(HttpArgs),
+}
+
+/// The bodies that a payload came with.
+struct Beside(Arc<dyn Bodies>);
+
+impl fmt::Debug for Beside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bodies")
+    }
+}
+
+/// The arguments of a call as they travel: one map, and beside it what is too large for
+/// that, or not there yet.
+#[derive(Debug)]
+pub struct Message {
+    /// The map.
+    pub payload: Payload,
+    /// In the map's place of each stands its number, its place in this list.
+    pub bodies: Vec<ByteStream>,
 }
 
 impl Default for Args {
@@ -60,7 +85,17 @@ impl Args {
     #[must_use]
     pub fn from_payload(payload: Payload) -> Self {
         Self {
-            repr: Repr::Payload(payload),
+            repr: Repr::Payload(payload, None),
+            by_http: false,
+        }
+    }
+
+    /// As [`Args::from_payload`]; files of which the map has only a number
+    /// ([`Args::to_message`]) are opened in `bodies`, when the handler's arguments are read.
+    #[must_use]
+    pub fn from_message(payload: Payload, bodies: Arc<dyn Bodies>) -> Self {
+        Self {
+            repr: Repr::Payload(payload, Some(Beside(bodies))),
             by_http: false,
         }
     }
@@ -110,11 +145,35 @@ impl Args {
     /// # Errors
     ///
     /// 422 for what no handler could read: a URL that is not percent-encoded UTF-8,
-    /// a body that is not JSON, a file in place of a text.
+    /// a body that is not JSON. 500 for a file that is still coming, which only
+    /// [`Args::to_message`] can send.
     pub fn to_payload(&self, api: &ApiDescriptor) -> Result<Payload, Error> {
         match &self.repr {
-            Repr::Payload(payload) => Ok(payload.clone()),
-            Repr::Http(request) => encode::payload(request, api),
+            Repr::Payload(payload, _) => Ok(payload.clone()),
+            Repr::Http(request) => encode::message(request, api, None).map(|m| m.payload),
+        }
+    }
+
+    /// As [`Args::to_payload`], without files of more than `inline` bytes and without those
+    /// that are still coming: they are taken out, and in the map stands
+    /// `{"filename": .., "content_type": .., "body": <number>, "size": <bytes>}` for each,
+    /// `size` if it is known. A whole body that is no file ([`Location::Raw`]) is in the map
+    /// whatever its size.
+    ///
+    /// What was taken out is there no more: whoever asks twice keeps the message.
+    ///
+    /// [`Location::Raw`]: crate::descriptor::Location::Raw
+    ///
+    /// # Errors
+    ///
+    /// 422 as [`Args::to_payload`]; 500 for a file that was taken already.
+    pub fn to_message(&self, api: &ApiDescriptor, inline: usize) -> Result<Message, Error> {
+        match &self.repr {
+            Repr::Payload(payload, _) => Ok(Message {
+                payload: payload.clone(),
+                bodies: Vec::new(),
+            }),
+            Repr::Http(request) => encode::message(request, api, Some(inline)),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Where each argument of a call lies, before it is read.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -11,7 +12,9 @@ use smallvec::SmallVec;
 
 use super::binary::{Attempt, Binary, Files};
 use super::check;
-use super::http_args::{HttpArgs, Told, Upload, decode};
+use super::http_args::{HttpArgs, Told, decode};
+use super::upload::Upload;
+use crate::body::Bodies;
 use crate::descriptor::{ApiDescriptor, Location};
 use crate::payload::message_pack::{self, ToJson};
 use crate::payload::{self, Payload, to_json_text};
@@ -26,6 +29,7 @@ pub(super) enum Source<'a> {
     Sent {
         payload: &'a Bytes,
         values: Values<'a>,
+        bodies: Option<&'a Arc<dyn Bodies>>,
     },
 }
 
@@ -196,7 +200,7 @@ impl<'de> DeserializeSeed<'de> for Packed {
     fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<Self::Value, D::Error> {
         match self.0 {
             Location::Raw => Attempt::deserialize(input).map(Sent::Raw),
-            Location::File => Attempt::deserialize(input).map(Sent::Files),
+            Location::File | Location::Upload => Attempt::deserialize(input).map(Sent::Files),
             _ => {
                 let mut json = Vec::new();
                 ToJson(&mut json).deserialize(input)?;
@@ -286,12 +290,16 @@ impl Sent<'_> {
     }
 
     /// Its files, where it is one, several or none, as parts of `payload`.
-    pub(super) fn files(self, payload: &Bytes) -> Option<Vec<Upload>> {
+    pub(super) fn files(
+        self,
+        payload: &Bytes,
+        bodies: Option<&Arc<dyn Bodies>>,
+    ) -> Option<Vec<Upload>> {
         match self {
-            Self::Files(Attempt::Read(files)) => Some(files.within(payload)),
+            Self::Files(Attempt::Read(files)) => files.within(payload, bodies),
             Self::Json(json) => {
                 let files: Files<'_> = serde_json::from_str(&json).ok()?;
-                Some(files.within(payload))
+                files.within(payload, bodies)
             }
             Self::Files(Attempt::Otherwise(_)) | Self::Raw(_) => None,
         }

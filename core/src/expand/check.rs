@@ -59,7 +59,7 @@ pub fn check(api: &ApiDescriptor) -> Result<(), String> {
             Location::Query => ("the query", true),
             Location::Form => ("a form field", true),
             Location::Path => ("the path", false),
-            Location::Body | Location::Raw | Location::File => continue,
+            Location::Body | Location::Raw | Location::Upload | Location::File => continue,
         };
         let found = kind(&parameter.schema, &api.components, MAX_DEPTH);
         let fix = match found {

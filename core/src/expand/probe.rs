@@ -10,7 +10,7 @@ use super::schema::{self, Components, Leaf};
 use crate::descriptor::ReplyShape;
 use crate::error::{BoxError, Error, Result};
 use crate::event::Event;
-use crate::reply::{RawJson, Reply, Response};
+use crate::reply::{Download, RawJson, Reply, Response};
 
 /// A question about `T`, without a `T`.
 pub struct Probe<T>(PhantomData<fn() -> T>);
@@ -374,6 +374,16 @@ impl Answer for Response {
 
     fn into_reply(self) -> Reply {
         Reply::Response(self)
+    }
+}
+
+impl Answer for Download {
+    fn shape() -> ReplyShape {
+        ReplyShape::Response
+    }
+
+    fn into_reply(self) -> Reply {
+        Reply::Download(self)
     }
 }
 

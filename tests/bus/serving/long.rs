@@ -87,6 +87,37 @@ async fn streams_are_numbered_chunks() {
 }
 
 #[tokio::test]
+async fn chunks_that_are_ready_together_come_together_to_who_asks() {
+    let server = NatsServer::start().await;
+    let _bus = serve_at(&server, &[PluginDefinition::of::<Callee>()]).await;
+    let client = client(&server).await;
+    let asked = "window=1000, batches";
+    let (_, mut answers) = begin(&client, "callee.Callee.count", asked, json!({"to": 300})).await;
+    let (mut chunks, mut messages) = (0, 0);
+    loop {
+        let message = patiently("a message", answers.next()).await.expect("one");
+        let Some(numbers) = header(&message, "Framex-Chunk") else {
+            assert_eq!(header(&message, "Framex-End"), Some("300"));
+            break;
+        };
+        let text = std::str::from_utf8(&message.payload).expect("JSON");
+        let lines: Vec<_> = text.split('\n').map(str::to_owned).collect();
+        let expected: Vec<_> = (0..lines.len())
+            .map(|n| format!("\"{}\"", chunks + n))
+            .collect();
+        assert_eq!(lines, expected);
+        let first = chunks + 1;
+        chunks += lines.len();
+        match lines.len() {
+            1 => assert_eq!(numbers, first.to_string()),
+            _ => assert_eq!(numbers, format!("{first}-{chunks}")),
+        }
+        messages += 1;
+    }
+    assert!(chunks == 300 && messages < 100, "{messages} messages");
+}
+
+#[tokio::test]
 async fn a_stream_waits_for_credit() {
     let server = NatsServer::start().await;
     let bus = serve_at(&server, &[PluginDefinition::of::<Callee>()]).await;

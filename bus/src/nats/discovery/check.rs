@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use framex_core::descriptor::{ApiDescriptor, ApiKind, Location, PluginMetadata, ReplyShape};
+use framex_core::descriptor::{ApiDescriptor, ApiKind, PluginMetadata, ReplyShape};
 use framex_core::id::ApiId;
 use framex_core::route::API_PREFIX;
 use serde_json::Value;
@@ -187,7 +187,7 @@ fn parameters(api: &ApiDescriptor) -> Result<(), String> {
     let bodies = api
         .parameters
         .iter()
-        .filter(|parameter| matches!(parameter.location, Location::Body | Location::Raw));
+        .filter(|parameter| parameter.location.is_whole_body());
     let bodies = bodies.count();
     if bodies > 1 || bodies == 1 && api.multipart() {
         return Err("it has more than one body".into());

@@ -211,6 +211,12 @@ impl Service {
         let out = match outcome {
             Ok(Reply::Value(json)) => wire::value(json, task.asked),
             Ok(Reply::Response(response)) => wire::response(response),
+            Ok(Reply::Download(_)) => {
+                let error = framex_core::error::Error::internal(
+                    "downloads do not travel over the broker yet",
+                );
+                return Concluded::Answer(self.failed(CallError::Handler(error), task, now));
+            }
             Ok(Reply::Stream(events)) => return Concluded::Stream(events, task),
             Err(failed) => return Concluded::Answer(self.failed(failed, task, now)),
         };

@@ -5,12 +5,14 @@
 //! | `offer` | from a plugin of this process to subscriptions that the broker has, and back |
 //! | `run` | one task for each API: it takes requests and polls what they start |
 //! | `answer` | from a request to its answer |
+//! | `batch` | the events that are ready together |
 //! | `stream` | many answers, no more at a time than were granted |
 //! | `jobs` | the calls that take a while: who wants to hear of them, and their end |
 //! | `control` | what goes on while handlers block: cancellation, credit, signs of life |
 //! | `leave` | the end of subscriptions that loses no request |
 
 mod answer;
+mod batch;
 mod control;
 mod jobs;
 mod leave;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use framex_core::event::EventStream;
 
 use super::answer::{Service, Task};
+use super::batch::Batch;
 use super::jobs::Job;
 use super::log;
 use crate::nats::wire;
@@ -20,6 +21,7 @@ const LEASE: Duration = Duration::from_secs(60);
 /// Sends `events` until they end, as far as the caller grants.
 pub(super) async fn pump(service: &Service, mut events: EventStream, task: &Task, job: &Job) {
     let mut flow = Flow::new(task.asked.window);
+    let mut batch = Batch::default();
     let mut count: u64 = 0;
     let last = loop {
         if !flow.room(job, task.asked.beats).await {
@@ -27,18 +29,25 @@ pub(super) async fn pump(service: &Service, mut events: EventStream, task: &Task
             tracing::info!(api = %service.id(), reply, "nobody takes the stream any more");
             return;
         }
-        match events.next().await {
-            Some(Ok(event)) => {
-                count += 1;
-                let chunk = wire::chunk(count, &event);
-                if let Some(too_large) = service.too_large(&chunk) {
-                    break Err(too_large.into_error());
-                }
-                flow.sent(chunk.payload.len());
-                service.send(&task.reply, chunk).await;
+        let (most, bytes) = match task.asked.batches {
+            true => flow.left(job.granted()),
+            false => (1, 0),
+        };
+        let max_payload = service.client.max_payload();
+        batch.fill(&mut events, most, bytes, max_payload).await;
+        if !batch.events.is_empty() {
+            let chunks = wire::chunks(count + 1, &batch.events);
+            if let Some(too_large) = service.too_large(&chunks) {
+                break Err(too_large.into_error());
             }
-            Some(Err(error)) => break Err(error),
-            None => break Ok(()),
+            count += batch.events.len() as u64;
+            for event in &batch.events {
+                flow.sent(wire::size_of(event));
+            }
+            service.send(&task.reply, chunks).await;
+        }
+        if let Some(end) = batch.end.take() {
+            break end;
         }
     };
     // The call is over, its last message is not sent: a stop waits for it.
@@ -95,6 +104,17 @@ impl Flow {
             self.bytes -= bytes;
         }
         self.sent < granted && (self.out.is_empty() || self.bytes < MOST_BYTES)
+    }
+
+    /// How many more may be sent, and how many bytes; one is always allowed.
+    fn left(&self, granted: u64) -> (u64, usize) {
+        match self.window {
+            Some(_) => (
+                granted.saturating_sub(self.sent),
+                MOST_BYTES.saturating_sub(self.bytes),
+            ),
+            None => (u64::MAX, usize::MAX),
+        }
     }
 
     /// Waits until one more may be sent. Not, if nothing was granted for so long

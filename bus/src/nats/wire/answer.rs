@@ -3,13 +3,13 @@
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
 use framex_core::error::{CallError, Error};
-use framex_core::event::{Data, Event};
 use framex_core::payload::{self, MESSAGE_PACK};
 use framex_core::reply::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::chunk::Chunks;
 use super::request::{Asked, is_message_pack, one_line, read_header_object, shortened};
 use super::{BEAT, CHUNK, CONTENT_TYPE, END, ERROR, ERROR_CODE, EVENT, HEADERS, POLL, STATUS};
 
@@ -130,23 +130,6 @@ pub(crate) fn error(error: &Error, started: bool) -> Outgoing {
     }
 }
 
-/// The `number`th event of a stream; the first has the number 1.
-pub(crate) fn chunk(number: u64, event: &Event) -> Outgoing {
-    let mut headers = HeaderMap::new();
-    headers.insert(CHUNK, number.to_string());
-    if event.name() != framex_core::event::MESSAGE_CHUNK {
-        headers.insert(EVENT, event.name());
-    }
-    let payload = match event.data() {
-        Data::Text(text) => serde_json::to_vec(&**text).unwrap_or_default().into(),
-        Data::Json(json) => json.clone(),
-    };
-    Outgoing {
-        headers: Some(headers),
-        payload,
-    }
-}
-
 /// The end of a stream of `count` chunks.
 pub(crate) fn end(count: u64) -> Outgoing {
     let mut headers = HeaderMap::new();
@@ -194,7 +177,7 @@ pub(crate) fn is_beat(message: &Message) -> bool {
 pub(crate) enum Answer {
     Value(Bytes),
     Response(Response),
-    Chunk { number: u64, event: Event },
+    Chunks(Chunks),
     End { count: u64 },
     Failed { error: Error, started: bool },
 }
@@ -211,17 +194,8 @@ pub(crate) fn read_answer(message: Message) -> Result<Answer, String> {
     if text(ERROR_CODE).is_some() {
         return Ok(failed("", text(ERROR_CODE), &message.payload));
     }
-    if let Some(number) = text(CHUNK) {
-        let number = number
-            .parse()
-            .map_err(|_| "a chunk's number is no number".to_owned())?;
-        let name = text(EVENT).map(str::to_owned);
-        let event = read_event(&message.payload)?;
-        let event = match name {
-            Some(name) => event.named(name),
-            None => event,
-        };
-        return Ok(Answer::Chunk { number, event });
+    if let Some(numbers) = text(CHUNK) {
+        return Chunks::read(numbers, text(EVENT), message.payload.clone()).map(Answer::Chunks);
     }
     if let Some(count) = text(END) {
         let count = count
@@ -254,17 +228,6 @@ fn json_value(payload: Bytes) -> Result<Answer, String> {
         return Ok(Answer::Value(Bytes::from_static(b"null")));
     }
     Ok(Answer::Value(payload))
-}
-
-fn read_event(payload: &[u8]) -> Result<Event, String> {
-    if payload.first() == Some(&b'"') {
-        let text: String = serde_json::from_slice(payload)
-            .map_err(|error| format!("a chunk is no JSON: {error}"))?;
-        return Ok(Event::text(text));
-    }
-    let raw: &serde_json::value::RawValue =
-        serde_json::from_slice(payload).map_err(|error| format!("a chunk is no JSON: {error}"))?;
-    Event::json(raw).map_err(|error| error.message().to_owned())
 }
 
 fn failed(said: &str, code: Option<&str>, payload: &[u8]) -> Answer {

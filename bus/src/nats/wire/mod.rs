@@ -3,17 +3,19 @@
 //! The one place that names headers; docs/protocol.md describes them.
 
 mod answer;
+mod chunk;
 mod names;
 mod request;
 
 use async_nats::header::HeaderName;
 
 pub(crate) use answer::*;
+pub(crate) use chunk::*;
 pub(crate) use names::{Control, Names};
 pub(crate) use request::*;
 
 /// How many chunks of a stream are on their way at most.
-pub(crate) const WINDOW: u32 = 64;
+pub(crate) const WINDOW: u32 = 256;
 
 const CALL: HeaderName = HeaderName::from_static("Framex-Call");
 const PRINCIPAL: HeaderName = HeaderName::from_static("Framex-Principal");

@@ -117,7 +117,7 @@ impl Told<'_> {
             let _ = write!(text, "~c{caller}");
         }
         if self.streams {
-            let _ = write!(text, "~w{WINDOW}");
+            let _ = write!(text, "~w{WINDOW}~b");
         }
     }
 }
@@ -162,6 +162,7 @@ fn told_by(reply: &str) -> Option<(Origin, CallHeader<'_>)> {
             "h" => call.hops = value.parse().unwrap_or(u8::MAX),
             "c" => call.caller = Some(value),
             "w" => call.window = value.parse().ok(),
+            "b" => call.batches = true,
             _ => {}
         }
     }
@@ -213,6 +214,7 @@ struct CallHeader<'a> {
     hops: u8,
     beats: bool,
     window: Option<u32>,
+    batches: bool,
 }
 
 impl<'a> CallHeader<'a> {
@@ -228,6 +230,7 @@ impl<'a> CallHeader<'a> {
                 "hops" => header.hops = value.parse().unwrap_or(u8::MAX),
                 "beats" => header.beats |= value == "?1",
                 "window" => header.window = value.parse().ok(),
+                "batches" => header.batches |= value == "?1",
                 _ => {}
             }
         }
@@ -254,6 +257,7 @@ impl<'a> CallHeader<'a> {
         Asked {
             beats: self.beats,
             window: self.window,
+            batches: self.batches,
             message_pack,
         }
     }
@@ -277,6 +281,8 @@ pub(crate) struct Asked {
     pub(crate) beats: bool,
     /// How many chunks it takes before it grants more; it grants none if none.
     pub(crate) window: Option<u32>,
+    /// It understands several chunks in one message.
+    pub(crate) batches: bool,
     /// In MessagePack.
     pub(crate) message_pack: bool,
 }
@@ -368,7 +374,7 @@ mod tests {
     fn what_a_call_header_says_is_read_and_the_rest_ignored() {
         let read = CallHeader::read(
             CallHeader::default(),
-            "timeout=1500, id=\"ab-1\", new=(1 2), caller=\"echo\", hops=2, beats, window=64",
+            "timeout=1500, id=\"ab-1\", new=(1 2), caller=\"echo\", hops=2, beats, window=64, batches",
         );
         let expected = CallHeader {
             timeout: Some(Duration::from_millis(1500)),
@@ -377,6 +383,7 @@ mod tests {
             hops: 2,
             beats: true,
             window: Some(64),
+            batches: true,
         };
         assert_eq!(read, expected);
         assert_eq!(
@@ -424,7 +431,7 @@ mod tests {
             Some(now + Duration::from_millis(1500))
         );
         assert_eq!(request.asked.window, Some(WINDOW));
-        assert!(request.asked.beats && request.args.by_http());
+        assert!(request.asked.beats && request.asked.batches && request.args.by_http());
         // Anybody's else is any text.
         for foreign in [
             "_INBOX.abc",
