@@ -22,8 +22,9 @@ mod speaker {
     impl Speaker {
         /// The words of `text`, with `pause_ms` between them.
         ///
-        /// When the client leaves, the stream is dropped, and with it whatever
-        /// it was doing.
+        /// A client that loses it may come back for the rest, for as long as
+        /// `streams.grace` says. Then the stream is dropped, and with it whatever it was
+        /// doing.
         #[on_request(get, "/words", stream)]
         fn words(
             &self,

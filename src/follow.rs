@@ -217,6 +217,7 @@ mod tests {
         discovered: true,
         offered: true,
         problems: Vec::new(),
+        streams: framex_bus::nats::Keeping::InProcess,
     };
 
     fn judge(role: Role, offers: bool) -> Judge {

@@ -298,11 +298,18 @@ pub struct TestResponse {
 impl TestResponse {
     async fn read(response: Response<EdgeBody>) -> Self {
         let (parts, body) = response.into_parts();
-        let streams = http_body::Body::size_hint(&body).exact().is_none();
+        let kind = parts.headers.get(CONTENT_TYPE);
+        let events = [&b"text/event-stream"[..], b"application/x-ndjson"];
+        let of_events =
+            kind.is_some_and(|kind| events.iter().any(|e| kind.as_bytes().starts_with(e)));
+        let streams = of_events && http_body::Body::size_hint(&body).exact().is_none();
         let (bytes, stream) = if streams {
             (Bytes::new(), Some(Box::pin(body)))
         } else {
-            let Ok(collected) = body.collect().await;
+            let collected = body
+                .collect()
+                .await
+                .expect("a body that does not break off");
             (collected.to_bytes(), None)
         };
         Self {
@@ -391,7 +398,8 @@ impl TestResponse {
                 }
                 continue;
             }
-            let Ok(frame) = self.stream.as_mut()?.as_mut().frame().await?;
+            let frame = self.stream.as_mut()?.as_mut().frame().await?;
+            let frame = frame.expect("a stream that does not break off");
             let bytes = frame.into_data().unwrap_or_default();
             self.received
                 .push_str(std::str::from_utf8(&bytes).expect("events are UTF-8"));

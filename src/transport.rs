@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use framex_bus::nats::{self, NatsBus};
-use framex_bus::{Bus, LocalBus, ServeError};
+use framex_bus::{Bus, KeepOptions, LocalBus, ServeError};
 use framex_core::context::Scope;
 use framex_core::id::is_token;
 use framex_core::plugin::PluginInstance;
-use framex_core::settings::{Nats, Secret, Settings};
+use framex_core::settings::{Nats, Secret, Settings, Storage};
 
 use crate::start::{Role, StartError};
 
@@ -22,7 +22,7 @@ impl Transport {
     /// The bus that `settings` ask for. NATS connects in the background, within
     /// the current runtime.
     pub(crate) fn start(settings: &Settings, role: Role) -> Result<Self, StartError> {
-        let local = LocalBus::new(settings.server.request_timeout);
+        let local = LocalBus::keeping(settings.server.request_timeout, keeping(settings));
         let nats = match settings.server.use_nats {
             true => Some(NatsBus::start(options(settings, role), Arc::clone(&local))?),
             false => None,
@@ -87,6 +87,16 @@ impl Transport {
     }
 }
 
+fn keeping(settings: &Settings) -> KeepOptions {
+    let streams = &settings.streams;
+    KeepOptions {
+        grace: streams.grace,
+        replay_buffer: streams.replay_buffer.as_usize(),
+        replay_memory: streams.replay_memory.as_usize(),
+        max_age: streams.max_age,
+    }
+}
+
 fn options(settings: &Settings, role: Role) -> nats::Options {
     let broker = &settings.nats;
     let secret = |secret: &Option<Secret>| secret.as_ref().map(|s| s.expose().to_owned());
@@ -110,12 +120,28 @@ fn options(settings: &Settings, role: Role) -> nats::Options {
         prefer_local: broker.prefer_local,
         inbox_prefix: inbox_prefix(broker),
         default_timeout: settings.server.request_timeout,
+        streams: match role {
+            Role::Whole | Role::Edge => stream_store(settings),
+            Role::Worker | Role::Client => None,
+        },
         follow: match role {
             Role::Worker => nats::Follow::Declared,
             Role::Whole | Role::Edge | Role::Client => nats::Follow::All,
         },
         name: format!("framex {}", role.as_str()),
     }
+}
+
+fn stream_store(settings: &Settings) -> Option<nats::StreamStore> {
+    let streams = &settings.streams;
+    streams.jetstream.then(|| nats::StreamStore {
+        name: streams.name.clone(),
+        in_memory: streams.storage == Storage::Memory,
+        max_age: streams.max_age,
+        max_bytes: streams.max_bytes.as_usize() as u64,
+        replicas: streams.replicas,
+        grace: streams.grace,
+    })
 }
 
 /// A user's own inbox is what a broker lets that user listen on, if it lets nobody

@@ -4,11 +4,13 @@ use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use framex_core::body::ByteStream;
+use framex_core::context::Principal;
 use framex_core::error::{CallError, Error};
 use framex_core::event::{Event, EventStream};
 use framex_core::reply::{Download, Reply};
@@ -19,6 +21,7 @@ use tokio::task::coop::has_budget_remaining;
 use tokio::time::Sleep;
 
 use crate::Outcome;
+use crate::kept::Keeper;
 use crate::local::{LocalApi, Permit};
 
 /// A call on its way. Dropping it stops the handler.
@@ -78,6 +81,13 @@ pub(crate) struct LocalCall {
     pub(crate) handler: BoxFuture<'static, Result<Reply, Error>>,
     pub(crate) limit: TimeLimit,
     pub(crate) permit: Permit,
+    pub(crate) keep: Option<Box<Keep>>,
+}
+
+/// Who keeps a call's stream, and for whom.
+pub(crate) struct Keep {
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) principal: Option<Principal>,
 }
 
 impl LocalCall {
@@ -95,11 +105,19 @@ impl LocalCall {
 
     /// The permit goes with the stream: the call lasts until its last event.
     fn stream(self, events: EventStream) -> EventStream {
-        EventStream::new(LocalStream {
+        let api = self
+            .keep
+            .as_ref()
+            .map(|_| self.permit.api().descriptor.id.clone());
+        let events = EventStream::new(LocalStream {
             running: Some((events, self.permit)),
             limit: self.limit,
             first: true,
-        })
+        });
+        match (self.keep, api) {
+            (Some(keep), Some(api)) => keep.keeper.keep(events, api, keep.principal),
+            _ => events,
+        }
     }
 
     /// As [`LocalCall::stream`], where the bytes are not all there already.

@@ -34,7 +34,7 @@ use tokio::sync::watch;
 
 pub use call::Call;
 pub use catalog::{Api, Catalog, PluginEntry};
-pub use kept::KeptStream;
+pub use kept::{KeepOptions, KeptStream};
 pub use local::{LocalBus, ServeError};
 
 /// Brings calls to whoever serves them.

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use framex_core::context::{Caller, Context, MAX_HOPS, Request, Scope};
 use framex_core::descriptor::ApiDescriptor;
 use framex_core::error::CallError;
+use framex_core::kept::{self, StreamId};
 use framex_core::plugin::{Handler, PluginInstance};
 use framex_core::reply::Reply;
 use framex_core::route::shape;
@@ -18,8 +19,9 @@ use futures_core::future::BoxFuture;
 use tokio::sync::{Notify, watch as channel};
 
 use crate::Bus;
-use crate::call::{Call, LocalCall, TimeLimit, panicked};
+use crate::call::{Call, Keep, LocalCall, TimeLimit, panicked};
 use crate::catalog::{Api, Catalog};
+use crate::kept::{KeepOptions, Keeper, KeptStream};
 
 /// Calls plugins of this process.
 pub struct LocalBus {
@@ -28,6 +30,8 @@ pub struct LocalBus {
     catalog: ArcSwap<Catalog>,
     changes: channel::Sender<u64>,
     load: Arc<Load>,
+    /// The streams that this process keeps.
+    pub(crate) keeper: Arc<Keeper>,
     writing: Mutex<()>,
 }
 
@@ -161,10 +165,25 @@ impl Drop for Permit {
         if let Some(plugin) = &api.plugin_limit {
             plugin.leave();
         }
-        let was = api.load.ongoing.fetch_sub(1, Ordering::SeqCst);
-        if was == 1 && api.load.stopping.load(Ordering::SeqCst) {
-            api.load.idle.notify_waiters();
+        api.load.less();
+    }
+}
+
+impl Load {
+    fn less(&self) {
+        let was = self.ongoing.fetch_sub(1, Ordering::SeqCst);
+        if was == 1 && self.stopping.load(Ordering::SeqCst) {
+            self.idle.notify_waiters();
         }
+    }
+}
+
+/// See [`LocalBus::hold`].
+pub(crate) struct Held(Arc<Load>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.less();
     }
 }
 
@@ -172,12 +191,19 @@ impl LocalBus {
     /// An empty bus. Calls of APIs without a timeout of their own get `default_timeout`.
     #[must_use]
     pub fn new(default_timeout: Duration) -> Arc<Self> {
+        Self::keeping(default_timeout, KeepOptions::default())
+    }
+
+    /// As [`LocalBus::new`], with streams kept as `options` say.
+    #[must_use]
+    pub fn keeping(default_timeout: Duration, options: KeepOptions) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             default_timeout,
             catalog: ArcSwap::from_pointee(Catalog::default()),
             changes: channel::Sender::new(0),
             load: Arc::default(),
+            keeper: Keeper::new(options),
             writing: Mutex::new(()),
         })
     }
@@ -251,11 +277,13 @@ impl LocalBus {
         self.publish(Catalog::new(rest));
     }
 
-    /// Refuses new calls and waits up to `grace` for those that run.
+    /// Refuses new calls and waits up to `grace` for those that run. Streams that
+    /// nobody follows end at once.
     ///
     /// Gives the number of calls that still run.
     pub async fn drain(&self, grace: Duration) -> usize {
         self.load.stopping.store(true, Ordering::SeqCst);
+        self.keeper.stop_waiting();
         let idle = async {
             loop {
                 let notified = self.load.idle.notified();
@@ -268,6 +296,12 @@ impl LocalBus {
         // A timeout is an answer too: the number says so.
         let _ = tokio::time::timeout(grace, idle).await;
         self.ongoing()
+    }
+
+    /// For as long as the result lives, a drain waits: an answer is on its way out.
+    pub(crate) fn hold(&self) -> Held {
+        self.load.ongoing.fetch_add(1, Ordering::SeqCst);
+        Held(Arc::clone(&self.load))
     }
 
     /// How many calls run now.
@@ -317,6 +351,13 @@ impl LocalBus {
         } else {
             Some(deadline)
         };
+        let kept = meta.keep && api.descriptor.streams() && !api.descriptor.live;
+        let keep = kept.then(|| {
+            Box::new(Keep {
+                keeper: Arc::clone(&self.keeper),
+                principal: meta.principal.clone(),
+            })
+        });
         let ctx = Context::new(Arc::clone(&api.scope), meta);
         // Lent to the closures: each would move what it owns once more.
         let mut given = Some((ctx, args));
@@ -332,6 +373,7 @@ impl LocalBus {
             handler,
             limit: TimeLimit::new(started, Some(deadline), only_first_event),
             permit,
+            keep,
         })
     }
 }
@@ -355,6 +397,15 @@ impl Bus for LocalBus {
             Ok(call) => Call::local(call),
             Err(error) => Call::failed(error),
         }
+    }
+
+    fn find_stream(
+        &self,
+        id: &StreamId,
+    ) -> BoxFuture<'static, Result<Arc<dyn KeptStream>, CallError>> {
+        let found = self.keeper.find(id);
+        let found = found.ok_or_else(|| CallError::Handler(kept::gone()));
+        Box::pin(std::future::ready(found))
     }
 }
 

@@ -134,6 +134,17 @@ impl Default for Parameter {
     }
 }
 
+impl Parameter {
+    /// Whether it takes any number of values, or of files.
+    #[must_use]
+    pub fn is_list(&self) -> bool {
+        match &self.schema["type"] {
+            Value::Array(types) => types.iter().any(|name| name == "array"),
+            name => name == "array",
+        }
+    }
+}
+
 /// What an API answers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]

@@ -1,15 +1,15 @@
-//! Bodies: what the edge sends, and how it reads what it is sent.
+//! Bodies: what the edge sends.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use framex_core::error::BoxError;
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt;
 
+pub use crate::download::BodyError;
+use crate::download::DownloadBody;
 use crate::events::EventBody;
 
 /// The body of an answer.
@@ -26,10 +26,8 @@ enum Kind {
     /// The envelope around a large result: nothing is copied.
     Around(Box<([Bytes; 3], u8)>),
     Events(Box<EventBody>),
+    Download(Box<DownloadBody>),
 }
-
-/// No body of the edge fails; the type is there for the trait.
-pub type BodyError = std::convert::Infallible;
 
 impl EdgeBody {
     /// No bytes at all.
@@ -55,6 +53,10 @@ impl EdgeBody {
 
     pub(crate) fn events(events: EventBody) -> Self {
         Self(Kind::Events(Box::new(events)))
+    }
+
+    pub(crate) fn download(download: DownloadBody) -> Self {
+        Self(Kind::Download(Box::new(download)))
     }
 }
 
@@ -82,6 +84,10 @@ impl Body for EdgeBody {
             Kind::Events(events) => {
                 return events.poll_bytes(cx).map(|b| b.map(|b| Ok(Frame::data(b))));
             }
+            Kind::Download(download) => {
+                let bytes = download.poll_bytes(cx);
+                return bytes.map(|b| b.map(|b| b.map(Frame::data)));
+            }
         };
         Poll::Ready(bytes.filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b))))
     }
@@ -91,6 +97,7 @@ impl Body for EdgeBody {
             Kind::Empty => true,
             Kind::Full(bytes) => bytes.is_empty(),
             Kind::Around(around) => around.1 >= 3,
+            Kind::Download(download) => download.is_over(),
             Kind::Unsent | Kind::Events(_) => false,
         }
     }
@@ -102,6 +109,9 @@ impl Body for EdgeBody {
             Kind::Around(around) => {
                 SizeHint::with_exact(around.0.iter().map(|p| p.len() as u64).sum())
             }
+            Kind::Download(download) => download
+                .size()
+                .map_or_else(SizeHint::default, SizeHint::with_exact),
             Kind::Unsent | Kind::Events(_) => SizeHint::default(),
         }
     }
@@ -143,71 +153,6 @@ impl<G: Unpin> Body for Guarded<G> {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
-}
-
-/// Why a request's body could not be read.
-#[derive(Debug)]
-pub(crate) enum ReadError {
-    /// More than the limit.
-    TooLarge,
-    /// Nothing came for too long.
-    TooSlow,
-    /// The client or the connection broke it off.
-    Broken(BoxError),
-}
-
-/// Reads all of `body`, at most `limit` bytes, with at most `pause` between two
-/// pieces.
-pub(crate) async fn read_all<B>(body: B, limit: usize, pause: Duration) -> Result<Bytes, ReadError>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
-    let announced = body.size_hint().lower();
-    if announced > limit as u64 {
-        return Err(ReadError::TooLarge);
-    }
-    let mut body = pin!(body);
-    let mut first = Bytes::new();
-    let mut all = BytesMut::new();
-    loop {
-        let Some(frame) = within(pause, body.frame())
-            .await
-            .ok_or(ReadError::TooSlow)?
-        else {
-            break;
-        };
-        let frame = frame.map_err(|error| {
-            let error = error.into();
-            // A body of another server's limit layer says so in its own way.
-            if error.is::<http_body_util::LengthLimitError>() {
-                ReadError::TooLarge
-            } else {
-                ReadError::Broken(error)
-            }
-        })?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        if first.len() + all.len() + data.len() > limit {
-            return Err(ReadError::TooLarge);
-        }
-        if first.is_empty() && all.is_empty() {
-            first = data;
-            if body.is_end_stream() {
-                break;
-            }
-            continue;
-        }
-        if all.is_empty() {
-            let hint = usize::try_from(announced).unwrap_or(limit).min(limit);
-            all.reserve(hint.max(first.len() + data.len()));
-            all.extend_from_slice(&first);
-            first = Bytes::new();
-        }
-        all.extend_from_slice(&data);
-    }
-    Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
 /// Awaits `future` for at most `limit`. The timer starts only when there is

@@ -15,30 +15,38 @@ use framex_core::args::{Args, HttpArgs, HttpBody, PathValues};
 use framex_core::context::{CallMeta, Principal, Request as CallRequest, RequestId};
 use framex_core::error::{BoxError, CallError, Error};
 use framex_core::event::{Event, EventStream};
-use framex_core::reply::{self, Reply};
+use framex_core::id::ApiId;
+use framex_core::kept::StreamId;
+use framex_core::reply::{self, Download, Reply};
 use framex_core::settings::Settings;
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
+use tokio_util::task::TaskTracker;
 
 use crate::auth::{AuthError, Rules};
 use crate::body::{EdgeBody, Guarded, within};
 use crate::docs::Docs;
+use crate::download;
 use crate::envelope;
 use crate::events::{EventBody, Format};
-use crate::intake::{self, Limits};
+use crate::intake::{self, Bounds, Progress};
+use crate::kept;
 use crate::problem::{self, JSON};
 use crate::routes::{BodyKind, Entry, Found, Table};
 use crate::service::{self, Document};
 use crate::status::Status;
+use crate::uploading::Uploading;
 
 /// How an edge behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Bounds on bodies.
-    pub max_body_size: usize,
+    /// The largest body, where its API says nothing.
+    pub max_body_size: u64,
+    /// The largest body that an API may allow.
+    pub max_upload_size: u64,
     /// The longest pause between two pieces of a body.
     pub body_timeout: Duration,
     /// The pause after which a silent stream sends a comment.
@@ -54,7 +62,8 @@ pub struct Options {
 impl From<&Settings> for Options {
     fn from(settings: &Settings) -> Self {
         Self {
-            max_body_size: settings.server.max_body_size.as_usize(),
+            max_body_size: settings.server.max_body_size.bytes(),
+            max_upload_size: settings.server.max_upload_size.bytes(),
             body_timeout: settings.server.body_timeout,
             sse_heartbeat: settings.server.sse_heartbeat,
             rules: Rules::new(&settings.auth.rules),
@@ -118,7 +127,9 @@ struct Inner {
     table: ArcSwap<Table>,
     document: ArcSwap<Document>,
     docs: Docs,
-    limits: Limits,
+    bounds: Bounds,
+    /// Handlers whose clients left in the middle of a body.
+    leaving: TaskTracker,
     /// What is left out of the table and why, as the log has it.
     left_out: Mutex<BTreeSet<String>>,
 }
@@ -146,10 +157,12 @@ impl Edge {
             table: ArcSwap::default(),
             document: ArcSwap::default(),
             docs: Docs::new(service::OPENAPI),
-            limits: Limits {
+            bounds: Bounds {
                 size: options.max_body_size,
+                upload: options.max_upload_size,
                 pause: options.body_timeout,
             },
+            leaving: TaskTracker::new(),
             left_out: Mutex::default(),
             bus,
             status,
@@ -226,6 +239,17 @@ impl Edge {
         &self.0.bus
     }
 
+    /// Waits for the handlers that clean up behind clients who left.
+    pub(crate) async fn left(&self) {
+        self.0.leaving.close();
+        self.0.leaving.wait().await;
+    }
+
+    /// The routes of `api`, if its streams are kept.
+    pub(crate) fn keeping(&self, api: &ApiId) -> Vec<Arc<Entry>> {
+        self.0.table.load().keeping(api).to_vec()
+    }
+
     /// The OpenAPI document as it is served.
     #[must_use]
     pub fn openapi(&self) -> Bytes {
@@ -245,7 +269,7 @@ impl Edge {
         request: Request<B>,
     ) -> impl Future<Output = Response<EdgeBody>> + use<B>
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let answer = self.answer(request, ());
@@ -263,7 +287,7 @@ impl Edge {
         guard: G,
     ) -> impl Future<Output = Result<Response<Guarded<G>>, Infallible>> + use<B, G>
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let (parts, body) = request.into_parts();
@@ -284,9 +308,13 @@ impl Edge {
             Found::OtherMethods(allow) => {
                 Begun::Done(problem::answer(&problem::method_not_allowed(&allow), &id))
             }
-            Found::Nothing => Begun::Done(self.service(&parts, &id)),
+            Found::Nothing => match kept::at(parts.uri.path()) {
+                Some(stream) => Begun::Finding(kept::answer(self, stream, parts, id.clone())),
+                None => Begun::Done(self.service(&parts, &id)),
+            },
         };
         async move {
+            let mut coming = None;
             let (answer, outcome) = match begun {
                 Begun::Done(mut response) => {
                     if head {
@@ -294,9 +322,20 @@ impl Edge {
                     }
                     return Ok(response.map(|body| Guarded::new(body, guard)));
                 }
+                Begun::Finding(answer) => {
+                    let mut response = answer.await;
+                    if head {
+                        without_body(&mut response);
+                    }
+                    return Ok(response.map(|body| Guarded::new(body, guard)));
+                }
                 Begun::Calling(call, answer) => (answer, call.await),
                 Begun::Reading(call, answer) => match call.await {
-                    Ok(call) => (answer, call.await),
+                    Ok(Started::Whole(call)) => (answer, call.await),
+                    Ok(Started::Coming(call, progress)) => {
+                        coming = Some(progress);
+                        (answer, call.await)
+                    }
                     Err(error) => (answer, Err(CallError::Handler(error))),
                 },
             };
@@ -306,14 +345,19 @@ impl Edge {
                     Ok(response) => response,
                     Err(error) => answer.failed(&error, &id),
                 },
-                Ok(Reply::Download(_)) => {
-                    answer.failed(&Error::internal("downloads are not sent yet"), &id)
+                Ok(Reply::Download(download)) => {
+                    Box::pin(answer.download(download, head, &id)).await
                 }
                 Ok(Reply::Stream(events)) => Box::pin(answer.stream(events, &id)).await,
                 Err(error) => answer.failed(&error.into_error(), &id),
             };
             if head {
                 without_body(&mut response);
+            }
+            if coming.is_some_and(|progress| !progress.ended()) {
+                // What is left of the body will not be read.
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
             }
             Ok(response.map(|body| Guarded::new(body, guard)))
         }
@@ -327,9 +371,9 @@ impl Edge {
         body: B,
         id: &RequestId,
         head: bool,
-    ) -> Begun<impl Future<Output = Result<Call, Error>> + use<B>>
+    ) -> Begun<impl Future<Output = Result<Started, Error>> + use<B>>
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let errors = entry
@@ -354,6 +398,17 @@ impl Edge {
                 }
             },
         };
+        if entry.keeps
+            && let Some(last) = kept::last_seen(&parts.headers)
+        {
+            let answer = Answer {
+                entry,
+                format,
+                errors,
+            };
+            let resuming = kept::resume(self, answer, last, principal, id.clone(), head);
+            return Begun::Finding(resuming);
+        }
         if let (true, Some(format)) = (head, format) {
             // A stream is not started to be thrown away.
             let mut response = stream_head(format, id);
@@ -367,17 +422,29 @@ impl Edge {
             errors,
         };
         if reads == BodyKind::None {
-            let request = request(parts, path, HttpBody::Empty, principal, id);
+            let keep = answer.entry.keeps;
+            let request = request(parts, path, HttpBody::Empty, principal, keep, id);
             return Begun::Calling(self.0.bus.call(&answer.entry.api, request), answer);
         }
         let edge = self.clone();
         let api = Arc::clone(&answer.entry.api);
+        let keep = answer.entry.keeps;
         let id = id.clone();
         // In a box of its own: calls without a body need not carry its size along.
         let call = Box::pin(async move {
-            let body = intake::read(reads, &parts.headers, body, edge.0.limits).await?;
-            let request = request(parts, path, body, principal, &id);
-            Ok(edge.0.bus.call(&api, request))
+            let limits = edge.0.bounds.of(&api.descriptor);
+            let read = intake::read(reads, &api.descriptor, &parts.headers, body, limits);
+            let (body, coming) = read.await?;
+            let request = request(parts, path, body, principal, keep, &id);
+            let call = edge.0.bus.call(&api, request);
+            Ok(match coming {
+                None => Started::Whole(call),
+                Some(progress) => {
+                    let leaving = edge.0.leaving.clone();
+                    let uploading = Uploading::new(call, progress.clone(), leaving);
+                    Started::Coming(Box::new(uploading), progress)
+                }
+            })
         });
         Begun::Reading(call, answer)
     }
@@ -420,9 +487,17 @@ fn paths(catalog: &Catalog) -> Vec<&str> {
 /// How far a request has come without waiting.
 enum Begun<R> {
     Done(Response<EdgeBody>),
+    /// A stream that was begun by another request is looked for.
+    Finding(BoxFuture<'static, Response<EdgeBody>>),
     Calling(Call, Answer),
     /// The body is still to be read.
     Reading(Pin<Box<R>>, Answer),
+}
+
+/// A call whose body was read, or is read by its handler.
+enum Started {
+    Whole(Call),
+    Coming(Box<Uploading>, Progress),
 }
 
 fn request(
@@ -430,6 +505,7 @@ fn request(
     path: PathValues,
     body: HttpBody,
     principal: Option<Principal>,
+    keep: bool,
     id: &RequestId,
 ) -> CallRequest {
     let uri = parts.uri;
@@ -443,22 +519,22 @@ fn request(
             headers: parts.headers,
             trace: None,
             hops: 0,
-            keep: false,
+            keep,
         },
     }
 }
 
 /// How a route answers.
-struct Answer {
-    entry: Arc<Entry>,
+pub(crate) struct Answer {
+    pub(crate) entry: Arc<Entry>,
     /// Of a stream.
-    format: Option<Format>,
+    pub(crate) format: Option<Format>,
     /// Of an error before a stream's first event; the envelope if none.
-    errors: Option<Format>,
+    pub(crate) errors: Option<Format>,
 }
 
 impl Answer {
-    fn failed(&self, error: &Error, id: &RequestId) -> Response<EdgeBody> {
+    pub(crate) fn failed(&self, error: &Error, id: &RequestId) -> Response<EdgeBody> {
         problem::log(error, self.entry.api.descriptor.id.as_str(), id);
         match self.errors {
             Some(format) => problem::stream_answer(error, id, format),
@@ -466,38 +542,57 @@ impl Answer {
         }
     }
 
+    async fn download(&self, download: Download, head: bool, id: &RequestId) -> Response<EdgeBody> {
+        let api = &self.entry.api.descriptor.id;
+        let answered = download::answer(download, head, self.entry.heartbeat, api, id).await;
+        answered.unwrap_or_else(|error| self.failed(&error, id))
+    }
+
     /// Waits for the first event, so that a failure before it is an answer of its
     /// own; but not longer than a silent stream may be.
-    async fn stream(&self, mut events: EventStream, id: &RequestId) -> Response<EdgeBody> {
+    pub(crate) async fn stream(
+        &self,
+        mut events: EventStream,
+        id: &RequestId,
+    ) -> Response<EdgeBody> {
+        let first = std::future::poll_fn(|cx| Pin::new(&mut events).poll_next(cx));
+        match within(self.entry.heartbeat, first).await {
+            Some(Some(Ok(event))) => self.events(Some(event), events, id),
+            Some(Some(Err(error))) => self.failed(&error, id),
+            Some(None) | None => self.events(None, events, id),
+        }
+    }
+
+    /// `events`, with `first` before them.
+    pub(crate) fn events(
+        &self,
+        first: Option<Event>,
+        events: EventStream,
+        id: &RequestId,
+    ) -> Response<EdgeBody> {
         let format = self.format.unwrap_or(Format::Sse);
         let heartbeat = self.entry.heartbeat;
-        let first = std::future::poll_fn(|cx| Pin::new(&mut events).poll_next(cx));
-        let (first, events): (Option<Event>, EventStream) = match within(heartbeat, first).await {
-            Some(Some(Ok(event))) => (Some(event), events),
-            Some(Some(Err(error))) => return self.failed(&error, id),
-            Some(None) => (None, EventStream::new(NoEvents)),
-            None => (None, events),
-        };
+        let mut response = stream_head(format, id);
+        if let Some(stream) = events.kept() {
+            kept::name(response.headers_mut(), stream);
+        }
         let api = self.entry.api.descriptor.id.clone();
         let body = EventBody::new(first, events, format, heartbeat, id.clone(), api);
-        let mut response = stream_head(format, id);
         *response.body_mut() = EdgeBody::events(body);
+        response
+    }
+
+    /// The head of a stream whose events are not asked for.
+    pub(crate) fn head(&self, stream: &StreamId, id: &RequestId) -> Response<EdgeBody> {
+        let mut response = stream_head(self.format.unwrap_or(Format::Sse), id);
+        kept::name(response.headers_mut(), stream);
+        *response.body_mut() = EdgeBody::unsent();
         response
     }
 }
 
-struct NoEvents;
-
-impl Stream for NoEvents {
-    type Item = Result<Event, Error>;
-
-    fn poll_next(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<Option<Self::Item>> {
-        Poll::Ready(None)
-    }
-}
-
 /// An answer of the handler's own; its framing is the server's business.
-fn own(mut reply: reply::Response, id: &RequestId) -> Result<Response<EdgeBody>, Error> {
+pub(crate) fn own(mut reply: reply::Response, id: &RequestId) -> Result<Response<EdgeBody>, Error> {
     if reply.status.is_informational() {
         let reason = format!("a handler answered with the status {}", reply.status);
         return Err(Error::internal(reason));
@@ -505,11 +600,7 @@ fn own(mut reply: reply::Response, id: &RequestId) -> Result<Response<EdgeBody>,
     for name in problem::FRAMING {
         reply.headers.remove(name);
     }
-    let bodiless = matches!(
-        reply.status,
-        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-    );
-    let mut response = Response::new(if bodiless {
+    let mut response = Response::new(if bodiless(reply.status) {
         EdgeBody::empty()
     } else {
         EdgeBody::full(reply.body)
@@ -518,6 +609,11 @@ fn own(mut reply: reply::Response, id: &RequestId) -> Result<Response<EdgeBody>,
     *response.headers_mut() = reply.headers;
     problem::finish(response.headers_mut(), id);
     Ok(response)
+}
+
+/// Whether an answer of this status has no body, not even an empty one.
+pub(crate) fn bodiless(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 fn value(raw: bool, data: Bytes, id: &RequestId) -> Response<EdgeBody> {

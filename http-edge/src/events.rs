@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use framex_core::context::RequestId;
 use framex_core::error::Error;
 use framex_core::event::{Data, ERROR, Event, EventStream, FINISH};
+use framex_core::kept::{Position, StreamId};
 use futures_core::Stream;
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue};
@@ -67,9 +68,19 @@ impl Format {
         })
     }
 
-    fn push(self, out: &mut Vec<u8>, name: &str, data: impl FnOnce(&mut Vec<u8>)) {
+    fn push(
+        self,
+        out: &mut Vec<u8>,
+        id: Option<Id<'_>>,
+        name: &str,
+        data: impl FnOnce(&mut Vec<u8>),
+    ) {
         match self {
             Self::Sse => {
+                if let Some(id) = id {
+                    id.push(out);
+                    out.push(b'\n');
+                }
                 out.extend_from_slice(b"event: ");
                 out.extend_from_slice(name.as_bytes());
                 out.extend_from_slice(b"\ndata: ");
@@ -77,7 +88,13 @@ impl Format {
                 out.extend_from_slice(b"\n\n");
             }
             Self::Ndjson => {
-                out.extend_from_slice(b"{\"event\": ");
+                match id {
+                    Some(id) => {
+                        id.push(out);
+                        out.extend_from_slice(b"\", \"event\": ");
+                    }
+                    None => out.extend_from_slice(b"{\"event\": "),
+                }
                 push_json(out, name);
                 out.extend_from_slice(b", \"data\": ");
                 data(out);
@@ -86,8 +103,8 @@ impl Format {
         }
     }
 
-    fn push_event(self, out: &mut Vec<u8>, event: &Event) {
-        self.push(out, event.name(), |out| match event.data() {
+    fn push_event(self, out: &mut Vec<u8>, id: Option<Id<'_>>, event: &Event) {
+        self.push(out, id, event.name(), |out| match event.data() {
             Data::Text(text) => {
                 out.extend_from_slice(b"{\"content\": ");
                 push_json(out, text);
@@ -101,11 +118,13 @@ impl Format {
         });
     }
 
-    fn push_finish(self, out: &mut Vec<u8>) {
-        self.push(out, FINISH, |out| out.extend_from_slice(b"{}"));
-    }
-
-    pub(crate) fn push_error(self, out: &mut Vec<u8>, error: &Error, id: &RequestId) {
+    pub(crate) fn push_error(
+        self,
+        out: &mut Vec<u8>,
+        at: Option<Id<'_>>,
+        error: &Error,
+        id: &RequestId,
+    ) {
         let failure = EventFailure {
             status: error.status().as_u16(),
             message: error.message(),
@@ -117,7 +136,7 @@ impl Format {
         let mut writer = serde_json::Serializer::with_formatter(&mut json, Spaced);
         // Plain texts and numbers: writing them to memory cannot fail.
         let _ = serde::Serialize::serialize(&failure, &mut writer);
-        self.push(out, ERROR, |out| out.extend_from_slice(&json));
+        self.push(out, at, ERROR, |out| out.extend_from_slice(&json));
     }
 
     fn push_heartbeat(self, out: &mut Vec<u8>) {
@@ -176,18 +195,131 @@ fn push_json(out: &mut Vec<u8>, text: &str) {
     let _ = serde_json::to_writer(out, text);
 }
 
-/// The body of a streaming answer. Dropping it stops the handler.
+/// The ids of a kept stream's events.
+pub(crate) struct Ids(Box<[u8]>);
+
+/// One of them; the last without a position.
+#[derive(Clone, Copy)]
+pub(crate) struct Id<'a> {
+    prefix: &'a [u8],
+    position: Option<Position>,
+}
+
+impl Ids {
+    /// Those of `stream`, as `format` begins with them.
+    fn new(stream: &StreamId, format: Format) -> Self {
+        let begin = match format {
+            Format::Sse => "id: ",
+            Format::Ndjson => "{\"id\": \"",
+        };
+        Self(format!("{begin}{stream}.").into_bytes().into())
+    }
+
+    fn of(&self, position: Position) -> Id<'_> {
+        Id {
+            prefix: &self.0,
+            position: Some(position),
+        }
+    }
+
+    fn end(&self) -> Id<'_> {
+        Id {
+            prefix: &self.0,
+            position: None,
+        }
+    }
+}
+
+impl Id<'_> {
+    fn push(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.prefix);
+        let Some(position) = self.position else {
+            return out.extend_from_slice(b"end");
+        };
+        push_number(out, position.message());
+        if position.place() != 0 {
+            out.push(b'.');
+            push_number(out, position.place());
+        }
+    }
+}
+
+fn push_number(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [b'0'; 20];
+    let mut first = digits.len() - 1;
+    while number >= 10 {
+        digits[first] = b'0' + (number % 10) as u8;
+        number /= 10;
+        first -= 1;
+    }
+    digits[first] = b'0' + (number % 10) as u8;
+    out.extend_from_slice(&digits[first..]);
+}
+
+/// The body of a streaming answer. Dropping it leaves the stream.
 pub(crate) struct EventBody {
     events: Option<EventStream>,
     first: Option<Event>,
-    format: Format,
-    finished: bool,
+    writer: Writer,
     heartbeat: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     id: RequestId,
     api: framex_core::id::ApiId,
     piece: usize,
     full_pieces: u8,
+}
+
+/// Writes events and the end behind them.
+struct Writer {
+    format: Format,
+    /// None unless the stream is kept.
+    ids: Option<Ids>,
+    /// The handler has ended the stream in its own words.
+    finished: bool,
+    /// Those words, of a kept stream: if nothing comes behind them they have the last id.
+    held: Option<Event>,
+}
+
+impl Writer {
+    fn event(&mut self, out: &mut Vec<u8>, event: Event) {
+        self.not_the_last(out);
+        self.finished = event.name() == FINISH;
+        if self.finished && self.ids.is_some() {
+            self.held = Some(event);
+        } else {
+            self.push(out, &event);
+        }
+    }
+
+    fn push(&self, out: &mut Vec<u8>, event: &Event) {
+        let id = self.ids.as_ref().zip(event.position());
+        let id = id.map(|(ids, position)| ids.of(position));
+        self.format.push_event(out, id, event);
+    }
+
+    fn not_the_last(&mut self, out: &mut Vec<u8>) {
+        if let Some(held) = self.held.take() {
+            self.push(out, &held);
+        }
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        let id = self.ids.as_ref().map(Ids::end);
+        match self.held.take() {
+            Some(event) => self.format.push_event(out, id, &event),
+            None if self.finished => {}
+            None => {
+                let data = |out: &mut Vec<u8>| out.extend_from_slice(b"{}");
+                self.format.push(out, id, FINISH, data);
+            }
+        }
+    }
+
+    fn error(&mut self, out: &mut Vec<u8>, error: &Error, request: &RequestId) {
+        self.not_the_last(out);
+        let id = self.ids.as_ref().map(Ids::end);
+        self.format.push_error(out, id, error, request);
+    }
 }
 
 impl EventBody {
@@ -200,11 +332,16 @@ impl EventBody {
         id: RequestId,
         api: framex_core::id::ApiId,
     ) -> Self {
+        let ids = events.kept().map(|stream| Ids::new(stream, format));
         Self {
             events: Some(events),
             first,
-            format,
-            finished: false,
+            writer: Writer {
+                format,
+                ids,
+                finished: false,
+                held: None,
+            },
             heartbeat,
             timer: None,
             id,
@@ -227,27 +364,20 @@ impl EventBody {
         }
         let mut out = Vec::with_capacity(self.piece);
         if let Some(event) = self.first.take() {
-            self.finished = event.name() == FINISH;
-            self.format.push_event(&mut out, &event);
+            self.writer.event(&mut out, event);
         }
         let mut waiting = false;
         while out.len() < PIECE {
             match Pin::new(&mut *events).poll_next(cx) {
-                Poll::Ready(Some(Ok(event))) => {
-                    self.finished = event.name() == FINISH;
-                    self.format.push_event(&mut out, &event);
-                }
+                Poll::Ready(Some(Ok(event))) => self.writer.event(&mut out, event),
                 Poll::Ready(Some(Err(error))) => {
                     problem::log(&error, self.api.as_str(), &self.id);
-                    self.format.push_error(&mut out, &error, &self.id);
+                    self.writer.error(&mut out, &error, &self.id);
                     self.events = None;
                     break;
                 }
                 Poll::Ready(None) => {
-                    // A handler may have said so itself.
-                    if !self.finished {
-                        self.format.push_finish(&mut out);
-                    }
+                    self.writer.end(&mut out);
                     self.events = None;
                     break;
                 }
@@ -273,7 +403,7 @@ impl EventBody {
         std::task::ready!(timer.as_mut().poll(cx));
         self.timer = None;
         let mut beat = Vec::new();
-        self.format.push_heartbeat(&mut beat);
+        self.writer.format.push_heartbeat(&mut beat);
         Poll::Ready(Some(BytesMut::from(&beat[..]).freeze()))
     }
 }
@@ -290,7 +420,7 @@ mod tests {
 
     fn sse(event: &Event) -> String {
         let mut out = Vec::new();
-        Format::Sse.push_event(&mut out, event);
+        Format::Sse.push_event(&mut out, None, event);
         String::from_utf8(out).unwrap()
     }
 
@@ -312,16 +442,13 @@ mod tests {
             sse(&Event::json(&[1]).unwrap().named("x")),
             "event: x\ndata: [1]\n\n"
         );
-        let mut out = Vec::new();
-        Format::Sse.push_finish(&mut out);
-        assert_eq!(out, b"event: finish\ndata: {}\n\n");
     }
 
     #[test]
     fn an_error_has_its_status_and_text() {
         let id = RequestId::accept(&HeaderValue::from_static("r")).unwrap();
         let mut out = Vec::new();
-        Format::Sse.push_error(&mut out, &Error::conflict("mid boom"), &id);
+        Format::Sse.push_error(&mut out, None, &Error::conflict("mid boom"), &id);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "event: error\ndata: {\"status\": 409, \"message\": \"mid boom\", \"code\": \"conflict\", \"request_id\": \"r\"}\n\n"
@@ -338,10 +465,48 @@ mod tests {
         );
         assert_eq!(Format::asked(&headers), Format::Ndjson);
         let mut out = Vec::new();
-        Format::Ndjson.push_event(&mut out, &Event::text("T"));
+        Format::Ndjson.push_event(&mut out, None, &Event::text("T"));
         assert_eq!(
             out,
             b"{\"event\": \"message_chunk\", \"data\": {\"content\": \"T\"}}\n"
+        );
+    }
+
+    #[test]
+    fn events_of_kept_streams_have_ids() {
+        let stream = StreamId::parse("0123456789abcdef").unwrap();
+        let written = |format, events: &[Event]| {
+            let mut writer = Writer {
+                format,
+                ids: Some(Ids::new(&stream, format)),
+                finished: false,
+                held: None,
+            };
+            let mut out = Vec::new();
+            for event in events {
+                writer.event(&mut out, event.clone());
+            }
+            writer.end(&mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let at = |event: Event, message, place| event.at(Position::new(message, place).unwrap());
+        let events = [
+            at(Event::text("a"), 1, 0),
+            at(Event::text("b").named(FINISH), 2, 0),
+            at(Event::text("c"), 1_234_567_890, 17),
+        ];
+        assert_eq!(
+            written(Format::Sse, &events),
+            "id: 0123456789abcdef.1\nevent: message_chunk\ndata: {\"content\": \"a\"}\n\n\
+             id: 0123456789abcdef.2\nevent: finish\ndata: {\"content\": \"b\"}\n\n\
+             id: 0123456789abcdef.1234567890.17\nevent: message_chunk\ndata: {\"content\": \"c\"}\n\n\
+             id: 0123456789abcdef.end\nevent: finish\ndata: {}\n\n"
+        );
+        // A handler's own `finish` at the end is the end.
+        assert_eq!(
+            written(Format::Ndjson, &events[..2]),
+            "{\"id\": \"0123456789abcdef.1\", \"event\": \"message_chunk\", \"data\": {\"content\": \"a\"}}\n\
+             {\"id\": \"0123456789abcdef.end\", \"event\": \"finish\", \"data\": {\"content\": \"b\"}}\n"
         );
     }
 }

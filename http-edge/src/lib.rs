@@ -16,10 +16,12 @@ mod auth;
 mod body;
 pub mod dashboard;
 pub mod docs;
+mod download;
 mod edge;
 mod envelope;
 mod events;
 mod intake;
+mod kept;
 #[doc(hidden)]
 pub mod measured;
 pub mod openapi;
@@ -28,6 +30,7 @@ mod routes;
 pub mod server;
 mod service;
 mod status;
+mod uploading;
 
 pub use auth::{AuthError, Rules};
 pub use body::{BodyError, EdgeBody};

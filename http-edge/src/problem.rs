@@ -44,7 +44,7 @@ pub(crate) fn answer(error: &Error, id: &RequestId) -> Response<EdgeBody> {
 /// a reader of streams looks for.
 pub(crate) fn stream_answer(error: &Error, id: &RequestId, format: Format) -> Response<EdgeBody> {
     let mut body = Vec::new();
-    format.push_error(&mut body, error, id);
+    format.push_error(&mut body, None, error, id);
     bare(error, id, format.content_type(), body.into())
 }
 

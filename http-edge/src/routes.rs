@@ -1,12 +1,13 @@
 //! The route table: which API stands at a method and a path.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use framex_bus::{Api, Catalog};
 use framex_core::args::PathValues;
 use framex_core::descriptor::Location;
+use framex_core::id::ApiId;
 use framex_core::route::{Route, parameters, shape};
 use http::{HeaderValue, Method};
 use smallvec::SmallVec;
@@ -19,6 +20,8 @@ use crate::service;
 #[derive(Default)]
 pub(crate) struct Table {
     router: matchit::Router<Arc<Path>>,
+    /// The routes of the APIs whose streams are kept.
+    keeping: HashMap<ApiId, Vec<Arc<Entry>>>,
 }
 
 /// One path and what its methods do.
@@ -34,6 +37,8 @@ pub(crate) struct Entry {
     pub(crate) api: Arc<Api>,
     pub(crate) body: BodyKind,
     pub(crate) streams: bool,
+    /// Whether its streams can be followed again.
+    pub(crate) keeps: bool,
     pub(crate) raw: bool,
     pub(crate) keys: Option<Arc<Keys>>,
     /// After which a silent stream sends a comment.
@@ -47,6 +52,8 @@ pub(crate) enum BodyKind {
     None,
     Json,
     Raw,
+    /// A file that is read while it comes.
+    Upload,
     Form,
 }
 
@@ -69,6 +76,7 @@ impl Table {
         heartbeat: Duration,
     ) -> (Self, Vec<EdgeError>) {
         let mut left_out = Vec::new();
+        let mut keeping: HashMap<ApiId, Vec<Arc<Entry>>> = HashMap::new();
         // Templates that differ in names only are one path to the router.
         let mut shapes: BTreeMap<String, (&str, Methods)> = BTreeMap::new();
         for api in catalog.apis() {
@@ -98,11 +106,18 @@ impl Table {
                     });
                     continue;
                 }
-                let entry = Entry::new(api, names.into(), rules.of(path), heartbeat);
-                methods.push((method.clone(), Arc::new(entry)));
+                let entry = Arc::new(Entry::new(api, names.into(), rules.of(path), heartbeat));
+                if entry.keeps {
+                    let routes = keeping.entry(api.descriptor.id.clone()).or_default();
+                    routes.push(Arc::clone(&entry));
+                }
+                methods.push((method.clone(), entry));
             }
         }
-        let mut table = Self::default();
+        let mut table = Self {
+            keeping,
+            ..Self::default()
+        };
         let mut inserted: BTreeMap<&str, String> = BTreeMap::new();
         for (path, methods) in shapes.into_values() {
             let allow = allow(&methods);
@@ -164,6 +179,11 @@ impl Table {
         Found::Route(Arc::clone(entry), PathValues { names, spans })
     }
 
+    /// The routes of `api`, if its streams are kept.
+    pub(crate) fn keeping(&self, api: &ApiId) -> &[Arc<Entry>] {
+        self.keeping.get(api).map_or(&[], Vec::as_slice)
+    }
+
     /// Whether a route stands at `path`.
     pub(crate) fn has(&self, path: &str) -> bool {
         self.router.at(path).is_ok()
@@ -185,12 +205,15 @@ impl Entry {
             BodyKind::Json
         } else if reads(Location::Raw) {
             BodyKind::Raw
+        } else if reads(Location::Upload) {
+            BodyKind::Upload
         } else {
             BodyKind::None
         };
         Self {
             body,
             streams: descriptor.streams(),
+            keeps: descriptor.streams() && !descriptor.live,
             raw: descriptor.raw,
             keys,
             heartbeat,
@@ -214,7 +237,14 @@ fn wide(path: &str) -> bool {
         }
         own.next().is_none()
     };
-    let pages = ["/docs/x", "/docs/x/x/x", "/docs/x/x", "/redoc/x"];
+    let pages = [
+        "/docs/x",
+        "/docs/x/x/x",
+        "/docs/x/x",
+        "/redoc/x",
+        "/api/v1/streams/x",
+        "/api/v1/streams/x/x",
+    ];
     service::PATHS.into_iter().chain(pages).any(covers)
 }
 

@@ -28,9 +28,13 @@ pub(crate) const PATHS: [&str; 7] = [
 /// What can be done with them.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 
+/// Below it are the streams that are kept.
+pub(crate) const STREAMS: &str = "/api/v1/streams/";
+
 /// Whether the edge answers `path` itself.
 pub(crate) fn reserved(path: &str) -> bool {
-    PATHS.contains(&path) || path.starts_with("/docs/") || path.starts_with("/redoc/")
+    let below = ["/docs/", "/redoc/", STREAMS];
+    PATHS.contains(&path) || below.into_iter().any(|prefix| path.starts_with(prefix))
 }
 
 /// Whether `path` leads to something of ours now.

@@ -56,10 +56,12 @@ async fn a_worker_may_do_what_its_plugin_needs() {
             (format!("{plugin}._control"), None),
             (format!("{plugin}._control.{id}"), None),
             (format!("{plugin}._describe.{id}"), None),
+            (format!("{plugin}._body.{id}.*"), None),
         ];
         let mut publish = vec![
             format!("_framex.announce.{plugin}.{id}"),
             "_framex.fence".to_owned(),
+            "_framex.stream.abc.def.1".to_owned(),
             "_INBOX.edge.Yk3r1Zb0f7Qw9Lp2Xc4Vn6.1".to_owned(),
             format!("vault._describe.{id}"),
         ];
@@ -80,6 +82,7 @@ async fn a_worker_may_do_what_its_plugin_needs() {
             publish.push(format!("{api}.{id}"));
             publish.push(format!("{other}._control"));
             publish.push(format!("{other}._control.{id}"));
+            publish.push(format!("{other}._body.{id}.0000000100000000"));
         }
         let listen: Vec<_> = listen.iter().map(|(s, g)| (s.as_str(), *g)).collect();
         let publish: Vec<_> = publish.iter().map(String::as_str).collect();
@@ -108,10 +111,12 @@ async fn a_worker_may_do_nothing_else() {
             (STRANGER, Some("vault")),
             (STRANGER, Some(plugin)),
             ("vault._control.*", None),
+            ("vault._body.*.*", None),
             ("vault._describe.*", None),
             ("$SRV.>", None),
             ("$SRV.INFO.vault", None),
             ("_framex.>", None),
+            ("_framex.stream.>", None),
             ("_INBOX.>", None),
             ("_INBOX.edge.>", None),
             ("$JS.>", None),
@@ -120,9 +125,12 @@ async fn a_worker_may_do_nothing_else() {
         let mut publish = vec![
             STRANGER,
             "vault._control",
+            "vault._body.0123.0000000100000000",
             announce.as_str(),
             own.as_str(),
             "$JS.API.STREAM.LIST",
+            "$JS.API.STREAM.INFO.FRAMEX_STREAMS",
+            "$JS.API.DIRECT.GET.FRAMEX_STREAMS",
             "$KV.bucket.key",
             "anything",
         ];
@@ -153,16 +161,26 @@ async fn a_worker_may_do_nothing_else() {
 async fn an_edge_calls_everything_and_poses_as_nobody() {
     let server = configured().await;
     let mut wire = login(&server, "edge").await;
-    let listen = [("_INBOX.edge.Yk3r1.*", None), ("_framex.announce.>", None)];
+    let listen = [
+        ("_INBOX.edge.Yk3r1.*", None),
+        ("_framex.announce.>", None),
+        ("_framex.stream.abc.>", None),
+        ("_framex.stream.abc.def.*", None),
+    ];
     let publish = [
         STRANGER,
         "vault.Vault.open.0123456789abcdef",
         "vault._control",
         "vault._control.0123456789abcdef",
+        "vault._body.0123456789abcdef.0000000100000000",
         "vault._describe.0123456789abcdef",
         "$SRV.PING",
         "$SRV.INFO.vault.0123456789abcdef",
         "_framex.fence",
+        "$JS.API.STREAM.INFO.FRAMEX_STREAMS",
+        "$JS.API.STREAM.CREATE.FRAMEX_STREAMS",
+        "$JS.API.STREAM.UPDATE.FRAMEX_STREAMS",
+        "$JS.API.DIRECT.GET.FRAMEX_STREAMS",
     ];
     assert_eq!(refused(&mut wire, &listen, &publish).await, [""; 0]);
 
@@ -177,7 +195,13 @@ async fn an_edge_calls_everything_and_poses_as_nobody() {
     let publish = [
         "_framex.announce.vault.1",
         "_INBOX.observer.1",
+        "_framex.stream.abc.def.1",
+        "_framex.stream.abc.def",
         "$JS.API.INFO",
+        "$JS.API.STREAM.LIST",
+        "$JS.API.STREAM.DELETE.FRAMEX_STREAMS",
+        "$JS.API.STREAM.INFO.OTHER",
+        "$JS.API.STREAM.MSG.GET.FRAMEX_STREAMS",
         "$KV.bucket.key",
         "$SYS.REQ.SERVER.PING",
     ];

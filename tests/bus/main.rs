@@ -3,7 +3,10 @@
 //! [`suite`] holds the promises, as functions over a [`Transport`]. A second
 //! transport implements that trait and says `conformance!(its_name, ITS)`.
 
+mod bodies;
 mod discovery;
+mod durable;
+mod large;
 mod local;
 mod nats;
 mod plugins;
@@ -56,7 +59,7 @@ macro_rules! conformance {
             $(
                 #[tokio::test]
                 async fn $promise() {
-                    let promise = crate::suite::$promise(&$transport);
+                    let promise = crate::promises::$promise(&$transport);
                     framex_test_support::patiently(stringify!($promise), promise).await;
                 }
             )*
@@ -66,6 +69,11 @@ macro_rules! conformance {
         conformance!($module, $transport, [
             calls_by_id_path_and_method,
             results_of_every_kind,
+            arguments_and_results_of_any_size,
+            uploads_and_downloads_of_any_size,
+            an_upload_is_taken_as_it_is_read,
+            what_breaks_an_upload_or_a_download_off_is_told,
+            a_dropped_download_drops_its_handler,
             errors_of_handlers_arrive_whole,
             foreign_errors_and_panics_tell_nothing,
             unknown_and_ambiguous_targets,
@@ -96,6 +104,12 @@ macro_rules! conformance {
 conformance!(in_one_process, crate::local::InOneProcess);
 conformance!(over_one_server, crate::nats::OneServer);
 conformance!(over_three_nodes, crate::nats::ThreeNodes);
+
+/// All of them.
+mod promises {
+    pub(crate) use crate::bodies::*;
+    pub(crate) use crate::suite::*;
+}
 
 /// Plugins without configuration are made from no settings at all.
 fn no_settings() -> Loaded {

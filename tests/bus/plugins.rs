@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
 
 use framex::prelude::*;
@@ -76,6 +77,79 @@ impl Callee {
                 HeaderValue::from_static("1"),
             )
             .with_body(vec![0_u8, 255])
+    }
+
+    #[on_request(post, "/upload")]
+    async fn upload(&self, mut file: Upload, key: String) -> Result<Value> {
+        let _guard = Guard::new(&key);
+        let mut hash = DefaultHasher::new();
+        let (mut size, mut pieces) = (0, 0);
+        while let Some(piece) = file.next().await {
+            let piece = piece.inspect_err(|_| {
+                note(&key, |seen| seen.events += 1);
+            })?;
+            hash.write(&piece);
+            size += piece.len();
+            pieces += 1;
+            if key.starts_with("slow") {
+                note(&key, |seen| seen.events += 1);
+                std::future::pending::<()>().await;
+            }
+        }
+        Ok(json!({ "size": size, "hash": hash.finish(), "pieces": pieces > 0 }))
+    }
+
+    #[on_request(post, "/ignore")]
+    async fn ignore(&self, file: Upload) -> Option<u64> {
+        file.size()
+    }
+
+    #[on_request(post, "/turn")]
+    async fn turn(&self, file: Upload) -> Download {
+        let size = file.size();
+        let download = Download::new(file.into_stream());
+        match size {
+            Some(size) => download.with_size(size),
+            None => download,
+        }
+    }
+
+    #[on_request(func)]
+    async fn download(&self, size: usize, known: bool, key: String) -> Download {
+        let guard = Guard::new(&key);
+        let pieces = async_stream::stream! {
+            let _guard = guard;
+            let mut left = size;
+            let mut n = 0_u8;
+            while left > 0 {
+                let piece = left.min(50_000);
+                left -= piece;
+                n = n.wrapping_add(1);
+                note(&key, |seen| seen.events += 1);
+                if key == "breaks" && n == 40 {
+                    yield Err(Error::conflict("it broke"));
+                    return;
+                }
+                yield Ok::<_, Error>(vec![n; piece]);
+            }
+        };
+        let download = Download::new(pieces)
+            .named("a.bin")
+            .with_status(StatusCode::PARTIAL_CONTENT);
+        match known {
+            true => download.with_size(size as u64),
+            false => download,
+        }
+    }
+
+    #[on_request(func)]
+    async fn respond_at_length(&self, size: usize) -> Response {
+        Response::new(StatusCode::ACCEPTED).with_body(vec![1_u8; size])
+    }
+
+    #[on_request(func)]
+    async fn fail_at_length(&self, size: usize) -> Result<()> {
+        Err(Error::conflict("x".repeat(size)))
     }
 
     #[on_request(func)]

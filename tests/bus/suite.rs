@@ -1,5 +1,6 @@
 //! The promises.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,20 +19,20 @@ use serde_json::{Value, json};
 use crate::plugins::{Callee, Caller, Narrow, Thief, seen};
 use crate::{Served, Transport};
 
-const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(30);
 /// In which a handler must be gone after its caller; measured it is far less.
-const SOON: Duration = Duration::from_secs(1);
+pub(crate) const SOON: Duration = Duration::from_secs(1);
 
 fn of<P: Plugin>() -> PluginDefinition {
     PluginDefinition::of::<P>()
 }
 
-async fn both(transport: &impl Transport) -> impl Served {
+pub(crate) async fn both(transport: &impl Transport) -> impl Served {
     let plugins = [of::<Callee>(), of::<Caller>()];
     transport.serve(&plugins, LONG).await.expect("it serves")
 }
 
-fn request(args: Value) -> Request {
+pub(crate) fn request(args: Value) -> Request {
     Request {
         args: Args::from_json(args.to_string().into()),
         meta: CallMeta::default(),
@@ -44,12 +45,16 @@ fn within(args: Value, limit: Duration) -> Request {
     request
 }
 
-async fn reply(bus: &Arc<dyn Bus>, target: &str, args: Value) -> Result<Reply, CallError> {
+pub(crate) async fn reply(
+    bus: &Arc<dyn Bus>,
+    target: &str,
+    args: Value,
+) -> Result<Reply, CallError> {
     bus.call_target(target, request(args)).await
 }
 
 /// The result as JSON.
-async fn value(bus: &Arc<dyn Bus>, target: &str, args: Value) -> Value {
+pub(crate) async fn value(bus: &Arc<dyn Bus>, target: &str, args: Value) -> Value {
     match reply(bus, target, args).await {
         Ok(Reply::Value(json)) => serde_json::from_slice(&json).expect("JSON"),
         other => panic!("`{target}` gave {other:?}"),
@@ -57,7 +62,7 @@ async fn value(bus: &Arc<dyn Bus>, target: &str, args: Value) -> Value {
 }
 
 /// The error as callers see it.
-async fn error(bus: &Arc<dyn Bus>, target: &str, args: Value) -> Error {
+pub(crate) async fn error(bus: &Arc<dyn Bus>, target: &str, args: Value) -> Error {
     match reply(bus, target, args).await {
         Err(error) => error.into_error(),
         Ok(other) => panic!("`{target}` gave {other:?}"),
@@ -71,11 +76,11 @@ async fn stream(bus: &Arc<dyn Bus>, target: &str, args: Value) -> EventStream {
     }
 }
 
-fn code(error: &Error) -> (u16, &str) {
+pub(crate) fn code(error: &Error) -> (u16, &str) {
     (error.status().as_u16(), error.code())
 }
 
-async fn gone(key: &str, count: usize) {
+pub(crate) async fn gone(key: &str, count: usize) {
     let took = until(key, || seen(key).gone == count).await;
     assert!(took < SOON, "{key}: {took:?}");
 }
@@ -116,8 +121,8 @@ pub(crate) async fn calls_by_id_path_and_method(transport: &impl Transport) {
 pub(crate) async fn results_of_every_kind(transport: &impl Transport) {
     let served = both(transport).await;
     let bus = served.bus();
-    // As much as a broker takes in one message.
-    let large = "x".repeat(900_000);
+    // More than a broker takes in one message.
+    let large = "x".repeat(3_000_000);
     assert_eq!(
         value(&bus, "/api/v1/echo", json!({"value": large})).await,
         large
@@ -129,6 +134,67 @@ pub(crate) async fn results_of_every_kind(transport: &impl Transport) {
     assert_eq!(response.status, 202);
     assert_eq!(response.headers["x-own"], "1");
     assert_eq!(&response.body[..], [0, 255]);
+}
+
+pub(crate) async fn arguments_and_results_of_any_size(transport: &impl Transport) {
+    const K: usize = 1024;
+    let served = both(transport).await;
+    let bus = served.bus();
+    for size in [
+        1,
+        64 * K - 1,
+        64 * K,
+        64 * K + 1,
+        K * K - 1,
+        K * K,
+        K * K + 1,
+        20 * K * K,
+    ] {
+        // No two frames are alike.
+        let mut sent = String::with_capacity(size + 20);
+        let mut n = 0_u64;
+        while sent.len() < size {
+            n += 1;
+            write!(sent, "{n} ").expect("a String takes everything");
+        }
+        sent.truncate(size);
+        let got = value(&bus, "/api/v1/echo", json!({"value": sent})).await;
+        assert!(
+            got.as_str() == Some(&*sent),
+            "{size} bytes came back changed"
+        );
+    }
+    // Several at the same time, and through a plugin between.
+    let large = "y".repeat(2_000_000);
+    let calls = (0..8).map(|n| {
+        let sent = json!([n, large]);
+        let nested = json!({"target": "/api/v1/echo", "args": {"value": sent}});
+        let bus = &bus;
+        async move {
+            let got = value(bus, "caller.Caller.ask", nested).await;
+            assert!(got == sent, "call {n} got something else");
+        }
+    });
+    futures_util::future::join_all(calls).await;
+    let Ok(Reply::Response(response)) = reply(
+        &bus,
+        "callee.Callee.respond_at_length",
+        json!({"size": 3_000_000}),
+    )
+    .await
+    else {
+        panic!("no response");
+    };
+    assert_eq!(response.status, 202);
+    assert_eq!(response.body.len(), 3_000_000);
+    let error = error(
+        &bus,
+        "callee.Callee.fail_at_length",
+        json!({"size": 3_000_000}),
+    )
+    .await;
+    assert_eq!(code(&error), (409, "conflict"));
+    assert_eq!(error.message().len(), 3_000_000);
 }
 
 pub(crate) async fn errors_of_handlers_arrive_whole(transport: &impl Transport) {

@@ -34,6 +34,7 @@ use std::path::{Path, PathBuf};
 use framex::settings::{Settings, Sources, reference};
 use framex::{CallError, Error};
 use framex_core::error::Part;
+use framex_core::kept;
 
 use markdown::{Block, blocks};
 
@@ -252,9 +253,17 @@ fn codes_are_true() {
             reason: String::new(),
         },
     ];
+    let streams = [
+        kept::gone(),
+        kept::incomplete(),
+        kept::not_yours(),
+        kept::stopped(),
+        kept::abandoned(std::time::Duration::ZERO),
+    ];
     let calls: Vec<(u16, String)> = calls
         .into_iter()
         .map(CallError::into_error)
+        .chain(streams)
         .map(|error| (error.status().as_u16(), error.code().to_owned()))
         .collect();
     let text = read("docs/http.md");
@@ -270,7 +279,12 @@ fn codes_are_true() {
     assert!(rows.len() > 15, "{rows:?}");
     for row in &rows {
         let status = http_status(row.0);
-        let own = ["validation_failed", "unexpected_reply"].contains(&row.1.as_str());
+        let own = [
+            "validation_failed",
+            "unexpected_reply",
+            "upload_interrupted",
+        ]
+        .contains(&row.1.as_str());
         let by_status = Error::new(status, "").code() == row.1;
         assert!(own || by_status || calls.contains(row), "{row:?}");
     }

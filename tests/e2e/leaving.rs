@@ -22,7 +22,7 @@ impl Middle {
         ctx.call_plugin_api("/api/v1/hang", args! { key }).await
     }
 
-    #[on_request(get, "/middle/ticks", stream)]
+    #[on_request(get, "/middle/ticks", stream = live)]
     fn ticks(&self, ctx: &Context, key: String) -> impl Stream<Item = Result<Event>> {
         let ctx = ctx.clone();
         async_stream::try_stream! {
@@ -48,7 +48,7 @@ impl Outer {
             .await
     }
 
-    #[on_request(get, "/outer/ticks", stream)]
+    #[on_request(get, "/outer/ticks", stream = live)]
     fn ticks(&self, ctx: &Context, key: String) -> impl Stream<Item = Result<Event>> {
         let ctx = ctx.clone();
         async_stream::try_stream! {

@@ -11,12 +11,16 @@ mod bodies;
 mod connections;
 mod embedded;
 mod envelope;
+mod files;
 mod garbage;
 mod http2;
+mod kept;
 mod leaving;
 mod mounted;
 mod nested;
 mod others;
+#[path = "../process/mod.rs"]
+mod process;
 mod routing;
 mod services;
 mod starting;

@@ -72,7 +72,9 @@ async fn beside_the_routes_of_axum() {
 
 async fn body_of(
     edge: &Edge,
-    request: Request<impl http_body::Body<Data = Bytes, Error: Into<framex::BoxError>>>,
+    request: Request<
+        impl http_body::Body<Data = Bytes, Error: Into<framex::BoxError>> + Send + 'static,
+    >,
 ) -> (u16, Value) {
     let response = edge.handle(request).await;
     let status = response.status().as_u16();

@@ -105,7 +105,9 @@ async fn documentation_pages() {
 async fn the_openapi_document_is_valid() {
     let server = Server::builder()
         .plugin::<Zoo>()
+        .plugin::<crate::kept::Keeping>()
         .rule("/api/v1/items/{id}", &["k"])
+        .rule("/api/v1/kept/*", &["k"])
         .start()
         .await;
     let answer = server.get("/api/v1/openapi.json").send().await;

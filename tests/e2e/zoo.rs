@@ -50,7 +50,7 @@ impl Guard {
         Self(key.to_owned())
     }
 
-    fn event(&self) {
+    pub(crate) fn event(&self) {
         note(&self.0, |seen| seen.events += 1);
     }
 }
@@ -362,7 +362,7 @@ impl Zoo {
         ms
     }
 
-    #[on_request(get, "/stream/{kind}", stream)]
+    #[on_request(get, "/stream/{kind}", stream = live)]
     fn stream(&self, kind: String) -> impl Stream<Item = Result<Event>> {
         async_stream::stream! {
             match kind.as_str() {
@@ -406,7 +406,7 @@ impl Zoo {
     }
 
     /// `count` texts, `ms` apart; goes on for ever without a count.
-    #[on_request(get, "/ticks", stream)]
+    #[on_request(get, "/ticks", stream = live)]
     fn ticks(&self, key: String, ms: u64, count: Option<usize>) -> impl Stream<Item = Event> {
         let guard = Guard::new(&key);
         async_stream::stream! {
@@ -421,7 +421,7 @@ impl Zoo {
     }
 
     /// As fast as it is taken: events of a kilobyte.
-    #[on_request(get, "/flood", stream)]
+    #[on_request(get, "/flood", stream = live)]
     fn flood(&self, key: String) -> impl Stream<Item = Event> {
         let guard = Guard::new(&key);
         async_stream::stream! {
@@ -433,7 +433,7 @@ impl Zoo {
     }
 
     /// Never says a word.
-    #[on_request(get, "/silence", stream)]
+    #[on_request(get, "/silence", stream = live)]
     fn silence(&self, key: String) -> impl Stream<Item = Event> {
         let guard = Guard::new(&key);
         async_stream::stream! {
@@ -443,7 +443,7 @@ impl Zoo {
         }
     }
 
-    #[on_request(get, "/one_stream", stream, max_ongoing_requests = 1)]
+    #[on_request(get, "/one_stream", stream = live, max_ongoing_requests = 1)]
     fn one_stream(&self, key: String) -> impl Stream<Item = Event> {
         let guard = Guard::new(&key);
         async_stream::stream! {

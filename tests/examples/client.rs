@@ -34,6 +34,31 @@ impl Serving {
     }
 }
 
+impl Serving {
+    /// The first `events` server-sent events at `path`; then the connection is cut.
+    pub(crate) fn begin(&self, path: &str, events: usize) -> String {
+        let mut socket = TcpStream::connect(self.address()).expect("it takes connections");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let head = format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n");
+        socket.write_all(head.as_bytes()).expect("it reads");
+        let mut bytes = Vec::new();
+        loop {
+            let mut more = [0; 4096];
+            let read = socket.read(&mut more).expect("it answers in time");
+            assert!(read > 0, "it ended early");
+            bytes.extend_from_slice(&more[..read]);
+            let received = String::from_utf8_lossy(&bytes);
+            // Each piece of a chunked body begins with its size, on a line of its own.
+            let (_, body) = received.split_once("\r\n\r\n").unwrap_or_default();
+            let body: String = body.split("\r\n").skip(1).step_by(2).collect();
+            let ends: Vec<_> = body.match_indices("\n\n").map(|(at, _)| at + 2).collect();
+            if let Some(end) = ends.get(events - 1) {
+                return body[..*end].to_owned();
+            }
+        }
+    }
+}
+
 /// An HTTP answer.
 #[derive(Debug)]
 pub(crate) struct Answer {

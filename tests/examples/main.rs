@@ -12,23 +12,14 @@ mod nats;
 #[path = "../process/mod.rs"]
 mod process;
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use process::{PATIENCE, Serving, run};
-
-/// The built example called `name`.
-fn example(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test has a path");
-    let profile = test.ancestors().nth(2).expect("target/<profile>/deps");
-    let path = profile.join("examples").join(name);
-    assert!(
-        path.exists(),
-        "{} is not built: run `cargo build --examples`",
-        path.display()
-    );
-    path
-}
+use process::{PATIENCE, Serving, example, run};
 
 /// Starts the example `name` with `run`, in an empty directory.
 fn start(name: &str) -> (Serving, tempfile::TempDir) {
@@ -63,10 +54,88 @@ fn streaming() {
     assert_eq!(speaker.stop(), Some(0));
 }
 
+/// What the page does: it reads some, is cut off, and asks for the rest.
+#[test]
+fn browser_stream() {
+    let (storyteller, _dir) = start("browser_stream");
+    let page = storyteller.get("/");
+    assert_eq!(
+        page.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    for part in [
+        "\"/api/v1/story\"",
+        "\"Last-Event-ID\"",
+        "\"X-FrameX-Stream\"",
+    ] {
+        assert!(page.text().contains(part), "{part}");
+    }
+    let begun = storyteller.begin("/api/v1/story?pause_ms=20", 7);
+    let words = |events: &str| -> String {
+        let data = events
+            .lines()
+            .filter_map(|line| line.strip_prefix("data: "));
+        data.filter_map(|json| {
+            let data: serde_json::Value = serde_json::from_str(json).unwrap();
+            Some(data["content"].as_str()?.to_owned())
+        })
+        .collect()
+    };
+    assert_eq!(words(&begun), "Once upon a time there was a ");
+    let last = begun
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("id: "))
+        .unwrap();
+    let resume = |last: &str| {
+        let headers = [("last-event-id", last)];
+        storyteller.send("GET", "/api/v1/story", &headers, b"")
+    };
+    let rest = resume(last);
+    assert_eq!(rest.status, 200);
+    assert!(words(rest.text()).starts_with("reader who lost the thread"));
+    assert!(words(rest.text()).ends_with("It was told only once all the same. "));
+    let address = rest.header("x-framex-stream").unwrap();
+    let whole = storyteller.get(address);
+    assert_eq!(whole.text(), format!("{begun}{}", rest.text()));
+    let end = rest
+        .text()
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("id: "))
+        .unwrap();
+    assert_eq!(resume(end).status, 204);
+    assert_eq!(storyteller.send("DELETE", address, &[], b"").status, 204);
+    assert_eq!(storyteller.stop(), Some(0));
+}
+
 #[test]
 fn files() {
-    let (files, _dir) = start("files");
+    let (files, dir) = start("files");
     answers::files(&files);
+    // What is broken off leaves nothing behind, and what was there stays.
+    let there = || {
+        let entries = std::fs::read_dir(dir.path().join("files")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect::<BTreeSet<String>>()
+    };
+    let until = |what: &str, done: &dyn Fn() -> bool| {
+        let end = Instant::now() + PATIENCE;
+        while !done() {
+            assert!(Instant::now() < end, "waited until {what}: {:?}", there());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    let before = there();
+    let mut leaving = TcpStream::connect(files.address()).unwrap();
+    let head = "PUT /api/v1/files/a.txt HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n";
+    leaving.write_all(head.as_bytes()).unwrap();
+    leaving.write_all(&[0; 100_000]).unwrap();
+    until("it is being written", &|| there() != before);
+    drop(leaving);
+    until("it is gone", &|| there() == before);
+    let kept = files.get("/api/v1/files/a.txt");
+    assert_eq!(kept.header("content-length"), Some("20000000"));
     assert_eq!(files.stop(), Some(0));
 }
 

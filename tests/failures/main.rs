@@ -11,8 +11,12 @@
 mod broker;
 mod connecting;
 mod deaths;
+#[path = "../e2e/files/depot.rs"]
+#[allow(dead_code, reason = "the plugin runs in a process of its own")]
+mod depot;
 mod depth;
 mod discovery;
+mod files;
 mod lies;
 mod load;
 mod messages;

@@ -54,6 +54,17 @@ impl Site {
         self.start(&mut command, settings)
     }
 
+    /// A worker that takes and gives files.
+    pub(crate) fn depot(&self) -> Serving {
+        static DEPOT: LazyLock<PathBuf> = LazyLock::new(|| {
+            let built = Path::new(env!("CARGO_BIN_EXE_framex"));
+            example("e2e_depot", built, env!("CARGO_MANIFEST_DIR"))
+        });
+        let mut command = Command::new(&*DEPOT);
+        command.args(["worker", "--load-plugins", "depot"]);
+        self.start(&mut command, &[]).ready()
+    }
+
     /// An edge that knows who is there.
     pub(crate) fn edge(&self) -> Serving {
         self.start_edge(&[]).ready()

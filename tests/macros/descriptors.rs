@@ -107,6 +107,21 @@ impl Shop {
         Response::default()
     }
 
+    #[on_request(put, "whole", max_body_size = "1GiB")]
+    async fn whole(&self, #[body] file: Upload) -> Result<Download> {
+        Ok(Download::from(file.into_stream()))
+    }
+
+    #[on_request(put, "bounded", max_body_size = 2048)]
+    async fn bounded(&self, file: Upload, #[arg(default = "x")] name: String) {
+        let _ = (file, name);
+    }
+
+    #[on_request(func, max_body_size = "2 mb")]
+    async fn bounded_on_the_bus(&self, text: String) -> String {
+        text
+    }
+
     #[on_request(post, "raw", timeout = "2m")]
     async fn raw(&self, #[body] data: Bytes) -> RawJson {
         RawJson::new(data).unwrap()
@@ -323,6 +338,20 @@ fn arguments_are_described() {
     );
     assert_eq!(schema(files, "files")["items"]["format"], "binary");
     assert_eq!(descriptor("raw").parameters[0].location, Location::Raw);
+    let whole = descriptor("whole");
+    let file = &whole.parameters[0];
+    // Without a body it is empty.
+    assert_eq!((file.location, file.required), (Location::Upload, false));
+    assert!(!whole.multipart());
+    assert_eq!(whole.reply, ReplyShape::Response);
+    for (api, bytes) in [
+        ("whole", Some(1 << 30)),
+        ("bounded", Some(2048)),
+        ("bounded_on_the_bus", Some(2_000_000)),
+        ("raw", None),
+    ] {
+        assert_eq!(descriptor(api).max_body_size, bytes, "{api}");
+    }
     assert_eq!(descriptor("plain").parameters[0].location, Location::Body);
 }
 

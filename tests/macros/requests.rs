@@ -162,6 +162,33 @@ impl Things {
         data.len()
     }
 
+    #[on_request(put, "/whole")]
+    async fn whole(&self, #[body] file: Upload) -> Result<Value> {
+        let about = (
+            file.filename.clone(),
+            file.content_type.clone(),
+            file.size(),
+        );
+        Ok(json!([
+            about.0,
+            about.1,
+            about.2,
+            file.bytes().await?.len()
+        ]))
+    }
+
+    /// The file is looked at while others wait: an upload may be shared.
+    #[on_request(post, "/shared_upload")]
+    async fn shared_upload(&self, file: Upload) -> Result<Download> {
+        async fn look(file: &Upload) -> Option<u64> {
+            tokio::task::yield_now().await;
+            file.size()
+        }
+        let size = look(&file).await.unwrap_or_default();
+        let pieces = futures_util::stream::iter([Ok::<_, std::io::Error>(vec![7; 3])]);
+        Ok(Download::new(pieces).with_size(size).named("x"))
+    }
+
     const ONE: u32 = 1;
 }
 
@@ -318,6 +345,39 @@ async fn files_come_with_the_fields_of_their_form() {
         problems(&error.unwrap_err()),
         ["missing [body,file]", "missing [body,title]"]
     );
+}
+
+#[tokio::test]
+async fn a_whole_body_is_a_file() {
+    let file = Upload::new(Bytes::from_static(b"abc"))
+        .named("n")
+        .with_content_type("t");
+    let args = http("/whole", &[], HttpBody::Upload(file.into()));
+    assert_eq!(
+        by_http("whole", args).await.unwrap(),
+        json!(["n", "t", 3, 3])
+    );
+    let none = by_http("whole", http("/whole", &[], HttpBody::Empty)).await;
+    assert_eq!(none.unwrap(), json!(["", "", 0, 0]));
+    let sent = json!({ "file": { "filename": "n", "bytes": [1, 2] } });
+    let result = value(&things(), "whole", sent).await;
+    assert_eq!(result.unwrap(), json!(["n", "", 2, 2]));
+}
+
+#[tokio::test]
+async fn a_download_is_the_handlers_own() {
+    let file = Upload::new(Bytes::from_static(b"abc"));
+    let form = vec![("file".to_owned(), FormField::File(file.into()))];
+    let args = http("/shared_upload", &[], HttpBody::Form(form));
+    let Reply::Download(download) = call(&things(), "shared_upload", args).await.unwrap() else {
+        panic!("not a download");
+    };
+    assert_eq!(download.body.size(), Some(3));
+    assert_eq!(
+        download.headers["content-disposition"],
+        "attachment; filename=\"x\""
+    );
+    assert_eq!(download.body.collect(3).await.unwrap(), vec![7; 3]);
 }
 
 #[tokio::test]

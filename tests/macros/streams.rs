@@ -69,7 +69,7 @@ impl Streams {
         stream::iter(["x".to_owned()])
     }
 
-    #[on_request(func, stream)]
+    #[on_request(func, stream = durable)]
     fn events(&self) -> EventStream {
         EventStream::new(stream::iter([Ok(Event::debug("d"))]))
     }
@@ -87,7 +87,7 @@ impl Streams {
         Box::pin(stream::iter([json!({ "words": self.words })]))
     }
 
-    #[on_request(func, stream)]
+    #[on_request(func, stream = live)]
     fn endless(&self) -> impl Stream<Item = u32> {
         let guard = OnDrop(Arc::clone(&self.dropped));
         async_stream::stream! {
@@ -122,6 +122,15 @@ async fn texts(method: &str, args: Value) -> Vec<String> {
     };
     let events = events(method, args).await.unwrap();
     events.into_iter().map(text).collect()
+}
+
+#[test]
+fn a_stream_is_kept_unless_it_is_live() {
+    let apis = Streams::apis();
+    let live = apis.iter().filter(|api| api.descriptor.live);
+    let live: Vec<_> = live.map(|api| api.descriptor.id.as_str()).collect();
+    assert_eq!(live, ["streams.Streams.endless"]);
+    assert!(apis.iter().all(|api| api.descriptor.streams()));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -11,6 +11,20 @@ use framex_test_support::process::Guarded;
 
 /// How long anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The built example called `name`.
+#[allow(dead_code)] // Not every test that has this module starts one.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let profile = test.ancestors().nth(2).expect("target/<profile>/deps");
+    let path = profile.join("examples").join(name);
+    assert!(
+        path.exists(),
+        "{} is not built: run `cargo build --examples`",
+        path.display()
+    );
+    path
+}
 
 /// A process that serves. Killed when it is dropped, or when the test is.
 pub(crate) struct Serving {
@@ -166,6 +180,7 @@ impl Drop for Serving {
 }
 
 /// Runs `command` in `dir` to its end, or for `patience`: exit code, standard output, standard error.
+#[allow(dead_code)] // As above.
 pub(crate) fn run(
     command: &mut Command,
     dir: &Path,
@@ -192,6 +207,7 @@ pub(crate) fn run(
     (code, text(stdout), text(stderr))
 }
 
+#[allow(dead_code)] // As above.
 fn wait(child: &mut Child, patience: Duration) -> Option<i32> {
     let end = Instant::now() + patience;
     loop {

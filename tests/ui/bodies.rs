@@ -23,8 +23,29 @@ impl P {
     #[on_request(post, "/with_file")]
     async fn with_file(&self, file: Upload, #[body] model: Model) {}
 
-    #[on_request(post, "/file_as_body")]
-    async fn file_as_body(&self, #[body] file: Upload) {}
+    #[on_request(post, "/perhaps_a_file")]
+    async fn perhaps_a_file(&self, #[body] file: Option<Upload>) {}
+
+    #[on_request(post, "/files")]
+    async fn files(&self, #[body] files: Vec<Upload>) {}
+
+    #[on_request(post, "/file_and_part")]
+    async fn file_and_part(&self, #[body] file: Upload, part: Upload) {}
+
+    #[on_request(get, "/get_file")]
+    async fn get_file(&self, #[body] file: Upload) {}
+
+    #[on_request(func)]
+    async fn body_on_bus(&self, #[body] file: Upload) {}
+
+    #[on_request(post, "/nothing", max_body_size = "1GiB")]
+    async fn nothing(&self, id: u32) {}
+
+    #[on_request(post, "/word", max_body_size = "much")]
+    async fn word(&self, #[body] model: Model) {}
+
+    #[on_request(post, "/zero", max_body_size = 0)]
+    async fn zero(&self, #[body] model: Model) {}
 
     #[on_request(func)]
     async fn file_on_bus(&self, file: Upload) {}

@@ -36,6 +36,21 @@ impl P {
     fn other(&self) -> impl Iterator<Item = String> {
         std::iter::empty()
     }
+
+    #[on_request(func, stream = lively)]
+    fn how(&self) -> impl Stream<Item = String> {
+        futures_util::stream::empty()
+    }
+
+    #[on_request(func, stream = "live")]
+    fn text_for_a_word(&self) -> impl Stream<Item = String> {
+        futures_util::stream::empty()
+    }
+
+    #[on_request(func, stream = live)]
+    async fn not_live(&self) -> String {
+        String::new()
+    }
 }
 
 fn main() {}

@@ -64,6 +64,7 @@ fn options(url: &str) -> Options {
         namespace: None,
         prefer_local: true,
         inbox_prefix: "_INBOX".to_owned(),
+        streams: None,
         default_timeout: Duration::from_secs(60),
         name: "bench".to_owned(),
     }

@@ -10,21 +10,26 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use async_nats::Subject;
-use framex_core::args::Args;
+use async_nats::{Client, Subject};
+use bytes::Bytes;
+use framex_core::args::{Args, Message};
 use framex_core::context::{CallMeta, MAX_HOPS, Request};
 use framex_core::error::{CallError, Error, Part};
 use framex_core::event::EventStream;
-use framex_core::payload::Payload;
-use framex_core::reply::{RawJson, Reply};
+use framex_core::reply::{Download, RawJson, Reply};
+use http::StatusCode;
 use smallvec::SmallVec;
 
-use super::Shared;
-use super::link::{Waiter, publish};
+use super::durable::Reader;
+use super::large::caller::{Feeder, Luggage, collect};
+use super::large::receive::Broken;
+use super::link::{Link, publish};
 use super::peers::{Endpoint, Instance, Remote, ms_of};
+use super::pending::Pending;
 use super::stream::RemoteStream;
 use super::waiting::{Expect, Lost};
-use super::wire::{self, Answer, Control, Origin, Told};
+use super::wire::{self, Announced, Answer, Keep, Origin, Told};
+use super::{Shared, large};
 use crate::call::to_the_millisecond;
 use crate::local::deadline;
 use crate::{Api, Outcome};
@@ -41,6 +46,8 @@ const ASK_AGAIN: [Duration; 3] = [
 const QUIET_MS: u64 = 800;
 /// Around its deadline a call has timed out, whoever notices first.
 const SAME_MOMENT: Duration = Duration::from_millis(25);
+/// Files up to this size travel with the other arguments, in bytes.
+const INLINE: usize = 64 * 1024;
 /// Foreign answers are checked to be JSON; of our own kind, small ones are.
 const CHECKED: usize = 4096;
 
@@ -48,7 +55,7 @@ const CHECKED: usize = 4096;
 struct Journey {
     shared: Arc<Shared>,
     api: Arc<Api>,
-    payload: Payload,
+    luggage: Arc<Luggage>,
     origin: Origin,
     meta: CallMeta,
     started: Instant,
@@ -88,9 +95,16 @@ pub(super) async fn call(shared: Arc<Shared>, api: Arc<Api>, request: Request) -
         started,
         shared.options.default_timeout,
     );
-    let payload = args
-        .to_payload(&api.descriptor)
-        .map_err(CallError::Handler)?;
+    let native = |remote: &Remote| remote.endpoints.load().iter().all(|e| e.instance.native);
+    if !native(&remote) {
+        Box::pin(gather(&shared, &api, &args)).await?;
+    }
+    let inline = match native(&remote) {
+        true => INLINE,
+        false => usize::MAX,
+    };
+    let message = args.to_message(&api.descriptor, inline);
+    let Message { payload, bodies } = message.map_err(CallError::Handler)?;
     let origin = match args.by_http() {
         true => Origin::Http,
         false => Origin::Bus,
@@ -98,7 +112,7 @@ pub(super) async fn call(shared: Arc<Shared>, api: Arc<Api>, request: Request) -
     let journey = Journey {
         shared,
         api,
-        payload,
+        luggage: Luggage::new(payload, bodies),
         origin,
         meta,
         started,
@@ -109,6 +123,24 @@ pub(super) async fn call(shared: Arc<Shared>, api: Arc<Api>, request: Request) -
         return Err(journey.timed_out());
     }
     journey.run(&remote).await
+}
+
+/// A foreign service gets one message: files that are still coming have to be here.
+async fn gather(shared: &Shared, api: &Api, args: &Args) -> Result<(), CallError> {
+    let link = shared.link();
+    let client = link.as_ref().and_then(|link| link.client());
+    let most = client.map_or(0, Client::max_payload);
+    args.gather(most)
+        .await
+        .map_err(|error| match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => CallError::TooLarge {
+                api: api.descriptor.id.clone(),
+                part: Part::Arguments,
+                size: most + 1,
+                most,
+            },
+            _ => CallError::Handler(error),
+        })
 }
 
 impl Journey {
@@ -141,7 +173,7 @@ impl Journey {
             let elsewhere = match self.attempt(subject, instance.as_ref(), now).await {
                 Ok(reply) => return Ok(reply),
                 Err(Attempt::Over(error)) => return Err(error),
-                Err(Attempt::Elsewhere(elsewhere)) => elsewhere,
+                Err(Attempt::Elsewhere(elsewhere)) => self.spent(elsewhere)?,
             };
             now = Instant::now();
             match elsewhere {
@@ -182,6 +214,22 @@ impl Journey {
         }
     }
 
+    /// What has been given away cannot be given to another one.
+    fn spent(&self, elsewhere: Elsewhere) -> Result<Elsewhere, CallError> {
+        let id = &self.api.descriptor.id;
+        match elsewhere {
+            // The request was taken, so it is its bodies that may not go there.
+            Elsewhere::Denied if self.luggage.is_asked_for() => Err(CallError::Refused {
+                api: id.clone(),
+                subject: self.shared.names.bodies(id.plugin(), "*"),
+            }),
+            Elsewhere::Full(error) | Elsewhere::Again(error) if self.luggage.is_touched() => {
+                Err(error)
+            }
+            elsewhere => Ok(elsewhere),
+        }
+    }
+
     /// Nobody serves it: the bridge's turn, where there is one.
     async fn nobody(&self) -> Outcome {
         let id = self.api.descriptor.id.clone();
@@ -189,8 +237,11 @@ impl Journey {
             return Err(CallError::NoResponders { api: id });
         };
         let request = Request {
-            args: Args::from_payload(self.payload.clone())
-                .made_of_http(self.origin == Origin::Http),
+            args: Args::from_message(
+                self.luggage.payload().clone(),
+                Arc::clone(&self.luggage) as _,
+            )
+            .made_of_http(self.origin == Origin::Http),
             meta: self.meta.clone(),
         };
         fallback.call(id.as_str(), request).await
@@ -225,59 +276,180 @@ impl Journey {
         }
         let usual = self.shared.options.default_timeout;
         let left = wire::tells_time(self.meta.deadline, api, usual).then_some(left);
-        let headers = wire::request_headers(&self.meta, api, &self.payload);
+        let payload = self.luggage.payload();
+        let keep = self.keep(&link, instance);
+        let mut headers = wire::request_headers(&self.meta, api, payload);
+        if let Some(keep) = &keep {
+            keep.ask(headers.get_or_insert_default());
+        }
         let told = Told {
             origin: self.origin,
             meta: &self.meta,
             left,
             streams: api.streams(),
         };
-        let body = self.payload.bytes().clone();
-        let size = body.len();
+        let body = payload.bytes().clone();
         let expect = Expect {
             deadline: Some(self.deadline),
             instance: instance.cloned(),
             subject: subject.clone(),
+            sends: None,
             since: ms_of(now),
         };
-        let waiter = link.expect(expect, Some(&told));
+        let bodies = self.luggage.has_bodies();
+        if bodies && self.takes_frames(instance) == Some(false) {
+            return Err(self.too_large(client));
+        }
+        let mut waiter = link.expect(expect, Some(&told));
+        if let Some(keep) = &keep {
+            waiter.follow(&keep.id);
+        }
         let reply = waiter.reply.clone();
         let mut pending = Pending {
             waiter,
             control: self.control(instance),
+            kept: false,
             over: false,
+            feeder: bodies.then(|| Feeder::new(&self.luggage, client)),
         };
-        if let Err(lost) = publish(client, subject, Some(reply), headers, body).await {
+        let to = subject.clone();
+        let sent = match publish(client, to, Some(reply), headers, body).await {
+            Err(Lost::TooLarge) => {
+                Box::pin(self.announce(client, subject, instance, &mut pending)).await
+            }
+            sent => sent.map_err(|lost| self.over(lost)),
+        };
+        if let Err(unsent) = sent {
             pending.over = true;
-            return Err(match lost {
-                Lost::TooLarge => Attempt::Over(CallError::TooLarge {
-                    api: api.id.clone(),
-                    part: Part::Arguments,
-                    size,
-                    most: client.max_payload(),
-                }),
-                lost => self.over(lost),
-            });
+            return Err(unsent);
         }
         if api.streams() {
-            return Box::pin(self.stream(pending, instance)).await;
+            return Box::pin(self.stream(pending, instance, keep)).await;
         }
-        let message = pending.waiter.next().await;
-        pending.over = !matches!(
-            message,
-            Err(Lost::TimedOut | Lost::Gone | Lost::Disconnected)
-        );
+        let message = pending.next().await;
+        pending.over = match message {
+            Err(Lost::TimedOut | Lost::Gone | Lost::Disconnected) => false,
+            // The request came through, and what goes after it does not.
+            Err(Lost::Denied) => !self.luggage.is_asked_for(),
+            _ => true,
+        };
         let message = message.map_err(|lost| self.over(lost))?;
-        let answer = wire::read_answer(message).map_err(|reason| self.unreadable(reason))?;
+        let mut answer = wire::read_answer(message).map_err(|reason| self.unreadable(reason))?;
+        if let Answer::Body {
+            head,
+            announced,
+            back,
+        } = answer
+        {
+            pending.over = false;
+            if announced.stream {
+                return self.download(head, announced, back, pending);
+            }
+            answer = Box::pin(self.whole(head, announced, back, &mut pending)).await?;
+        }
         match answer {
             Answer::Value(json) => self.checked(json, instance).map(Reply::Value),
             Answer::Response(response) => Ok(Reply::Response(response)),
+            Answer::Download(download) => Ok(Reply::Download(download)),
             Answer::Failed { error, started } => Err(self.failed(error, started)),
-            Answer::Chunks(_) | Answer::End { .. } => {
+            Answer::Chunks(_) | Answer::End { .. } | Answer::Body { .. } => {
                 pending.over = false;
                 Err(self.unreadable("a stream, which its descriptor does not promise".into()))
             }
         }
+    }
+
+    /// Sends the request without its payload, which is larger than the broker's
+    /// messages: whoever takes it asks for that.
+    async fn announce(
+        &self,
+        client: &Client,
+        subject: Subject,
+        instance: Option<&Arc<Instance>>,
+        pending: &mut Pending,
+    ) -> Result<(), Attempt> {
+        let api = &self.api.descriptor;
+        let payload = self.luggage.payload();
+        match self.takes_frames(instance) {
+            Some(true) => {}
+            Some(false) => return Err(self.too_large(client)),
+            None => return Err(self.over(Lost::NoResponders)),
+        }
+        let headers = wire::request_headers(&self.meta, api, payload);
+        let mut headers = headers.unwrap_or_default();
+        let announced = Announced {
+            size: Some(payload.bytes().len() as u64),
+            stream: false,
+        };
+        wire::announce(&mut headers, announced);
+        pending.feeder = Some(Feeder::new(&self.luggage, client));
+        let reply = Some(pending.waiter.reply.clone());
+        let sent = publish(client, subject, reply, Some(headers), Bytes::new()).await;
+        sent.map_err(|lost| match lost {
+            Lost::TooLarge => self.unsendable("its headers are larger than the broker takes"),
+            lost => self.over(lost),
+        })
+    }
+
+    /// Whether those that a message reaches ask for what is not in it: others would
+    /// take it for all there is. Nothing if nobody is known.
+    fn takes_frames(&self, instance: Option<&Arc<Instance>>) -> Option<bool> {
+        if let Some(instance) = instance {
+            return Some(instance.native);
+        }
+        let endpoints = self.api.remote.as_ref()?.endpoints.load();
+        let native = endpoints.iter().all(|e| e.instance.native);
+        (!endpoints.is_empty()).then_some(native)
+    }
+
+    /// The answer whose payload comes in frames.
+    async fn whole(
+        &self,
+        head: async_nats::Message,
+        announced: Announced,
+        back: Subject,
+        pending: &mut Pending,
+    ) -> Result<Answer, Attempt> {
+        let payload = match collect(pending, announced, back).await {
+            Ok(payload) => payload,
+            Err(Broken::Lost(lost)) => return Err(self.over(lost)),
+            Err(Broken::Failed(error)) => return Err(Attempt::Over(CallError::Handler(error))),
+            Err(Broken::TooLarge) => {
+                return Err(self.unreadable("it is larger than memory should hold".into()));
+            }
+            Err(broken) => {
+                let api = self.api.descriptor.id.clone();
+                let why = large::caller::why(&broken, &api).unwrap_or_default();
+                return Err(self.again(CallError::Lost { api, why }));
+            }
+        };
+        self.read_head(head, payload)
+    }
+
+    /// The answer whose payload is given on as it comes.
+    fn download(
+        &self,
+        head: async_nats::Message,
+        announced: Announced,
+        back: Subject,
+        pending: Pending,
+    ) -> Result<Reply, Attempt> {
+        let Answer::Download(download) = self.read_head(head, Bytes::new())? else {
+            return Err(self.unreadable("bytes that come in pieces and are no download".into()));
+        };
+        let api = self.api.descriptor.id.clone();
+        let body = large::caller::download(pending, announced, back, api);
+        Ok(Reply::Download(Download { body, ..download }))
+    }
+
+    /// What a message with this payload says.
+    fn read_head(&self, head: async_nats::Message, payload: Bytes) -> Result<Answer, Attempt> {
+        let message = async_nats::Message {
+            payload,
+            reply: None,
+            ..head
+        };
+        wire::read_answer(message).map_err(|reason| self.unreadable(reason))
     }
 
     /// A stream begins with its first message, or with the news that it is being
@@ -286,9 +458,10 @@ impl Journey {
         &self,
         mut pending: Pending,
         instance: Option<&Arc<Instance>>,
+        keep: Option<Keep>,
     ) -> Result<Reply, Attempt> {
         let api = &self.api.descriptor;
-        let first = std::future::poll_fn(|cx| match pending.waiter.poll_next(cx) {
+        let first = std::future::poll_fn(|cx| match pending.poll_next(cx) {
             Poll::Pending if pending.waiter.is_beating() => Poll::Ready(None),
             polled => polled.map(Some),
         });
@@ -299,8 +472,26 @@ impl Journey {
                 return Err(self.over(lost));
             }
             Some(Ok(message)) => {
+                if let (Some(keep), Some(instance)) = (keep, instance)
+                    && Reader::is_of(&self.shared, &keep.id, &message)
+                {
+                    let deadline = (!self.only_first_event).then_some(self.deadline);
+                    let source = (keep.id, api.id.clone(), &*instance.id);
+                    let limit = (deadline, self.timed_out());
+                    let events = Reader::of_call(&self.shared, source, pending, message, limit);
+                    return Ok(Reply::Stream(events));
+                }
                 let answer = wire::read_answer(message);
-                Some(answer.map_err(|reason| self.unreadable(reason))?)
+                Some(match answer.map_err(|reason| self.unreadable(reason))? {
+                    Answer::Body {
+                        head,
+                        announced,
+                        back,
+                    } if !announced.stream => {
+                        self.whole(head, announced, back, &mut pending).await?
+                    }
+                    answer => answer,
+                })
             }
         };
         match answer {
@@ -323,17 +514,22 @@ impl Journey {
                 let deadline = (!self.only_first_event).then_some(self.deadline);
                 let timed_out = self.timed_out();
                 let events = RemoteStream::new(pending, api.id.clone(), deadline, timed_out, first);
-                Ok(Reply::Stream(EventStream::new(events)))
+                let events = EventStream::new(events);
+                // No store, or an instance that knows of none.
+                let events = match self.meta.keep && !api.live {
+                    true => {
+                        let keeper = &self.shared.local.keeper;
+                        keeper.keep(events, api.id.clone(), self.meta.principal.clone())
+                    }
+                    false => events,
+                };
+                Ok(Reply::Stream(events))
             }
         }
     }
 
     /// Passed on into other documents, so it has to be one.
-    fn checked(
-        &self,
-        json: bytes::Bytes,
-        instance: Option<&Arc<Instance>>,
-    ) -> Result<bytes::Bytes, Attempt> {
+    fn checked(&self, json: Bytes, instance: Option<&Arc<Instance>>) -> Result<Bytes, Attempt> {
         let ours = instance.is_some_and(|instance| instance.native);
         if ours && json.len() > CHECKED {
             return Ok(json);
@@ -341,6 +537,20 @@ impl Journey {
         RawJson::new(json)
             .map(RawJson::into_bytes)
             .map_err(|error| self.unreadable(format!("it is no JSON: {error}")))
+    }
+
+    /// How its stream is to be kept, if it is.
+    fn keep(&self, link: &Link, instance: Option<&Arc<Instance>>) -> Option<Keep> {
+        let api = &self.api.descriptor;
+        let wanted = self.meta.keep && api.streams() && !api.live;
+        let native = instance.is_some_and(|instance| instance.native);
+        let store = self.shared.durable.ready();
+        let store = store.filter(|_| wanted && native && link.starts_streams())?;
+        Some(Keep {
+            id: wire::new_stream(link.token())?,
+            grace: store.grace,
+            age: store.max_age,
+        })
     }
 
     fn control(&self, instance: Option<&Arc<Instance>>) -> Option<Subject> {
@@ -365,6 +575,21 @@ impl Journey {
             "stopping" => CallError::Stopping { api: id() },
             _ => CallError::Handler(error),
         }))
+    }
+
+    fn too_large(&self, client: &Client) -> Attempt {
+        Attempt::Over(CallError::TooLarge {
+            api: self.api.descriptor.id.clone(),
+            part: Part::Arguments,
+            size: self.luggage.size(),
+            most: client.max_payload(),
+        })
+    }
+
+    fn unsendable(&self, reason: &str) -> Attempt {
+        let text = format!("`{}` cannot be called: {reason}", self.api.descriptor.id);
+        let error = Error::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text);
+        Attempt::Over(CallError::Handler(error))
     }
 
     fn unreadable(&self, reason: String) -> Attempt {
@@ -392,6 +617,11 @@ impl Journey {
                 why: "the instance that ran it is gone",
             },
         };
+        self.again(lost)
+    }
+
+    /// What was lost may have run: only what is idempotent runs again.
+    fn again(&self, lost: CallError) -> Attempt {
         if self.api.descriptor.idempotent {
             Attempt::Elsewhere(Elsewhere::Again(lost))
         } else {
@@ -411,40 +641,6 @@ impl Journey {
 enum Attempt {
     Over(CallError),
     Elsewhere(Elsewhere),
-}
-
-/// A call that waits. If it goes before its answer has come, whoever runs it is
-/// told.
-pub(super) struct Pending {
-    pub(super) waiter: Waiter,
-    /// Where they are told; nowhere for foreign services.
-    pub(super) control: Option<Subject>,
-    pub(super) over: bool,
-}
-
-impl Pending {
-    /// Gives whether it is on its way.
-    pub(super) fn tell(&self, cancel: bool, credit: Option<u32>) -> bool {
-        let Some(control) = &self.control else {
-            return true;
-        };
-        let message = Control {
-            call: self.waiter.reply.to_string(),
-            cancel,
-            credit,
-        };
-        let link = self.waiter.link();
-        link.send_later(control.clone(), message.payload())
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        if !self.over {
-            // Untold, it ends at its deadline, or when nobody takes its beats.
-            self.tell(true, None);
-        }
-    }
 }
 
 /// The instance that a message to the whole group will reach, if there is but one.

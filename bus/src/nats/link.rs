@@ -5,7 +5,7 @@
 //! knows whether the broker is there, and brings replies to whoever waits. When
 //! the connection goes, everything that waits on it fails at once.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 use async_nats::client::PublishErrorKind;
 use async_nats::{Client, Event, HeaderMap, Message, ServerError, Subject, Subscriber};
 use bytes::Bytes;
+use framex_core::kept::StreamId;
 use futures_core::Stream;
+use smallvec::SmallVec;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::peers::ms_of;
@@ -48,6 +50,12 @@ pub(crate) struct Link {
     role: &'static str,
     /// Replies come to `<inbox>.<slot>`.
     inbox: String,
+    /// The first part of the ids of streams that are started here.
+    token: String,
+    /// The subjects of those streams begin so; none where there are none.
+    streams: Option<String>,
+    /// Who waits for the messages of a stream, by the rest of its id.
+    followed: Mutex<HashMap<String, SmallVec<[Slot; 1]>>>,
     client: OnceLock<Client>,
     up: AtomicBool,
     phase: watch::Sender<Phase>,
@@ -59,6 +67,9 @@ pub(crate) struct Link {
     outgoing: Mutex<Option<mpsc::Receiver<Outgoing>>>,
     refusals: Mutex<VecDeque<Refusal>>,
 }
+
+/// A place among those that wait: its number and its stamp.
+type Slot = (u32, u32);
 
 /// Whether a link is up, and how often it has changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,9 +88,11 @@ pub(crate) struct Refusal {
     pub(crate) subject: String,
 }
 
-/// A message that needs no answer.
+/// A message that nobody waits for.
 pub(crate) struct Outgoing {
     pub(crate) subject: Subject,
+    pub(crate) reply: Option<Subject>,
+    pub(crate) headers: Option<HeaderMap>,
     pub(crate) payload: Bytes,
 }
 
@@ -88,9 +101,14 @@ impl Link {
     pub(crate) fn new(shared: &Shared, role: &'static str) -> Arc<Self> {
         let (outbox, outgoing) = mpsc::channel(OUTBOX);
         let unique = uuid::Uuid::new_v4().simple().to_string();
+        let token = wire::random(wire::TOKEN);
+        let starts = shared.durable.is_wanted() && role != CONTROL;
         let link = Arc::new(Self {
             role,
             inbox: format!("{}.{}", shared.options.inbox_prefix, &unique[..22]),
+            streams: starts.then(|| shared.names.streams_of(&token)),
+            followed: Mutex::default(),
+            token,
             client: OnceLock::new(),
             up: AtomicBool::new(false),
             phase: watch::Sender::new(Phase::default()),
@@ -130,6 +148,16 @@ impl Link {
                 return;
             }
         };
+        let mut streams = match &self.streams {
+            None => None,
+            Some(streams) => match client.subscribe(format!("{streams}>")).await {
+                Ok(streams) => Some(streams),
+                Err(error) => {
+                    tracing::error!(%error, "streams cannot be followed");
+                    return;
+                }
+            },
+        };
         let _ = self.client.set(client.clone());
         self.come_up(&client);
         let dispatch = async {
@@ -137,14 +165,25 @@ impl Link {
                 self.dispatch(message);
             }
         };
+        let follow = async {
+            match &mut streams {
+                Some(streams) => {
+                    while let Some(message) = next(streams).await {
+                        self.bring(&message);
+                    }
+                }
+                None => std::future::pending().await,
+            }
+        };
         let send = async {
             while let Some(out) = outgoing.recv().await {
                 // A broker that is away needs no cancellations: it forgets the calls.
-                let _ = client.publish(out.subject, out.payload).await;
+                let _ = publish(&client, out.subject, out.reply, out.headers, out.payload).await;
             }
         };
         tokio::select! {
             () = dispatch => {}
+            () = follow => {}
             () = send => {}
             () = self.sweep() => {}
         }
@@ -304,7 +343,9 @@ impl Link {
         }
         if refusal.publish {
             self.waiting.fail(Lost::Denied, |expect| {
+                let sends = expect.sends.as_ref();
                 expect.subject.as_str() == refusal.subject
+                    || sends.is_some_and(|sends| sends.as_str() == refusal.subject)
             });
         }
         let mut refusals = lock(&self.refusals);
@@ -377,6 +418,16 @@ impl Link {
 
     /// A place for replies. Publish with [`Waiter::reply`] as the reply subject.
     pub(crate) fn expect(self: &Arc<Self>, expect: Expect, told: Option<&Told<'_>>) -> Waiter {
+        self.expect_at(&self.inbox, expect, told)
+    }
+
+    /// A place for messages to `<prefix>.<slot>`, of which [`Link::dispatch`] hears.
+    pub(crate) fn expect_at(
+        self: &Arc<Self>,
+        prefix: &str,
+        expect: Expect,
+        told: Option<&Told<'_>>,
+    ) -> Waiter {
         let (index, stamp) = self.waiting.insert(expect);
         if self.asleep.load(Ordering::Relaxed) {
             self.asleep.store(false, Ordering::Relaxed);
@@ -385,13 +436,42 @@ impl Link {
         Waiter {
             link: Arc::clone(self),
             index,
-            reply: reply_subject(&self.inbox, (index, stamp), told),
+            stamp,
+            followed: None,
+            reply: reply_subject(prefix, (index, stamp), told),
+        }
+    }
+
+    /// Sends without waiting; what there is no room for is sent later.
+    pub(crate) fn send_surely(&self, subject: Subject, payload: Bytes) {
+        let out = Outgoing {
+            subject,
+            reply: None,
+            headers: None,
+            payload,
+        };
+        if let Err(mpsc::error::TrySendError::Full(out)) = self.outbox.try_send(out)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let outbox = self.outbox.clone();
+            // Ends with the link: nobody takes what is in the box then.
+            runtime.spawn(async move { outbox.send(out).await });
         }
     }
 
     /// Sends without waiting. Gives whether there was room; else nothing is sent.
     pub(crate) fn send_later(&self, subject: Subject, payload: Bytes) -> bool {
-        self.outbox.try_send(Outgoing { subject, payload }).is_ok()
+        self.send_all_later(Outgoing {
+            subject,
+            reply: None,
+            headers: None,
+            payload,
+        })
+    }
+
+    /// As [`Link::send_later`], with all that a message may have.
+    pub(crate) fn send_all_later(&self, out: Outgoing) -> bool {
+        self.outbox.try_send(out).is_ok()
     }
 
     /// One question, one answer, within `limit`.
@@ -408,6 +488,7 @@ impl Link {
             deadline: Some(deadline),
             instance: None,
             subject: subject.clone(),
+            sends: None,
             since: ms_of(now),
         };
         let mut waiter = self.expect(expect, None);
@@ -425,11 +506,37 @@ impl Link {
         }
     }
 
-    fn dispatch(&self, message: Message) {
-        let token = message.subject.as_str().get(self.inbox.len() + 1..);
+    /// Brings a message to whoever waits for it.
+    pub(crate) fn dispatch(&self, message: Message) {
+        let token = message.subject.as_str().rsplit('.').next();
         if let Some((index, stamp)) = token.and_then(|token| read_slot(wire::slot_of(token))) {
             self.waiting.deliver(index, stamp, message);
         }
+    }
+
+    /// Hands a message of a stream to all who follow it on this connection.
+    fn bring(&self, message: &Message) {
+        let before = self.streams.as_ref().map_or(0, String::len);
+        let rest = message.subject.as_str().get(before..).unwrap_or_default();
+        let stream = rest.split('.').next().unwrap_or_default();
+        let slots = match lock(&self.followed).get(stream) {
+            Some(slots) => slots.clone(),
+            None => return,
+        };
+        for (index, stamp) in slots {
+            self.waiting.deliver(index, stamp, message.clone());
+        }
+    }
+
+    /// Whether streams can be started here whose messages come by their own subjects.
+    pub(crate) fn starts_streams(&self) -> bool {
+        let streams = self.streams.as_ref();
+        streams.is_some_and(|streams| !self.may_not_subscribe(&format!("{streams}>")))
+    }
+
+    /// The first part of the ids of streams that are started here.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
     }
 
     /// Looks for overdue calls while there are calls.
@@ -478,6 +585,9 @@ pub(crate) async fn publish(
 pub(crate) struct Waiter {
     link: Arc<Link>,
     index: u32,
+    stamp: u32,
+    /// The rest of the id of the stream whose messages come here too.
+    followed: Option<String>,
     /// Where replies go.
     pub(crate) reply: Subject,
 }
@@ -495,6 +605,16 @@ impl Waiter {
         self.link.waiting.set_deadline(self.index, deadline);
     }
 
+    /// From now on, whoever says nothing for too long is lost.
+    pub(crate) fn expect_beats(&self) {
+        self.link.waiting.expect_beats(self.index);
+    }
+
+    /// Notes where else messages for this go: a refusal ends it too.
+    pub(crate) fn sends_to(&self, subject: &Subject) {
+        self.link.waiting.sends_to(self.index, subject);
+    }
+
     /// Whether the other side has said that it works.
     pub(crate) fn is_beating(&self) -> bool {
         self.link.waiting.is_beating(self.index)
@@ -503,15 +623,36 @@ impl Waiter {
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.link
     }
+
+    /// From now on, the messages of a stream that was started on this connection come
+    /// here too.
+    pub(crate) fn follow(&mut self, stream: &StreamId) {
+        let (token, rest) = wire::split(stream);
+        if token == self.link.token && self.followed.is_none() {
+            let mut followed = lock(&self.link.followed);
+            let slots = followed.entry(rest.to_owned()).or_default();
+            slots.push((self.index, self.stamp));
+            self.followed = Some(rest.to_owned());
+        }
+    }
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
+        if let Some(stream) = self.followed.take() {
+            let mut followed = lock(&self.link.followed);
+            if let Some(slots) = followed.get_mut(&stream) {
+                slots.retain(|slot| *slot != (self.index, self.stamp));
+                if slots.is_empty() {
+                    followed.remove(&stream);
+                }
+            }
+        }
         self.link.waiting.remove(self.index);
     }
 }
 
-async fn next(subscriber: &mut Subscriber) -> Option<Message> {
+pub(crate) async fn next(subscriber: &mut Subscriber) -> Option<Message> {
     poll_fn(|cx| Pin::new(&mut *subscriber).poll_next(cx)).await
 }
 

@@ -7,9 +7,12 @@
 mod call;
 mod directory;
 mod discovery;
+mod durable;
+mod large;
 mod link;
 mod options;
 mod peers;
+mod pending;
 mod serve;
 mod state;
 mod stream;
@@ -23,6 +26,7 @@ use std::time::{Duration, Instant};
 use framex_core::context::{Caller, Request, Scope};
 use framex_core::error::{CallError, Error};
 use framex_core::id::ApiId;
+use framex_core::kept::StreamId;
 use framex_core::plugin::PluginInstance;
 use framex_core::reply::Reply;
 use futures_core::future::BoxFuture;
@@ -31,10 +35,10 @@ use http::header::RETRY_AFTER;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Api, Bus, Call, Catalog, LocalBus, ServeError};
-pub use options::{Auth, Follow, NatsError, Options, Tls};
+use crate::{Api, Bus, Call, Catalog, KeptStream, LocalBus, ServeError};
+pub use options::{Auth, Follow, NatsError, Options, StreamStore, Tls};
 pub(crate) use peers::Remote;
-pub use state::State;
+pub use state::{Keeping, State};
 
 use directory::Directory;
 use link::Link;
@@ -63,6 +67,8 @@ pub(crate) struct Shared {
     data: OnceLock<Arc<Link>>,
     pub(crate) state: watch::Sender<State>,
     found: state::Found,
+    /// Where streams are kept.
+    pub(crate) durable: durable::Durable,
     /// What this process serves on the broker.
     pub(crate) offers: serve::Offers,
     /// Takes the calls that nobody answers.
@@ -154,13 +160,17 @@ impl NatsBus {
             shared: Arc::new(Shared {
                 me: Weak::clone(me),
                 names: Names::new(options.namespace.as_deref()),
+                durable: durable::Durable::new(&options),
+                state: watch::Sender::new(State {
+                    streams: durable::first_state(&options),
+                    ..State::default()
+                }),
                 options,
                 id,
                 directory,
                 local,
                 links: Mutex::default(),
                 data: OnceLock::new(),
-                state: watch::Sender::new(State::default()),
                 found: state::Found::default(),
                 offers: serve::Offers::default(),
                 fallback: OnceLock::new(),
@@ -189,6 +199,19 @@ impl NatsBus {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.shared.id
+    }
+
+    /// As [`LocalBus::ongoing`].
+    #[must_use]
+    pub fn ongoing(&self) -> usize {
+        self.shared.local.ongoing()
+    }
+
+    /// How many calls, and bodies of calls, of this process wait for messages now.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let links = self.shared.links();
+        links.iter().map(|link| link.waiting.taken()).sum()
     }
 
     /// Makes the APIs of `plugin` callable in this process. Others see them after
@@ -252,7 +275,9 @@ impl NatsBus {
     /// [`NatsError::NotReady`] with what is missing after `limit`.
     pub async fn ready(&self, limit: Duration) -> Result<(), NatsError> {
         let mut state = self.state();
-        let ready = state.wait_for(|s| s.connected && s.discovered && s.offered);
+        let ready = state.wait_for(|s| {
+            s.connected && s.discovered && s.offered && s.streams != Keeping::Unknown
+        });
         if let Ok(Ok(_)) = tokio::time::timeout(limit, ready).await {
             return Ok(());
         }
@@ -275,6 +300,10 @@ impl NatsBus {
                 )
             }
             State { problems, .. } if !problems.is_empty() => problems.join("; "),
+            State {
+                streams: Keeping::Unknown,
+                ..
+            } => format!("the broker did not say whether it has JetStream ({shown})"),
             State { .. } => format!("the broker has not taken every subscription ({shown})"),
         }))
     }
@@ -333,7 +362,11 @@ impl Drop for NatsBus {
 async fn control_thread(shared: &Arc<Shared>, link: Arc<Link>) {
     let run = Arc::clone(&link).run(shared.options.clone(), Arc::clone(&shared.id));
     let work = async {
-        tokio::join!(discovery::run(shared, &link), serve::control(shared, &link));
+        tokio::join!(
+            discovery::run(shared, &link),
+            serve::control(shared, &link),
+            durable::look_after(shared, &link),
+        );
     };
     tokio::select! {
         () = run => {}
@@ -364,6 +397,12 @@ impl Bus for NatsBus {
 
     fn call(&self, api: &Arc<Api>, request: Request) -> Call {
         let prefer_local = self.shared.options.prefer_local;
+        if api.local.is_some()
+            && let Some(through_store) = durable::through_store(&self.shared, api, &request)
+        {
+            let shared = Arc::clone(&self.shared);
+            return Call::remote(Box::pin(call::call(shared, through_store, request)));
+        }
         match (&api.local, &api.remote) {
             (Some(_), None) => self.shared.local.call(api, request),
             // Whoever has room elsewhere takes what is too much here.
@@ -377,6 +416,16 @@ impl Bus for NatsBus {
                 Arc::clone(api),
                 request,
             ))),
+        }
+    }
+
+    fn find_stream(
+        &self,
+        id: &StreamId,
+    ) -> BoxFuture<'static, Result<Arc<dyn KeptStream>, CallError>> {
+        match wire::is_stream(id) {
+            true => Box::pin(durable::find(Arc::clone(&self.shared), id.clone())),
+            false => self.shared.local.find_stream(id),
         }
     }
 

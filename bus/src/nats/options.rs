@@ -32,8 +32,41 @@ pub struct Options {
     pub default_timeout: Duration,
     /// Of whom this process wants to know.
     pub follow: Follow,
+    /// Where the streams are kept that this process starts: in JetStream, if the
+    /// broker has it; else, and if none, in this process.
+    pub streams: Option<StreamStore>,
     /// What the broker's monitoring calls this process' connections.
     pub name: String,
+}
+
+/// The JetStream stream in which kept streams are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamStore {
+    /// Its name; with a namespace, `_<namespace>` follows.
+    pub name: String,
+    /// In the brokers' memory, not on their disks.
+    pub in_memory: bool,
+    /// How long messages are kept.
+    pub max_age: Duration,
+    /// How large it may grow; then the oldest messages go.
+    pub max_bytes: u64,
+    /// On how many brokers of a cluster it is.
+    pub replicas: usize,
+    /// How long a stream goes on with nobody following it.
+    pub grace: Duration,
+}
+
+impl Default for StreamStore {
+    fn default() -> Self {
+        Self {
+            name: "FRAMEX_STREAMS".into(),
+            in_memory: false,
+            max_age: Duration::from_secs(10 * 60),
+            max_bytes: 1 << 30,
+            replicas: 1,
+            grace: Duration::from_secs(10),
+        }
+    }
 }
 
 /// Of whom a process wants to know.

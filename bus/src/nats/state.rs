@@ -22,9 +22,23 @@ pub struct State {
     /// Whether everything that this process offers is there for others: the
     /// broker has its subscriptions and refused none.
     pub offered: bool,
+    /// Where the streams are kept that this process starts.
+    pub streams: Keeping,
     /// What the operator should know: refused subscriptions, instances that
     /// lie, versions that do not fit together.
     pub problems: Vec<String>,
+}
+
+/// Where streams are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keeping {
+    /// In this process.
+    #[default]
+    InProcess,
+    /// The broker is being asked whether it has JetStream.
+    Unknown,
+    /// In JetStream.
+    InStore,
 }
 
 /// Problems by who found them.

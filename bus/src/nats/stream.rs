@@ -9,12 +9,12 @@ use framex_core::event::Event;
 use framex_core::id::ApiId;
 use futures_core::Stream;
 
-use super::call::Pending;
+use super::pending::Pending;
 use super::waiting::Lost;
 use super::wire::{self, Answer, Chunks, WINDOW};
 
 /// Whoever sends has 256 KiB out at most: more is granted before they are all used.
-const GRANT_BYTES: usize = 64 * 1024;
+pub(super) const GRANT_BYTES: usize = 64 * 1024;
 
 /// Takes chunks in order, grants more as they are taken, ends on a gap.
 pub(super) struct RemoteStream {
@@ -65,7 +65,7 @@ impl RemoteStream {
         let Some(pending) = &mut self.pending else {
             return Poll::Ready(None);
         };
-        Poll::Ready(Some(match ready!(pending.waiter.poll_next(cx)) {
+        Poll::Ready(Some(match ready!(pending.poll_next(cx)) {
             Ok(message) => wire::read_answer(message).map_err(|reason| self.bad(reason)),
             Err(Lost::TimedOut) => match self.timed_out.take() {
                 Some(error) => Err(error),
@@ -163,7 +163,7 @@ impl Stream for RemoteStream {
                 Ok(Answer::Chunks(_) | Answer::End { .. }) => {
                     break this.lost("a part of its stream did not arrive");
                 }
-                Ok(Answer::Value(_) | Answer::Response(_)) => {
+                Ok(_) => {
                     break this.bad("a stream with something else in it".into());
                 }
                 Err(error) => break error,

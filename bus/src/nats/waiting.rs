@@ -53,6 +53,8 @@ pub(crate) struct Expect {
     pub(crate) instance: Option<Arc<Instance>>,
     /// Where the request goes, to be matched with refusals.
     pub(crate) subject: Subject,
+    /// Where parts of it go, likewise.
+    pub(crate) sends: Option<Subject>,
     /// When the call began, in the clock of [`ms_of`].
     pub(crate) since: u64,
 }
@@ -139,8 +141,14 @@ impl Waiting {
                 instance.lives_at(now);
             }
             slot.sign = now;
-            if wire::is_beat(&message) {
-                slot.beating = true;
+            let beat = wire::is_beat(&message);
+            slot.beating |= beat;
+            if beat && message.payload.is_empty() {
+                // Nothing but a sign of life.
+            } else if beat && slot.messages.back().is_some_and(wire::is_beat) {
+                // The later one says more.
+                slot.messages.pop_back();
+                slot.messages.push_back(message);
             } else if slot.messages.len() >= MOST_QUEUED {
                 slot.failed.get_or_insert(Lost::Flooded);
             } else {
@@ -175,10 +183,29 @@ impl Waiting {
         self.lock().all[index as usize].beating
     }
 
+    /// As if a sign of life had come now, and more would.
+    pub(crate) fn expect_beats(&self, index: u32) {
+        let slot = &mut self.lock().all[index as usize];
+        slot.sign = ms_of(Instant::now());
+        slot.beating = true;
+    }
+
     pub(crate) fn set_deadline(&self, index: u32, deadline: Option<Instant>) {
         if let Some(expect) = &mut self.lock().all[index as usize].expect {
             expect.deadline = deadline;
         }
+    }
+
+    pub(crate) fn sends_to(&self, index: u32, subject: &Subject) {
+        if let Some(expect) = &mut self.lock().all[index as usize].expect {
+            expect.sends = Some(subject.clone());
+        }
+    }
+
+    /// How many slots are taken.
+    pub(crate) fn taken(&self) -> usize {
+        let slots = self.lock();
+        slots.all.len() - slots.free.len()
     }
 
     /// Ends the waiting of all that `wanted` names.
@@ -261,6 +288,7 @@ mod tests {
                 deadline: None,
                 instance: Some(Arc::clone(&instance)),
                 subject: "a.B.c".into(),
+                sends: None,
                 since: ms_of(after(ms)),
             };
             waiting.insert(expect).0

@@ -9,7 +9,7 @@ use crate::template::{self, Template};
 
 const METHODS: [&str; 7] = ["get", "post", "put", "patch", "delete", "head", "options"];
 
-const WORDS: [&str; 20] = [
+const WORDS: [&str; 21] = [
     "func",
     "all",
     "get",
@@ -30,6 +30,7 @@ const WORDS: [&str; 20] = [
     "description",
     "timeout",
     "max_ongoing_requests",
+    "max_body_size",
 ];
 
 /// How an API is reached.
@@ -54,6 +55,8 @@ pub(crate) struct ApiOptions {
     pub(crate) routes: Option<Routes>,
     /// The word `stream`, for messages.
     pub(crate) stream: Option<Ident>,
+    /// The stream ends with its client.
+    pub(crate) live: bool,
     pub(crate) raw: bool,
     pub(crate) idempotent: bool,
     pub(crate) deprecated: bool,
@@ -64,6 +67,8 @@ pub(crate) struct ApiOptions {
     pub(crate) description: Option<LitStr>,
     pub(crate) timeout_ms: Option<u64>,
     pub(crate) max_ongoing_requests: Option<usize>,
+    /// In bytes, with the word for messages.
+    pub(crate) max_body_size: Option<(Ident, u64)>,
 }
 
 /// What was found, before it is put together.
@@ -84,6 +89,7 @@ impl ApiOptions {
             kind: Kind::Http,
             routes: None,
             stream: None,
+            live: false,
             raw: false,
             idempotent: false,
             deprecated: false,
@@ -94,6 +100,7 @@ impl ApiOptions {
             description: None,
             timeout_ms: None,
             max_ongoing_requests: None,
+            max_body_size: None,
         };
         let before = errors.len();
         let mut found = Found::default();
@@ -126,7 +133,11 @@ impl ApiOptions {
                 key.word()?;
                 found.methods.push(ident());
             }
-            "stream" => self.stream = key.switch()?.then(ident),
+            "stream" => {
+                let (on, word) = key.switch_or(&["live", "durable"])?;
+                self.stream = on.then(ident);
+                self.live = word == Some("live");
+            }
             "raw" => {
                 self.raw = key.switch()?;
                 found.raw = self.raw.then(ident);
@@ -140,6 +151,7 @@ impl ApiOptions {
             "description" => self.description = Some(key.text()?),
             "timeout" => self.timeout_ms = Some(key.millis()?),
             "max_ongoing_requests" => self.max_ongoing_requests = Some(key.limit()?),
+            "max_body_size" => self.max_body_size = Some((ident(), key.bytes()?)),
             "trace" | "connect" => {
                 return Err(Error::new_spanned(
                     &key.ident,

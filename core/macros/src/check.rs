@@ -9,6 +9,7 @@ use crate::model::{Form, Handler, Named, Place, Plugin};
 pub(crate) fn arguments(handler: &Handler, errors: &mut Errors) {
     names(handler, errors);
     body(handler, errors);
+    size(handler, errors);
     path(handler, errors);
 }
 
@@ -21,6 +22,19 @@ fn names(handler: &Handler, errors: &mut Errors) {
                 format!("a second argument called `{}`: rename one", named.name),
             );
         }
+    }
+}
+
+/// That there is a body where its size is limited. A `func` API has arguments, which
+/// are limited alike.
+fn size(handler: &Handler, errors: &mut Errors) {
+    let in_body = |named: &Named| !matches!(named.place, Place::Query | Place::Path);
+    if let Some((word, _)) = &handler.options.max_body_size
+        && !handler.is_func()
+        && !handler.named().any(in_body)
+    {
+        let message = "`max_body_size` limits a body, and the API reads none: remove it, or mark an argument `#[body]`";
+        errors.at(word, message);
     }
 }
 
@@ -48,12 +62,12 @@ fn body(handler: &Handler, errors: &mut Errors) {
             ),
         );
     }
-    if first.form.is_file() {
+    if matches!(first.form, Form::OptionalFile | Form::Files) {
         errors.at(
-            &first.body,
-            "an `Upload` is a part of a multipart body: remove `#[body]`, or take the whole body as `Bytes`",
+            &first.ty,
+            "a body is one file, and empty when there is none: write `Upload`, or remove `#[body]` to take files from a form",
         );
-    } else if let Some(file) = files.first() {
+    } else if let Some(file) = files.iter().find(|file| file.is_part()) {
         errors.at(
             &first.body,
             format!(
@@ -95,7 +109,9 @@ fn path(handler: &Handler, errors: &mut Errors) {
             continue;
         };
         let problem = match (&named.form, named.place) {
-            (_, Place::Body | Place::Raw) => "it cannot be the body too: rename one",
+            (_, Place::Body | Place::Raw | Place::Upload) => {
+                "it cannot be the body too: rename one"
+            }
             (Form::Optional(_), _) => "it is always there: write it without `Option`",
             (Form::Default(_), _) => "it is always there: remove the default",
             (Form::Required, _) if crate::types::is_called(&named.ty, "Vec") => {

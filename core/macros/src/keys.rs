@@ -125,7 +125,31 @@ impl Key {
         array.elems.iter().map(text).collect()
     }
 
-    /// A switch: `stream`, `stream = true`, `stream = false`.
+    /// A switch that may be one of `words` as well: on, unless it says `false`, and
+    /// the word.
+    pub(crate) fn switch_or(&self, words: &[&'static str]) -> Result<(bool, Option<&'static str>)> {
+        let said = match &self.value {
+            Some(Value::Expr(Expr::Path(path))) => path.path.get_ident(),
+            _ => None,
+        };
+        match (
+            said,
+            words
+                .iter()
+                .find(|word| said.is_some_and(|said| said == *word)),
+        ) {
+            (None, _) if self.value.is_none() || matches!(self.literal(), Some(Lit::Bool(_))) => {
+                Ok((self.switch()?, None))
+            }
+            (Some(_), Some(word)) => Ok((true, Some(word))),
+            _ => {
+                let what = format!("`{}`, `true` or `false`", words.join("`, `"));
+                Err(self.wants(&what, words.first().unwrap_or(&"false")))
+            }
+        }
+    }
+
+    /// A switch: `raw`, `raw = true`, `raw = false`.
     pub(crate) fn switch(&self) -> Result<bool> {
         match (&self.value, self.literal()) {
             (None, _) => Ok(true),
@@ -190,6 +214,39 @@ impl Key {
             );
         }
         Ok(millis)
+    }
+
+    /// A number of bytes, written as a whole number or as in the settings.
+    pub(crate) fn bytes(&self) -> Result<u64> {
+        const UNITS: [(&str, u64); 7] = [
+            ("gib", 1 << 30),
+            ("mib", 1 << 20),
+            ("kib", 1 << 10),
+            ("gb", 1_000_000_000),
+            ("mb", 1_000_000),
+            ("kb", 1_000),
+            ("b", 1),
+        ];
+        let read = match self.literal() {
+            Some(Lit::Int(number)) => number.base10_parse().ok(),
+            Some(Lit::Str(text)) => {
+                let text = text.value().to_ascii_lowercase();
+                let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+                let (number, unit) = text.split_at(digits);
+                let known = UNITS.iter().find(|(name, _)| *name == unit.trim());
+                let number: Option<u64> = number.parse().ok();
+                number
+                    .zip(known)
+                    .and_then(|(number, (_, factor))| number.checked_mul(*factor))
+            }
+            _ => None,
+        };
+        read.filter(|bytes| *bytes > 0).ok_or_else(|| {
+            self.wants(
+                "a size such as \"512KiB\", \"100 MB\" or \"1GiB\"",
+                "\"1GiB\"",
+            )
+        })
     }
 
     /// Any expression.

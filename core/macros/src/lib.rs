@@ -77,13 +77,15 @@ pub fn on_register(options: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// | word | meaning |
 /// |---|---|
-/// | `stream` | it returns a stream |
+/// | `stream` | it returns a stream; a client that loses it may go on where it was |
+/// | `stream = live` | it returns a stream that ends with its client |
 /// | `raw` | its answer goes out without the envelope |
 /// | `idempotent` | running it twice does no harm |
 /// | `deprecated`, `include_in_schema = false` | in the OpenAPI document |
 /// | `api_prefix = false` | the path is taken as it is |
 /// | `timeout = "30s"` | `ms`, `s`, `m` or `h` |
 /// | `max_ongoing_requests = 8` | how many calls of it run at once |
+/// | `max_body_size = "1GiB"` | the largest body it takes, if not `server.max_body_size`; `B`, `KiB`, `MiB`, `GiB`, `KB`, `MB`, `GB` |
 /// | `tags = [".."]`, `summary = ".."`, `description = ".."` | instead of the plugin's tags and the doc comment |
 ///
 /// # Arguments
@@ -93,7 +95,8 @@ pub fn on_register(options: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// - in the path, if the path names them; `#[path]` makes sure of it;
 /// - the whole body, if marked `#[body]`: anything with `Deserialize` and
-///   `ToSchema`, `RawJson`, `serde_json::Value`, or `Bytes`;
+///   `ToSchema`, `RawJson`, `serde_json::Value`, `Bytes`, or `Upload` to read it while it
+///   comes;
 /// - files, if of type `Upload`, `Option<Upload>` or `Vec<Upload>`; then the
 ///   others are fields of the same form;
 /// - else in the query. `Vec<T>` takes repeated keys.
@@ -104,7 +107,7 @@ pub fn on_register(options: TokenStream, item: TokenStream) -> TokenStream {
 /// # Results
 ///
 /// Anything with `Serialize` and `ToSchema`, nothing, `RawJson`, `Response`,
-/// `Bytes`, or a `Result` of these whose error is `framex::Error` or becomes one.
+/// `Bytes`, `Download`, or a `Result` of these whose error is `framex::Error` or becomes one.
 ///
 /// With `stream`: `fn` or `async fn`, returning `impl Stream<Item = T>`,
 /// `EventStream`, or a `Result` of these. `T` is an `Event`, a text or anything

@@ -95,11 +95,6 @@ impl Form {
     pub(crate) fn is_file(&self) -> bool {
         matches!(self, Self::File | Self::OptionalFile | Self::Files)
     }
-
-    /// Whether a call without it is refused.
-    pub(crate) fn is_required(&self) -> bool {
-        matches!(self, Self::Required | Self::File)
-    }
 }
 
 /// Where the edge finds an argument: `framex_core::descriptor::Location`.
@@ -109,8 +104,25 @@ pub(crate) enum Place {
     Path,
     Body,
     Raw,
+    Upload,
     Form,
     File,
+}
+
+impl Named {
+    /// Whether it is a part of a multipart body.
+    pub(crate) fn is_part(&self) -> bool {
+        self.form.is_file() && self.body.is_none()
+    }
+
+    /// Whether a call without it is refused. A body that is a file may be empty.
+    pub(crate) fn is_required(&self) -> bool {
+        match self.form {
+            Form::Required => true,
+            Form::File => self.body.is_none(),
+            _ => false,
+        }
+    }
 }
 
 impl Handler {

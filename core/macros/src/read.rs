@@ -9,7 +9,7 @@ use syn::{
 use crate::api_options::ApiOptions;
 use crate::errors::Errors;
 use crate::lifecycle::{self, Lifecycle};
-use crate::model::{Argument, Form, Handler, Place, Plugin, Receiver};
+use crate::model::{Argument, Form, Handler, Named, Place, Plugin, Receiver};
 use crate::plugin_options::PluginOptions;
 use crate::{argument, docs, remote, result, types};
 
@@ -211,7 +211,7 @@ fn handler(
 /// Decides where each argument comes from.
 fn place(handler: &mut Handler) {
     let func = handler.is_func();
-    let multipart = !func && handler.named().any(|named| named.form.is_file());
+    let multipart = !func && handler.named().any(Named::is_part);
     let template = handler
         .options
         .routes
@@ -224,6 +224,7 @@ fn place(handler: &mut Handler) {
         let in_path = template.is_some_and(|template| template.names.contains(&named.name));
         named.place = match &named.form {
             Form::Bytes => Place::Raw,
+            form if form.is_file() && named.body.is_some() => Place::Upload,
             form if form.is_file() => Place::File,
             _ if func => Place::Query,
             _ if named.body.is_some() => Place::Body,

@@ -46,6 +46,23 @@ pub enum HttpBody {
     Form(Vec<(String, FormField)>),
 }
 
+impl HttpBody {
+    /// Its files.
+    pub(super) fn slots(&self) -> Vec<&Slot> {
+        match self {
+            Self::Upload(slot) => vec![slot],
+            Self::Form(fields) => {
+                let files = fields.iter().filter_map(|(_, field)| match field {
+                    FormField::File(slot) => Some(slot),
+                    FormField::Text(_) => None,
+                });
+                files.collect()
+            }
+            Self::Empty | Self::Json(_) | Self::Raw(_) => Vec::new(),
+        }
+    }
+}
+
 /// One field of a multipart body.
 #[derive(Debug)]
 pub enum FormField {

@@ -41,6 +41,10 @@ pub struct Args {
 }
 
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a box would cost every HTTP request an allocation"
+)]
 enum Repr {
     Payload(Payload, Option<Beside>),
     Http(HttpArgs),
@@ -152,6 +156,24 @@ impl Args {
             Repr::Payload(payload, _) => Ok(payload.clone()),
             Repr::Http(request) => encode::message(request, api, None).map(|m| m.payload),
         }
+    }
+
+    /// Waits until every file of an HTTP request lies here: for transports that carry
+    /// nothing in pieces.
+    ///
+    /// # Errors
+    ///
+    /// 413 if they are more than `most` bytes altogether; what broke one off.
+    pub async fn gather(&self, most: usize) -> Result<(), Error> {
+        let mut left = most;
+        let slots = match &self.repr {
+            Repr::Payload(..) => Vec::new(),
+            Repr::Http(request) => request.body.slots(),
+        };
+        for slot in slots {
+            left -= slot.gather(left).await?;
+        }
+        Ok(())
     }
 
     /// As [`Args::to_payload`], without files of more than `inline` bytes and without those

@@ -137,6 +137,22 @@ impl Slot {
         self.with(Option::take)
     }
 
+    /// Waits until the file lies here, if it is no larger than `most`; gives its size.
+    pub(super) async fn gather(&self, most: usize) -> Result<usize> {
+        let Some(upload) = self.take() else {
+            return Ok(0);
+        };
+        let Upload { body, .. } = upload;
+        let bytes = body.collect(most).await?;
+        let size = bytes.len();
+        let upload = Upload {
+            body: ByteStream::full(bytes),
+            ..upload
+        };
+        self.with(|slot| *slot = Some(upload));
+        Ok(size)
+    }
+
     /// Lets `look` see what is there.
     pub(super) fn with<T>(&self, look: impl FnOnce(&mut Option<Upload>) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))

@@ -77,6 +77,11 @@ impl Described {
         self.0.idempotent = true;
     }
 
+    /// Sets `live`.
+    pub fn live(&mut self) {
+        self.0.live = true;
+    }
+
     /// Sets `headers`.
     pub fn headers(&mut self) {
         self.0.headers = true;
@@ -90,6 +95,11 @@ impl Described {
     /// Sets `max_ongoing_requests`.
     pub fn max_ongoing_requests(&mut self, limit: usize) {
         self.0.max_ongoing_requests = Some(limit);
+    }
+
+    /// Sets `max_body_size`.
+    pub fn max_body_size(&mut self, bytes: u64) {
+        self.0.max_body_size = Some(bytes);
     }
 
     /// Adds an argument.

@@ -64,6 +64,8 @@ pub struct Server {
     pub excluded_log_paths: Vec<String>,
     /// Largest request body, in bytes.
     pub max_body_size: Size,
+    /// Largest request body that an API's own limit may allow, in bytes.
+    pub max_upload_size: Size,
     /// Largest request head, in bytes.
     pub max_header_size: Size,
     /// Connections open at the same time.
@@ -100,6 +102,7 @@ impl Default for Server {
             use_nats: false,
             excluded_log_paths: Vec::new(),
             max_body_size: Size::of_bytes(4 << 20),
+            max_upload_size: Size::of_bytes(1 << 30),
             max_header_size: Size::of_bytes(16 << 10),
             max_connections: 10_000,
             header_timeout: Duration::from_secs(10),
@@ -192,9 +195,9 @@ pub struct Streams {
     pub grace: Duration,
     /// What a process keeps of one stream, in bytes.
     pub replay_buffer: Size,
-    /// What a process keeps of all streams that have ended, in bytes.
+    /// What a process keeps of all streams before it keeps less of each, in bytes.
     pub replay_memory: Size,
-    /// Time a stream is kept.
+    /// Time a stream is kept when it has ended.
     #[serde(with = "duration")]
     pub max_age: Duration,
     /// Keep streams in JetStream, where the broker has it.

@@ -10,6 +10,8 @@ use super::{EVENT_STREAM, JSON, NDJSON, content, embed, line};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Failure {
     Unauthorized,
+    Forbidden,
+    Gone,
     PayloadTooLarge,
     UnsupportedMediaType,
     ValidationFailed,
@@ -24,6 +26,8 @@ impl Failure {
     pub(super) fn status(self) -> &'static str {
         match self {
             Self::Unauthorized => "401",
+            Self::Forbidden => "403",
+            Self::Gone => "410",
             Self::PayloadTooLarge => "413",
             Self::UnsupportedMediaType => "415",
             Self::ValidationFailed => "422",
@@ -37,6 +41,8 @@ impl Failure {
     fn description(self) -> &'static str {
         match self {
             Self::Unauthorized => "The API key is missing or wrong.",
+            Self::Forbidden => "The stream is somebody else's.",
+            Self::Gone => "The stream is not known, or no longer kept.",
             Self::PayloadTooLarge => "The body is larger than this server allows.",
             Self::UnsupportedMediaType => "The body is of a media type that the API does not read.",
             Self::ValidationFailed => "The arguments are not valid; every problem is listed.",
@@ -83,7 +89,7 @@ impl Failure {
     }
 }
 
-fn header(kind: &str, description: &str) -> Header {
+pub(super) fn header(kind: &str, description: &str) -> Header {
     HeaderBuilder::new()
         .schema(Some(embed(json!({ "type": kind }))))
         .description((!description.is_empty()).then_some(description))

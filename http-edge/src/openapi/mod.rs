@@ -20,6 +20,7 @@
 mod failures;
 mod paths;
 mod schemas;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +33,7 @@ use framex_core::descriptor::{
 };
 use framex_core::event::{DEBUG, ERROR, FINISH, MESSAGE_CHUNK};
 use framex_core::route::Route;
+use http::Method;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::path::{
     Operation, OperationBuilder, Parameter as ParameterObject, ParameterBuilder, ParameterIn,
@@ -109,6 +111,7 @@ pub fn document(catalog: &Catalog, options: &Options<'_>) -> Value {
     let descriptors: Vec<&ApiDescriptor> = apis.iter().map(|api| &*api.descriptor).collect();
     let scopes = schemas::scopes(&descriptors);
     let mut draft = Draft::default();
+    draft.add_streams(&descriptors, options);
     for (api, scope) in apis.into_iter().zip(&scopes) {
         draft.add(api, scope, options);
     }
@@ -128,6 +131,33 @@ struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
+    /// The address of streams that are kept, if any are.
+    fn add_streams(&mut self, apis: &[&ApiDescriptor], options: &Options<'_>) {
+        let mut routes = apis
+            .iter()
+            .filter(|api| keeps(api))
+            .flat_map(|api| &api.routes);
+        let Some(first) = routes.next() else {
+            return;
+        };
+        let protected =
+            (options.protected)(first) || routes.any(|route| (options.protected)(route));
+        let Some((template, _)) = self.templates.entry(&streams::path()) else {
+            return;
+        };
+        if let Some(place) = template.vacancy(&Method::GET) {
+            let id = self.operation_ids.take("framex_stream_follow".into());
+            *place = Some(streams::follow(id, protected));
+        }
+        if let Some(place) = template.vacancy(&Method::DELETE) {
+            let id = self.operation_ids.take("framex_stream_stop".into());
+            *place = Some(streams::stop(id, protected));
+        }
+        for failure in streams::failures(protected) {
+            self.failures.extend([(failure, true), (failure, false)]);
+        }
+    }
+
     fn add(&mut self, api: &'a Api, scope: &Scope<'_>, options: &Options<'_>) {
         let descriptor = &*api.descriptor;
         let several = descriptor
@@ -251,6 +281,11 @@ impl Writer<'_> {
         for parameter in self.parameters() {
             operation = operation.parameter(parameter);
         }
+        if keeps(api) {
+            operation = operation
+                .parameter(streams::last_event_id())
+                .response("204", streams::over());
+        }
         for failure in self.failures() {
             operation = operation.response(failure.status(), failure.reference(stream));
         }
@@ -298,7 +333,9 @@ impl Writer<'_> {
         }
         let parameter = self.api.body()?;
         let body = match parameter.location {
-            Location::Raw => RequestBodyBuilder::new().content(BYTES, content(json!({}))),
+            Location::Raw | Location::Upload => {
+                RequestBodyBuilder::new().content(BYTES, content(json!({})))
+            }
             _ => RequestBodyBuilder::new().content(JSON, content(self.body(parameter))),
         };
         let body = body
@@ -367,10 +404,14 @@ impl Writer<'_> {
             }
             ReplyShape::Stream { schema } => {
                 let data = self.event_data(schema);
-                let answer = answer
+                let mut answer = answer
                     .description(events())
                     .content(NDJSON, content(line(&data)))
                     .content(EVENT_STREAM, content(data));
+                if keeps(self.api) {
+                    let (name, address) = streams::named();
+                    answer = answer.header(name, address);
+                }
                 ("200", answer.build())
             }
         }
@@ -397,6 +438,8 @@ impl Writer<'_> {
         let answers_itself = matches!(api.reply, ReplyShape::Response);
         [
             (Failure::Unauthorized, self.protected),
+            (Failure::Forbidden, keeps(api)),
+            (Failure::Gone, keeps(api)),
             (Failure::PayloadTooLarge, reads_body),
             (Failure::UnsupportedMediaType, reads_body),
             (Failure::ValidationFailed, reads_anything),
@@ -433,6 +476,11 @@ impl Writer<'_> {
                 && seen.insert(&parameter.name)
         })
     }
+}
+
+/// Whether streams of `api` can be followed again.
+fn keeps(api: &ApiDescriptor) -> bool {
+    api.streams() && !api.live
 }
 
 /// The tags of an API: its own, else its plugin's, else the plugin's name.
@@ -529,7 +577,11 @@ fn line(data: &Value) -> Value {
     json!({
         "type": "object",
         "required": ["event", "data"],
-        "properties": { "event": { "type": "string" }, "data": data },
+        "properties": {
+            "id": { "type": "string" },
+            "event": { "type": "string" },
+            "data": data,
+        },
     })
 }
 

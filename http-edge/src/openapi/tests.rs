@@ -196,6 +196,17 @@ fn bodies_are_described() {
             ],
         ),
     ]);
+    let upload = write(vec![post(
+        "a.B.upload",
+        "/upload",
+        vec![parameter(Location::Upload, "b", json!({}))],
+    )]);
+    let upload = &upload["paths"]["/upload"]["post"];
+    assert_eq!(
+        upload["requestBody"],
+        json!({ "required": false, "content": { BYTES: { "schema": {} } } })
+    );
+    assert!(upload["responses"]["413"].is_object());
     let body = |path: &str| document["paths"][path]["post"]["requestBody"].clone();
     assert_eq!(
         body("/json"),
@@ -272,6 +283,57 @@ fn streams_are_described() {
     };
     assert_eq!(timeout("FrameX.Timeout.Stream"), 3);
     assert_eq!(timeout("FrameX.Timeout"), 1);
+}
+
+#[test]
+fn kept_streams_have_an_address() {
+    let stream = |id: &str, path: &str, live: bool| {
+        let mut api = get(id, path);
+        api.reply = ReplyShape::Stream { schema: json!({}) };
+        api.live = live;
+        (PluginMetadata::default(), api)
+    };
+    let live = Catalog::from_descriptors([stream("a.B.live", "/live", true)]);
+    let document = checked(&live, &|_| false);
+    let paths: Vec<_> = document["paths"].as_object().unwrap().keys().collect();
+    assert_eq!(paths, ["/live"]);
+    let described = [
+        stream("a.B.live", "/live", true),
+        stream("a.B.kept", "/kept", false),
+        stream("a.B.shut", "/shut", false),
+        stream("a.B.mine", "/api/v1/streams/{mine}", true),
+    ];
+    let catalog = Catalog::from_descriptors(described);
+    let document = checked(&catalog, &|route| route.path == "/shut");
+    let operation = |path: &str, method: &str| document["paths"][path][method].clone();
+    let resumable = |path: &str| {
+        let operation = operation(path, "get");
+        let parameters = operation["parameters"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let header = &operation["responses"]["200"]["headers"]["X-FrameX-Stream"];
+        let gone = &operation["responses"]["410"];
+        parameters.iter().any(|p| p["name"] == "Last-Event-ID")
+            && header.is_object()
+            && gone.is_object()
+    };
+    assert_eq!(
+        ["/live", "/kept", "/shut"].map(resumable),
+        [false, true, true]
+    );
+    let address = "/api/v1/streams/{stream}";
+    assert!(resumable(address));
+    assert_eq!(
+        operation(address, "get")["operationId"],
+        "framex_stream_follow"
+    );
+    let stop = operation(address, "delete");
+    assert_eq!(
+        stop["responses"]["204"]["description"],
+        "Its handler is stopped."
+    );
+    assert_eq!(stop["security"], json!([{}, { "APIKeyHeader": [] }]));
 }
 
 #[test]

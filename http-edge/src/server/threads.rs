@@ -151,7 +151,10 @@ async fn run(shared: &Arc<Shared>, listener: TcpListener, load: &Arc<AtomicUsize
     // Slow and silent clients are not waited for.
     let finished = async {
         tokio::select! {
-            () = tasks.wait() => {}
+            () = async {
+                tasks.wait().await;
+                shared.edge.left().await;
+            } => {}
             () = keeper.look() => {}
         }
     };

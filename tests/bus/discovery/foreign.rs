@@ -7,9 +7,11 @@ use std::time::Duration;
 use framex::bus::Bus as _;
 use framex_test_support::nats::NatsServer;
 use framex_test_support::until;
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use super::{Fake, caller, instances, problem, request};
+use crate::bodies::{coming, with_file};
 
 /// The foreign client that the tests speak to.
 pub(super) const NATS_PY: &str = "nats-py==2.16.0";
@@ -100,6 +102,49 @@ async fn a_new_foreign_service_is_found_within_a_second() {
         assert!(took < Duration::from_secs(1), "{took:?}");
         drop(fake);
     }
+}
+
+/// It asks for nothing: what it gets is in the request.
+#[tokio::test]
+async fn a_foreign_service_gets_files_in_one_message_or_not_at_all() {
+    let server = NatsServer::start().await;
+    let caller = caller(&server).await;
+    let api = "keeper.Keeper.keep";
+    let file = json!({"name": "file", "location": "file", "required": true});
+    let descriptor = json!({"routes": ["POST /api/v1/keep"], "parameters": [file]});
+    let _fake = Fake::foreign(&server, "k1", api, &descriptor).await;
+    until("it is found", || instances(&caller, api) == Some(1)).await;
+    let client = super::client(&server).await;
+    let requests = client.queue_subscribe(api, "keeper".into()).await;
+    let mut requests = requests.expect("a subscription");
+    client.flush().await.expect("a broker");
+
+    let (file, _) = coming(200_000, None);
+    let call = tokio::spawn(caller.call_target(api, with_file(file, "")));
+    let asked = requests.next().await.expect("a request");
+    assert!(
+        asked.payload.len() > 200_000,
+        "{} bytes",
+        asked.payload.len()
+    );
+    let reply = asked.reply.expect("a reply subject");
+    let sent = client.publish(reply, "true".into()).await;
+    sent.expect("a broker");
+    let reply = call.await.expect("no panic");
+    assert!(reply.is_ok(), "{reply:?}");
+
+    let (file, counter) = coming(2_000_000, None);
+    let error = caller.call_target(api, with_file(file, "")).await;
+    let error = error.expect_err("it is too large").into_error();
+    assert_eq!(
+        (error.status().as_u16(), error.code()),
+        (413, "payload_too_large")
+    );
+    assert!(counter.is_dropped());
+    let args = json!({"file": "x".repeat(2_000_000)});
+    let error = caller.call_target(api, request(args)).await;
+    let error = error.expect_err("it is too large").into_error();
+    assert_eq!(error.code(), "payload_too_large");
 }
 
 #[tokio::test]

@@ -71,6 +71,7 @@ fn options(url: String) -> Options {
         namespace: None,
         prefer_local: true,
         inbox_prefix: "_INBOX".into(),
+        streams: None,
         follow: framex::bus::nats::Follow::All,
         default_timeout: Duration::from_secs(10),
         name: "serving".into(),

@@ -40,9 +40,6 @@ pub(super) async fn follow(shared: &Arc<Shared>, link: &Arc<Link>) {
                 )
             });
             shared.report("broker", problem.into_iter().collect());
-            if !server.jetstream && connects == 0 {
-                tracing::info!("the broker has no JetStream; nothing needs it so far");
-            }
             connects = phase.connects;
         }
         if phases.changed().await.is_err() {

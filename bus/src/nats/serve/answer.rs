@@ -7,18 +7,21 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use async_nats::{Client, Message, Subject};
-use framex_core::context::{Request, RequestId};
+use framex_core::context::{CallMeta, Request, RequestId};
 use framex_core::error::{CallError, Part};
 use framex_core::event::EventStream;
 use framex_core::id::ApiId;
 use framex_core::reply::Reply;
 use futures_core::future::BoxFuture;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::OfferedApi;
+use super::large::{Awaited, Large};
 use super::log::{self, Seldom};
 use super::stream::pump;
+use super::{OfferedApi, kept};
 use crate::call::LocalCall;
-use crate::nats::wire::{self, Asked, Incoming, Outgoing};
+use crate::nats::large::server::Dock;
+use crate::nats::wire::{self, Asked, Given, Incoming, Keep, Outgoing};
 use crate::nats::{Shared, link};
 use crate::{Call, Outcome};
 
@@ -29,6 +32,8 @@ pub(super) struct Service {
     pub(super) shared: Arc<Shared>,
     pub(super) api: Arc<OfferedApi>,
     pub(super) client: Client,
+    /// Where what is larger than a message comes and goes.
+    pub(super) dock: Dock,
     /// Whether a thread that is blocked can hand its work on.
     pub(super) threads: bool,
     pub(super) silent: Seldom,
@@ -40,6 +45,11 @@ pub(super) struct Task {
     pub(super) asked: Asked,
     pub(super) id: RequestId,
     pub(super) began: Instant,
+    /// How its stream is to be kept.
+    pub(super) keep: Option<Keep>,
+    pub(super) principal: Option<String>,
+    /// They end with the call.
+    _bodies: Option<DropGuard>,
 }
 
 /// A message that is to be sent.
@@ -63,13 +73,16 @@ pub(super) enum Begun {
 pub(super) type Work = BoxFuture<'static, Option<Answer>>;
 
 enum Started {
+    Awaited(Awaited),
     Call(Call),
     Stream(EventStream),
+    Large(Large),
 }
 
 enum Concluded {
     Answer(Answer),
     Stream(EventStream, Task),
+    Large(Large, Task),
 }
 
 impl Service {
@@ -114,7 +127,12 @@ impl Service {
         };
         let began = *clock;
         let read = wire::read_request(message.payload, message.headers.as_ref(), &reply, began);
-        let Incoming { args, meta, asked } = match read {
+        let Incoming {
+            args,
+            meta,
+            asked,
+            keep,
+        } = match read {
             Ok(incoming) => incoming,
             Err(error) => {
                 self.api.stats.count(began, began);
@@ -124,13 +142,31 @@ impl Service {
                 return Begun::Answered(Answer { reply, out });
             }
         };
+        let (bodies, over) = self.bodies(&reply, args.form()).unzip();
         let task = Task {
             reply,
             asked,
             id: meta.request_id.clone(),
             began,
+            principal: principal_of(&meta, keep.as_ref()),
+            keep,
+            _bodies: over.map(CancellationToken::drop_guard),
         };
         let careful = self.is_careful();
+        let args = match args {
+            Given::Here { payload, form } => form.read(payload, bodies),
+            Given::ToCome { size, form } => {
+                let started = match self.await_arguments(size, form, meta, bodies) {
+                    Ok(awaited) => Started::Awaited(awaited),
+                    Err(failed) => return Begun::Answered(self.failed(failed, task, *clock)),
+                };
+                return match self.work(started, task) {
+                    Some(work) if careful => Begun::Apart(work),
+                    Some(work) => Begun::Running(work),
+                    None => Begun::Nothing,
+                };
+            }
+        };
         let request = Request { args, meta };
         let started = match careful {
             false => self.start(request),
@@ -157,6 +193,7 @@ impl Service {
                 match self.conclude(outcome, task, *clock) {
                     Concluded::Answer(answer) => return Begun::Answered(answer),
                     Concluded::Stream(events, task) => (Started::Stream(events), task),
+                    Concluded::Large(large, task) => (Started::Large(large), task),
                 }
             }
             Poll::Pending => {
@@ -170,7 +207,7 @@ impl Service {
         }
     }
 
-    fn start(&self, request: Request) -> Result<LocalCall, CallError> {
+    pub(super) fn start(&self, request: Request) -> Result<LocalCall, CallError> {
         let local = &self.api.local;
         if !local.is_bounded() && self.api.running.load(Ordering::Relaxed) >= MOST_RUNNING {
             return Err(CallError::Overloaded {
@@ -183,24 +220,41 @@ impl Service {
     /// The rest of a call that did not finish at once; nothing if it is cancelled.
     fn work(self: &Arc<Self>, started: Started, task: Task) -> Option<Work> {
         let jobs = &self.shared.offers.jobs;
-        let entered = jobs.enter(&task.reply, task.asked, task.began)?;
+        let entered = jobs.enter(&task.reply, task.asked, task.keep.as_ref(), task.began)?;
         let job = Arc::clone(entered.job());
         let service = Arc::clone(self);
         let running = Running::new(&self.api);
         let work = entered.run(async move {
             let _running = running;
-            let (events, task) = match started {
-                Started::Call(call) => {
-                    let outcome = call.await;
-                    match service.conclude(outcome, task, Instant::now()) {
-                        Concluded::Answer(answer) => return Some(answer),
-                        Concluded::Stream(events, task) => (events, task),
+            let mut started = started;
+            if let Started::Awaited(awaited) = started {
+                started = match Box::pin(service.arrived(awaited, &task)).await {
+                    Ok(call) => Started::Call(Call::local(call)),
+                    Err(failed) => return Some(service.failed(failed, task, Instant::now())),
+                };
+            }
+            let mut task = task;
+            if let Started::Call(call) = started {
+                let outcome = call.await;
+                (started, task) = match service.conclude(outcome, task, Instant::now()) {
+                    Concluded::Answer(answer) => return Some(answer),
+                    Concluded::Stream(events, task) => (Started::Stream(events), task),
+                    Concluded::Large(large, task) => (Started::Large(large), task),
+                };
+            }
+            match started {
+                Started::Stream(events) => {
+                    match (&task.keep, job.kept()) {
+                        (Some(keep), Some(kept)) => {
+                            kept::pump(&service, events, &task, keep, kept).await;
+                        }
+                        _ => pump(&service, events, &task, &job).await,
                     }
+                    service.api.stats.count(task.began, Instant::now());
                 }
-                Started::Stream(events) => (events, task),
-            };
-            pump(&service, events, &task, &job).await;
-            service.api.stats.count(task.began, Instant::now());
+                Started::Large(large) => Box::pin(service.send_large(large, &task)).await,
+                Started::Awaited(_) | Started::Call(_) => {}
+            }
             None
         });
         Some(Box::pin(async move { work.await.flatten() }))
@@ -211,30 +265,42 @@ impl Service {
         let out = match outcome {
             Ok(Reply::Value(json)) => wire::value(json, task.asked),
             Ok(Reply::Response(response)) => wire::response(response),
-            Ok(Reply::Download(_)) => {
-                let error = framex_core::error::Error::internal(
-                    "downloads do not travel over the broker yet",
-                );
-                return Concluded::Answer(self.failed(CallError::Handler(error), task, now));
+            Ok(Reply::Download(download)) if download.body.as_full().is_none() => {
+                self.api.stats.count(task.began, now);
+                return Concluded::Large(Large::download(download), task);
             }
+            Ok(Reply::Download(download)) => wire::download(download, task.asked),
             Ok(Reply::Stream(events)) => return Concluded::Stream(events, task),
+            Err(failed) if task.asked.frames => {
+                let out = self.error(failed, &task, now);
+                return match self.too_large(&out) {
+                    Some(_) => Concluded::Large(Large::of(out), task),
+                    None => Concluded::Answer(Answer {
+                        reply: task.reply,
+                        out,
+                    }),
+                };
+            }
             Err(failed) => return Concluded::Answer(self.failed(failed, task, now)),
         };
         if let Some(too_large) = self.too_large(&out) {
-            return Concluded::Answer(self.failed(too_large, task, now));
+            return match task.asked.frames {
+                true => {
+                    self.api.stats.count(task.began, now);
+                    Concluded::Large(Large::of(out), task)
+                }
+                false => Concluded::Answer(self.failed(too_large, task, now)),
+            };
         }
         self.api.stats.count(task.began, now);
         let reply = task.reply;
         Concluded::Answer(Answer { reply, out })
     }
 
+    /// An error, as one message.
     fn failed(&self, failed: CallError, task: Task, now: Instant) -> Answer {
-        log::failure(&failed, self.id(), &task.id);
         let may_have_run = wire::may_have_run(&failed);
-        let error = failed.into_error();
-        self.api.stats.count(task.began, now);
-        self.api.stats.count_error(&error);
-        let mut out = wire::error(&error, may_have_run);
+        let mut out = self.error(failed, &task, now);
         if let Some(too_large) = self.too_large(&out) {
             out = wire::error(&too_large.into_error(), may_have_run);
         }
@@ -242,6 +308,16 @@ impl Service {
             reply: task.reply,
             out,
         }
+    }
+
+    /// An error, noted and counted.
+    fn error(&self, failed: CallError, task: &Task, now: Instant) -> Outgoing {
+        log::failure(&failed, self.id(), &task.id);
+        let may_have_run = wire::may_have_run(&failed);
+        let error = failed.into_error();
+        self.api.stats.count(task.began, now);
+        self.api.stats.count_error(&error);
+        wire::error(&error, may_have_run)
     }
 
     /// What to say instead of a message that the broker would not take.
@@ -290,6 +366,13 @@ impl Drop for Answering {
     fn drop(&mut self) {
         self.0.answering.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// Who started a stream that is kept: nobody else may follow it.
+fn principal_of(meta: &CallMeta, keep: Option<&Keep>) -> Option<String> {
+    keep?;
+    let principal = meta.principal.as_ref()?;
+    Some(principal.name().to_owned())
 }
 
 /// One of the calls that did not finish at once.

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use async_nats::{Client, Subscriber};
+use bytes::Bytes;
 use framex_core::id::ApiId;
 use framex_core::watch::{Blocked, Watch};
 use futures_core::Stream;
@@ -21,7 +22,7 @@ use super::jobs::Jobs;
 use super::log::Seldom;
 use crate::nats::Shared;
 use crate::nats::link::Link;
-use crate::nats::wire::{self, Control};
+use crate::nats::wire::{self, Control, Followed};
 
 /// A handler that holds its thread so long runs apart from then on.
 const HEAVY_AFTER: Duration = Duration::from_millis(20);
@@ -88,7 +89,14 @@ async fn listen(shared: &Arc<Shared>, link: &Arc<Link>, plugin: String) {
             return;
         };
         match serde_json::from_slice::<Control>(&message.payload) {
-            Ok(told) => obey(&shared.offers.jobs, &told),
+            Ok(told) => {
+                if let (Some(answer), Some(reply)) =
+                    (obey(&shared.offers.jobs, &told), message.reply)
+                {
+                    // Whoever asked asks again.
+                    let _ = client.publish(reply, answer).await;
+                }
+            }
             Err(error) => {
                 if let Some(times) = unread.now() {
                     let subject = message.subject.as_str();
@@ -99,13 +107,29 @@ async fn listen(shared: &Arc<Shared>, link: &Arc<Link>, plugin: String) {
     }
 }
 
-fn obey(jobs: &Jobs, told: &Control) {
+/// Gives the answer, if there is one.
+fn obey(jobs: &Jobs, told: &Control) -> Option<Bytes> {
+    if let Some(stream) = &told.follow {
+        let followed = jobs.follow(stream, &told.call, told.window, told.instead.as_deref());
+        return Some(followed.payload());
+    }
+    if let Some(stream) = &told.stop {
+        let followed = Followed {
+            unknown: !jobs.stop(stream),
+            ..Followed::default()
+        };
+        return Some(followed.payload());
+    }
+    if told.leave {
+        jobs.leave(&told.call);
+    }
     if let Some(chunks) = told.credit {
         jobs.grant(&told.call, chunks);
     }
     if told.cancel {
         jobs.cancel(&told.call);
     }
+    None
 }
 
 async fn next(subscriber: &mut Subscriber) -> Option<async_nats::Message> {
@@ -141,8 +165,10 @@ async fn beat(shared: &Arc<Shared>) {
                     return;
                 };
                 let token = answer.subject.as_str().get(inbox.len() + 1..);
-                if let Some(number) = token.and_then(|token| token.parse().ok()) {
-                    shared.offers.jobs.cancel_number(number);
+                let mut numbers = token.unwrap_or_default().split('-');
+                if let Some(number) = numbers.next().and_then(|number| number.parse().ok()) {
+                    let follower = numbers.next().and_then(|number| number.parse().ok());
+                    shared.offers.jobs.nobody(number, follower);
                 }
             }
             _ = ticks.tick() => {
@@ -158,11 +184,14 @@ async fn beat(shared: &Arc<Shared>) {
 }
 
 async fn send_beats(shared: &Shared, client: &Client, inbox: &str) {
-    for (number, caller) in shared.offers.jobs.due(Instant::now()) {
-        let beat = wire::beat(&shared.id);
-        let reply = format!("{inbox}.{number}");
+    for due in shared.offers.jobs.due(Instant::now()) {
+        let beat = wire::beat(&shared.id, due.last);
+        let reply = match due.to {
+            (number, None) => format!("{inbox}.{number}"),
+            (number, Some(follower)) => format!("{inbox}.{number}-{follower}"),
+        };
         let headers = beat.headers.unwrap_or_default();
-        let sent = client.publish_with_reply_and_headers(caller, reply, headers, beat.payload);
+        let sent = client.publish_with_reply_and_headers(due.reply, reply, headers, beat.payload);
         if sent.await.is_err() {
             return;
         }

@@ -16,7 +16,8 @@ use async_nats::Subject;
 use futures_util::task::AtomicWaker;
 use smallvec::SmallVec;
 
-use crate::nats::wire::Asked;
+use super::followers::Kept;
+use crate::nats::wire::{Asked, Followed, Keep};
 
 /// A call that runs longer is said to, again and again.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
@@ -33,6 +34,8 @@ struct Table {
     by_number: HashMap<u64, Entry>,
     /// Plain clients may use one reply subject for many calls.
     by_reply: HashMap<String, SmallVec<[u64; 1]>>,
+    /// Streams that are kept.
+    by_stream: HashMap<String, u64>,
     early: HashSet<String>,
     early_order: VecDeque<String>,
 }
@@ -49,13 +52,29 @@ pub(super) struct Job {
     cancelled: AtomicBool,
     /// Chunks that may be sent, since the beginning.
     granted: AtomicU64,
+    /// Its stream outlives who asked for it.
+    kept: Option<Kept>,
     waker: AtomicWaker,
+}
+
+/// Somebody who has to hear that a call runs.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Beat {
+    /// The call, and which of a kept stream's followers.
+    pub(super) to: (u64, Option<u32>),
+    pub(super) reply: Subject,
+    /// Of a kept stream: the number of the last message that was sent.
+    pub(super) last: Option<u64>,
 }
 
 impl Job {
     /// How many chunks may be sent, since the beginning.
     pub(super) fn granted(&self) -> u64 {
         self.granted.load(Ordering::Acquire)
+    }
+
+    pub(super) fn kept(&self) -> Option<&Kept> {
+        self.kept.as_ref()
     }
 
     fn cancel(&self) {
@@ -75,6 +94,7 @@ impl Jobs {
         self: &Arc<Self>,
         reply: &Subject,
         asked: Asked,
+        keep: Option<&Keep>,
         began: Instant,
     ) -> Option<Entered> {
         let mut table = self.lock();
@@ -88,8 +108,12 @@ impl Jobs {
             reply: reply.clone(),
             cancelled: AtomicBool::new(false),
             granted: AtomicU64::new(asked.window.map_or(u64::MAX, u64::from)),
+            kept: keep.map(|keep| Kept::new(keep.id.clone(), reply.clone(), asked.window)),
             waker: AtomicWaker::new(),
         });
+        if let Some(keep) = keep {
+            table.by_stream.insert(keep.id.to_string(), number);
+        }
         let entry = Entry {
             job: Arc::clone(&job),
             next_beat: asked.beats.then(|| began + BEAT_EVERY),
@@ -109,10 +133,14 @@ impl Jobs {
         let Some(entry) = table.by_number.remove(&number) else {
             return;
         };
-        if let Some(same) = table.by_reply.get_mut(entry.job.reply.as_str()) {
-            same.retain(|n| *n != number);
-            if same.is_empty() {
-                table.by_reply.remove(entry.job.reply.as_str());
+        table.unbind(entry.job.reply.as_str(), number);
+        if let Some(kept) = &entry.job.kept {
+            let stream = kept.stream.as_str();
+            if table.by_stream.get(stream) == Some(&number) {
+                table.by_stream.remove(stream);
+            }
+            for (_, reply) in kept.beats().0 {
+                table.unbind(reply.as_str(), number);
             }
         }
     }
@@ -130,21 +158,98 @@ impl Jobs {
         }
     }
 
-    /// Ends the call with this number.
-    pub(super) fn cancel_number(&self, number: u64) {
+    /// Nobody waits where a beat went: the call ends, or has a follower less.
+    pub(super) fn nobody(&self, number: u64, follower: Option<u32>) {
         let job = {
             let table = self.lock();
             table.by_number.get(&number).map(|e| Arc::clone(&e.job))
         };
-        if let Some(job) = job {
-            job.cancel();
+        let Some(job) = job else {
+            return;
+        };
+        match (&job.kept, follower) {
+            (Some(kept), Some(follower)) => {
+                kept.leave(|number, _| number == follower);
+                job.waker.wake();
+            }
+            _ => job.cancel(),
         }
+    }
+
+    /// One more follows the stream, in place of `instead`.
+    pub(super) fn follow(
+        &self,
+        stream: &str,
+        reply: &str,
+        window: Option<u32>,
+        instead: Option<&str>,
+    ) -> Followed {
+        let mut table = self.lock();
+        let number = table.by_stream.get(stream).copied();
+        let job = number.and_then(|n| Some(Arc::clone(&table.by_number.get(&n)?.job)));
+        let Some(((number, job), kept)) = number
+            .zip(job.as_ref())
+            .and_then(|found| Some((found, found.1.kept.as_ref()?)))
+        else {
+            return Followed {
+                unknown: true,
+                ..Followed::default()
+            };
+        };
+        // The call's own reply subject leads to it for as long as it runs.
+        if let Some(old) = instead.filter(|old| *old != job.reply.as_str()) {
+            table.unbind(old, number);
+        }
+        let same = table.by_reply.entry(reply.to_owned()).or_default();
+        if !same.contains(&number) {
+            same.push(number);
+        }
+        let followed = kept.follow(reply.into(), window, instead);
+        job.waker.wake();
+        followed
+    }
+
+    /// Whoever listens at `reply` follows no more.
+    pub(super) fn leave(&self, reply: &str) {
+        let mut table = self.lock();
+        for job in table.of(reply) {
+            if let Some(kept) = &job.kept {
+                kept.leave(|_, follower| follower.as_str() == reply);
+                job.waker.wake();
+                if job.reply.as_str() != reply
+                    && let Some(number) = table.by_stream.get(kept.stream.as_str()).copied()
+                {
+                    table.unbind(reply, number);
+                }
+            }
+        }
+    }
+
+    /// Ends the stream. Gives whether it is here.
+    pub(super) fn stop(&self, stream: &str) -> bool {
+        let table = self.lock();
+        let number = table.by_stream.get(stream);
+        let job = number.and_then(|n| Some(Arc::clone(&table.by_number.get(n)?.job)));
+        drop(table);
+        let Some(job) = job else {
+            return false;
+        };
+        if let Some(kept) = &job.kept {
+            kept.stop();
+        }
+        job.waker.wake();
+        true
     }
 
     /// Lets the call that answers to `reply` send so many chunks more.
     pub(super) fn grant(&self, reply: &str, chunks: u32) {
         let jobs = self.lock().of(reply);
         for job in jobs {
+            if let Some(kept) = &job.kept {
+                kept.grant(reply, chunks);
+                job.waker.wake();
+                continue;
+            }
             // A call without a window has no limit to raise.
             let raise = |granted: u64| Some(granted.saturating_add(u64::from(chunks)));
             let _ = job
@@ -154,16 +259,28 @@ impl Jobs {
         }
     }
 
-    /// Numbers and reply subjects of those whose callers want to hear now that
-    /// they run.
-    pub(super) fn due(&self, now: Instant) -> Vec<(u64, Subject)> {
+    /// Who wants to hear now that a call runs.
+    pub(super) fn due(&self, now: Instant) -> Vec<Beat> {
         let mut due = Vec::new();
         for (number, entry) in &mut self.lock().by_number {
             if let Some(next) = &mut entry.next_beat
                 && *next <= now
             {
                 *next = now + BEAT_EVERY;
-                due.push((*number, entry.job.reply.clone()));
+                let Some(kept) = &entry.job.kept else {
+                    due.push(Beat {
+                        to: (*number, None),
+                        reply: entry.job.reply.clone(),
+                        last: None,
+                    });
+                    continue;
+                };
+                let (followers, last) = kept.beats();
+                due.extend(followers.into_iter().map(|(follower, reply)| Beat {
+                    to: (*number, Some(follower)),
+                    reply,
+                    last: Some(last),
+                }));
             }
         }
         due
@@ -177,6 +294,16 @@ impl Table {
             .iter()
             .filter_map(|number| Some(Arc::clone(&self.by_number.get(number)?.job)))
             .collect()
+    }
+
+    /// The call with this number does not answer to `reply` any more.
+    fn unbind(&mut self, reply: &str, number: u64) {
+        if let Some(same) = self.by_reply.get_mut(reply) {
+            same.retain(|n| *n != number);
+            if same.is_empty() {
+                self.by_reply.remove(reply);
+            }
+        }
     }
 
     /// A cancellation takes another way than its call and may be there first.
@@ -268,7 +395,7 @@ mod tests {
     async fn a_cancelled_call_is_dropped_whenever_the_word_comes() {
         let jobs = Arc::new(Jobs::default());
         let began = Instant::now();
-        let enter = || jobs.enter(&reply("a"), asked(false, None), began);
+        let enter = || jobs.enter(&reply("a"), asked(false, None), None, began);
         let running = [enter(), enter()].map(|e| e.unwrap().run(pending::<()>()));
         jobs.cancel("a");
         for run in running {
@@ -297,7 +424,7 @@ mod tests {
     fn credit_adds_up_and_wakes() {
         let jobs = Arc::new(Jobs::default());
         let began = Instant::now();
-        let entered = jobs.enter(&reply("a"), asked(false, Some(2)), began);
+        let entered = jobs.enter(&reply("a"), asked(false, Some(2)), None, began);
         let entered = entered.unwrap();
         let job = Arc::clone(entered.job());
         let mut run = entered.run(std::future::poll_fn(|_| {
@@ -317,11 +444,18 @@ mod tests {
     fn only_who_asked_hears_that_it_runs() {
         let jobs = Arc::new(Jobs::default());
         let began = Instant::now();
-        let _silent = jobs.enter(&reply("a"), asked(false, None), began);
-        let told = jobs.enter(&reply("b"), asked(true, None), began).unwrap();
+        let _silent = jobs.enter(&reply("a"), asked(false, None), None, began);
+        let told = jobs
+            .enter(&reply("b"), asked(true, None), None, began)
+            .unwrap();
         assert!(jobs.due(began + BEAT_EVERY / 2).is_empty());
         let due = jobs.due(began + BEAT_EVERY);
-        assert_eq!(due, [(told.number, reply("b"))]);
+        let expected = Beat {
+            to: (told.number, None),
+            reply: reply("b"),
+            last: None,
+        };
+        assert_eq!(due, [expected]);
         assert!(jobs.due(began + BEAT_EVERY).is_empty());
         assert_eq!(jobs.due(began + BEAT_EVERY * 2).len(), 1);
     }

@@ -6,6 +6,9 @@
 //! | `run` | one task for each API: it takes requests and polls what they start |
 //! | `answer` | from a request to its answer |
 //! | `batch` | the events that are ready together |
+//! | `kept` | the events of a stream that is kept: sent, stored, sent again |
+//! | `followers` | who follows such a stream, and how far it may go for them |
+//! | `large` | requests whose arguments come after them, answers that are no one message |
 //! | `stream` | many answers, no more at a time than were granted |
 //! | `jobs` | the calls that take a while: who wants to hear of them, and their end |
 //! | `control` | what goes on while handlers block: cancellation, credit, signs of life |
@@ -14,23 +17,28 @@
 mod answer;
 mod batch;
 mod control;
+mod followers;
 mod jobs;
+mod kept;
+mod large;
 mod leave;
 mod log;
 mod offer;
 mod run;
 mod stream;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use framex_core::descriptor::{ApiDescriptor, PluginMetadata};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::large::MOST_IN_MEMORY;
 use crate::Bus;
 use crate::local::LocalApi;
 
@@ -97,6 +105,13 @@ pub(crate) struct Stats {
     pub(crate) last_error: Mutex<String>,
 }
 
+/// In whole KiB, at least one.
+fn kib(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1024))
+        .unwrap_or(u32::MAX)
+        .max(1)
+}
+
 /// Everything this process offers.
 pub(crate) struct Offers {
     all: Mutex<Vec<Arc<Offer>>>,
@@ -105,6 +120,10 @@ pub(crate) struct Offers {
     /// The plugins' runtime.
     runtime: Option<Handle>,
     jobs: Arc<jobs::Jobs>,
+    /// Plugins of whose calls' bodies is heard.
+    docks: Mutex<HashSet<String>>,
+    /// Arguments that come in frames, all together, in KiB.
+    room: Arc<Semaphore>,
 }
 
 impl Default for Offers {
@@ -115,6 +134,8 @@ impl Default for Offers {
             changes: watch::Sender::new(0),
             runtime: Handle::try_current().ok(),
             jobs: Arc::default(),
+            docks: Mutex::default(),
+            room: Arc::new(Semaphore::new(kib(MOST_IN_MEMORY) as usize)),
         }
     }
 }
@@ -124,6 +145,13 @@ impl Offers {
     pub(crate) fn list(&self) -> Vec<Arc<Offer>> {
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.clone()
+    }
+
+    /// Room for arguments of `size` bytes, if there is any now.
+    fn room_for(&self, size: u64) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.room)
+            .try_acquire_many_owned(kib(size))
+            .ok()
     }
 
     fn changed(&self) {

@@ -1,6 +1,6 @@
 //! One plugin on the broker, from its first subscription to its last.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -10,6 +10,7 @@ use super::answer::Service;
 use super::log::Seldom;
 use super::run::Receiver;
 use super::{Offer, OfferState, OfferedApi};
+use crate::nats::large::server::{Dock, listen};
 use crate::nats::link::Link;
 use crate::nats::{Shared, discovery};
 
@@ -61,6 +62,11 @@ async fn serve(
     if link.wait_up().await.is_none() {
         return;
     }
+    if let Err(error) = dock(shared, offer, link).await {
+        let plugin = offer.plugin.name.as_str();
+        tracing::error!(plugin, error, "the broker's client takes no subscription");
+        return;
+    }
     for api in &offer.apis {
         if let Err(error) = subscribe(shared, offer, link, api, &serving).await {
             let api = &api.descriptor.id;
@@ -97,6 +103,31 @@ async fn serve(
     }
 }
 
+/// Hears of bodies from now on, also those of calls that run when the plugin is
+/// withdrawn.
+async fn dock(shared: &Arc<Shared>, offer: &Offer, link: &Arc<Link>) -> Result<(), String> {
+    let Some(client) = link.client() else {
+        return Err("there is no connection".into());
+    };
+    let plugin = &offer.plugin.name;
+    let docks = &shared.offers.docks;
+    let new = docks
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(plugin.clone());
+    if !new {
+        return Ok(());
+    }
+    let subject = shared.names.bodies(plugin, &shared.id);
+    let subscriber = client
+        .subscribe(format!("{subject}.*"))
+        .await
+        .map_err(|error| error.to_string())?;
+    let listen = listen(Arc::clone(link), subscriber);
+    tokio::spawn(shared.stop.clone().run_until_cancelled_owned(listen));
+    Ok(())
+}
+
 async fn subscribe(
     shared: &Arc<Shared>,
     offer: &Arc<Offer>,
@@ -117,6 +148,10 @@ async fn subscribe(
         shared: Arc::clone(shared),
         api: Arc::clone(api),
         client: client.clone(),
+        dock: Dock {
+            link: Arc::clone(link),
+            subject: shared.names.bodies(&offer.plugin.name, &shared.id).into(),
+        },
         threads: Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread,
         silent: Seldom::default(),
     });
@@ -145,6 +180,12 @@ async fn subscribe(
 fn refused(shared: &Shared, offer: &Offer, link: &Link) -> Vec<String> {
     let plugin = &offer.plugin.name;
     let mut refused = Vec::new();
+    let bodies = format!("{}.*", shared.names.bodies(plugin, &shared.id));
+    if link.may_not_subscribe(&bodies) {
+        refused.push(format!(
+            "`{plugin}` cannot get what is larger than a message: its user may not subscribe to `{bodies}`"
+        ));
+    }
     for api in &offer.apis {
         let id = api.descriptor.id.as_str();
         for (subject, group) in [

@@ -65,7 +65,7 @@ pub(super) async fn pump(service: &Service, mut events: EventStream, task: &Task
 }
 
 /// What was sent and not granted again.
-struct Flow {
+pub(super) struct Flow {
     window: Option<u64>,
     sent: u64,
     /// Sizes of the chunks that are out, oldest first.
@@ -74,7 +74,7 @@ struct Flow {
 }
 
 impl Flow {
-    fn new(window: Option<u32>) -> Self {
+    pub(super) fn new(window: Option<u32>) -> Self {
         Self {
             window: window.map(u64::from),
             sent: 0,
@@ -83,7 +83,7 @@ impl Flow {
         }
     }
 
-    fn sent(&mut self, bytes: usize) {
+    pub(super) fn sent(&mut self, bytes: usize) {
         self.sent += 1;
         if self.window.is_some() {
             self.out.push_back(bytes);
@@ -92,22 +92,34 @@ impl Flow {
     }
 
     /// Notes what has been granted; gives whether one more may be sent.
-    fn may_send(&mut self, granted: u64) -> bool {
-        let Some(window) = self.window else {
-            return true;
-        };
-        let taken = granted.saturating_sub(window).min(self.sent);
+    fn may_send_within(&mut self, granted: u64) -> bool {
+        if let Some(window) = self.window {
+            self.taken(granted.saturating_sub(window));
+        }
+        self.may_send(granted)
+    }
+
+    /// Notes that so many have been taken, since the beginning.
+    pub(super) fn taken(&mut self, taken: u64) {
+        let taken = taken.min(self.sent);
         while self.sent - taken < self.out.len() as u64 {
             let Some(bytes) = self.out.pop_front() else {
                 break;
             };
             self.bytes -= bytes;
         }
+    }
+
+    /// Whether one more may be sent, of so many since the beginning.
+    pub(super) fn may_send(&self, granted: u64) -> bool {
+        if self.window.is_none() {
+            return true;
+        }
         self.sent < granted && (self.out.is_empty() || self.bytes < MOST_BYTES)
     }
 
     /// How many more may be sent, and how many bytes; one is always allowed.
-    fn left(&self, granted: u64) -> (u64, usize) {
+    pub(super) fn left(&self, granted: u64) -> (u64, usize) {
         match self.window {
             Some(_) => (
                 granted.saturating_sub(self.sent),
@@ -120,11 +132,11 @@ impl Flow {
     /// Waits until one more may be sent. Not, if nothing was granted for so long
     /// that nobody can be there; `heard` says that this would be known otherwise.
     async fn room(&mut self, job: &Job, heard: bool) -> bool {
-        if self.may_send(job.granted()) {
+        if self.may_send_within(job.granted()) {
             return true;
         }
         // Whoever grants wakes the task that runs the job.
-        let room = poll_fn(|_| match self.may_send(job.granted()) {
+        let room = poll_fn(|_| match self.may_send_within(job.granted()) {
             true => Poll::Ready(()),
             false => Poll::Pending,
         });
@@ -144,33 +156,33 @@ mod tests {
     fn chunks_are_sent_as_granted() {
         let mut flow = Flow::new(Some(2));
         for _ in 0..2 {
-            assert!(flow.may_send(2));
+            assert!(flow.may_send_within(2));
             flow.sent(10);
         }
-        assert!(!flow.may_send(2));
-        assert!(flow.may_send(3));
+        assert!(!flow.may_send_within(2));
+        assert!(flow.may_send_within(3));
         assert_eq!(flow.bytes, 10);
         flow.sent(10);
-        assert!(!flow.may_send(3));
+        assert!(!flow.may_send_within(3));
         // More than was ever sent.
-        assert!(flow.may_send(u64::MAX));
+        assert!(flow.may_send_within(u64::MAX));
         assert_eq!(flow.bytes, 0);
     }
 
     #[test]
     fn large_chunks_use_up_the_window_sooner() {
         let mut flow = Flow::new(Some(64));
-        assert!(flow.may_send(64));
+        assert!(flow.may_send_within(64));
         flow.sent(MOST_BYTES * 2);
-        assert!(!flow.may_send(64));
-        assert!(flow.may_send(65));
+        assert!(!flow.may_send_within(64));
+        assert!(flow.may_send_within(65));
     }
 
     #[test]
     fn without_a_window_nothing_is_counted() {
         let mut flow = Flow::new(None);
         for _ in 0..1000 {
-            assert!(flow.may_send(u64::MAX));
+            assert!(flow.may_send_within(u64::MAX));
             flow.sent(1 << 20);
         }
         assert!(flow.out.is_empty());

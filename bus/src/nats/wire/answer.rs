@@ -1,20 +1,22 @@
 //! Answers: results, errors, streams and signs of life.
 
-use async_nats::{HeaderMap, Message};
+use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
+use framex_core::body::ByteStream;
 use framex_core::error::{CallError, Error};
 use framex_core::payload::{self, MESSAGE_PACK};
-use framex_core::reply::Response;
+use framex_core::reply::{Download, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::chunk::Chunks;
+use super::frame::{Announced, announce, announced};
 use super::request::{Asked, is_message_pack, one_line, read_header_object, shortened};
 use super::{BEAT, CHUNK, CONTENT_TYPE, END, ERROR, ERROR_CODE, EVENT, HEADERS, POLL, STATUS};
 
 /// A message that answers.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
     pub(crate) headers: Option<HeaderMap>,
     pub(crate) payload: Bytes,
@@ -49,6 +51,23 @@ pub(crate) fn response(response: Response) -> Outgoing {
         headers: Some(headers),
         payload: response.body,
     }
+}
+
+/// A download all of which lies here, for one who knows of downloads.
+pub(crate) fn download(download: Download, asked: Asked) -> Outgoing {
+    let body = download.body.as_full().cloned().unwrap_or_default();
+    let size = Some(body.len() as u64);
+    let mut out = response(Response {
+        status: download.status,
+        headers: download.headers,
+        body,
+    });
+    if asked.frames
+        && let Some(headers) = &mut out.headers
+    {
+        announce(headers, Announced { size, stream: true });
+    }
+    out
 }
 
 pub(super) fn all_headers(headers: &http::HeaderMap) -> Map<String, Value> {
@@ -122,11 +141,20 @@ pub(crate) fn error(error: &Error, started: bool) -> Outgoing {
         started: (!started).then_some(false),
     };
     let mut headers = HeaderMap::new();
-    headers.insert(ERROR, one_line(error.message()));
+    headers.insert(ERROR, one_line(beginning(error.message())));
     headers.insert(ERROR_CODE, error.status().as_str());
     Outgoing {
         headers: Some(headers),
         payload: serde_json::to_vec(&body).unwrap_or_default().into(),
+    }
+}
+
+/// As much of a sentence as a header should hold.
+fn beginning(text: &str) -> &str {
+    const MOST: usize = 1024;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => &text[..end],
+        None => text,
     }
 }
 
@@ -140,13 +168,14 @@ pub(crate) fn end(count: u64) -> Outgoing {
     }
 }
 
-/// "Still working", from the instance `id`.
-pub(crate) fn beat(id: &str) -> Outgoing {
+/// "Still working", from the instance `id`; of a kept stream, with the number of
+/// the last message that was sent.
+pub(crate) fn beat(id: &str, last: Option<u64>) -> Outgoing {
     let mut headers = HeaderMap::new();
     headers.insert(BEAT, id);
     Outgoing {
         headers: Some(headers),
-        payload: Bytes::new(),
+        payload: last.map_or_else(Bytes::new, |last| last.to_string().into()),
     }
 }
 
@@ -177,9 +206,21 @@ pub(crate) fn is_beat(message: &Message) -> bool {
 pub(crate) enum Answer {
     Value(Bytes),
     Response(Response),
+    Download(Download),
     Chunks(Chunks),
-    End { count: u64 },
-    Failed { error: Error, started: bool },
+    End {
+        count: u64,
+    },
+    Failed {
+        error: Error,
+        started: bool,
+    },
+    /// Its payload comes in frames; more of them are asked for at `back`.
+    Body {
+        head: Message,
+        announced: Announced,
+        back: Subject,
+    },
 }
 
 /// Reads an answer; the error says what is wrong with it.
@@ -187,13 +228,20 @@ pub(crate) fn read_answer(message: Message) -> Result<Answer, String> {
     let Some(headers) = &message.headers else {
         return json_value(message.payload);
     };
+    if message.payload.is_empty()
+        && let Some(announced) = announced(headers)
+        && let Some(back) = message.reply.clone()
+    {
+        return Ok(Answer::Body {
+            head: message,
+            announced,
+            back,
+        });
+    }
+    if let Some(failed) = read_failure(&message) {
+        return Ok(failed);
+    }
     let text = |name| headers.get(name).map(async_nats::HeaderValue::as_str);
-    if let Some(said) = text(ERROR) {
-        return Ok(failed(said, text(ERROR_CODE), &message.payload));
-    }
-    if text(ERROR_CODE).is_some() {
-        return Ok(failed("", text(ERROR_CODE), &message.payload));
-    }
     if let Some(numbers) = text(CHUNK) {
         return Chunks::read(numbers, text(EVENT), message.payload.clone()).map(Answer::Chunks);
     }
@@ -207,8 +255,17 @@ pub(crate) fn read_answer(message: Message) -> Result<Answer, String> {
         let status = status
             .parse::<StatusCode>()
             .map_err(|_| format!("`{}` is no status", shortened(status)))?;
+        let message_headers = headers;
         let headers = text(HEADERS).map(read_header_object).unwrap_or_default();
         let mut response = Response::new(status).with_body(message.payload.clone());
+        let stream = announced(message_headers).is_some_and(|announced| announced.stream);
+        if stream {
+            return Ok(Answer::Download(Download {
+                status,
+                headers,
+                body: ByteStream::full(message.payload),
+            }));
+        }
         response.headers = headers;
         return Ok(Answer::Response(response));
     }
@@ -219,6 +276,17 @@ pub(crate) fn read_answer(message: Message) -> Result<Answer, String> {
             .map_err(|error| error.to_string()),
         Err(error) => Err(error.message().to_owned()),
     }
+}
+
+/// The error that a message is, if it is one.
+pub(super) fn read_failure(message: &Message) -> Option<Answer> {
+    let headers = message.headers.as_ref()?;
+    let text = |name| headers.get(name).map(async_nats::HeaderValue::as_str);
+    let (said, code) = (text(ERROR), text(ERROR_CODE));
+    if said.is_none() && code.is_none() {
+        return None;
+    }
+    Some(failed(said.unwrap_or_default(), code, &message.payload))
 }
 
 /// JSON is passed on as it came: whoever wrote it with our code wrote JSON, and

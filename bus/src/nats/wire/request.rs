@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use framex_core::args::Args;
+use framex_core::body::Bodies;
 use framex_core::context::{CallMeta, Principal, RequestId, TraceContext};
 use framex_core::descriptor::ApiDescriptor;
 use framex_core::error::Error;
@@ -15,7 +16,9 @@ use http::{HeaderValue, StatusCode};
 use serde_json::Value;
 
 use super::answer::all_headers;
-use super::{ACCEPT, CALL, CONTENT_TYPE, HEADERS, PRINCIPAL, TRACE, WINDOW};
+use super::frame::announced;
+use super::kept::Keep;
+use super::{ACCEPT, CALL, CONTENT_TYPE, HEADERS, PRINCIPAL, STREAM, TRACE, WINDOW};
 
 /// Headers of an HTTP request that are about its connection or its body, and
 /// those that travel on their own.
@@ -151,6 +154,7 @@ fn told_by(reply: &str) -> Option<(Origin, CallHeader<'_>)> {
     let mut call = CallHeader {
         id: fields.next().filter(|id| !id.is_empty()),
         beats: true,
+        frames: true,
         ..CallHeader::default()
     };
     for field in fields {
@@ -213,6 +217,7 @@ struct CallHeader<'a> {
     caller: Option<&'a str>,
     hops: u8,
     beats: bool,
+    frames: bool,
     window: Option<u32>,
     batches: bool,
 }
@@ -229,6 +234,7 @@ impl<'a> CallHeader<'a> {
                 "caller" => header.caller = quoted(value),
                 "hops" => header.hops = value.parse().unwrap_or(u8::MAX),
                 "beats" => header.beats |= value == "?1",
+                "frames" => header.frames |= value == "?1",
                 "window" => header.window = value.parse().ok(),
                 "batches" => header.batches |= value == "?1",
                 _ => {}
@@ -256,6 +262,7 @@ impl<'a> CallHeader<'a> {
     fn asked(&self, message_pack: bool) -> Asked {
         Asked {
             beats: self.beats,
+            frames: self.frames,
             window: self.window,
             batches: self.batches,
             message_pack,
@@ -269,9 +276,59 @@ fn quoted(value: &str) -> Option<&str> {
 
 /// A request as it comes in.
 pub(crate) struct Incoming {
-    pub(crate) args: Args,
+    pub(crate) args: Given,
     pub(crate) meta: CallMeta,
     pub(crate) asked: Asked,
+    /// How its stream is to be kept.
+    pub(crate) keep: Option<Keep>,
+}
+
+/// A request's arguments.
+pub(crate) enum Given {
+    Here {
+        payload: Bytes,
+        form: Form,
+    },
+    /// So many bytes, which come in frames.
+    ToCome {
+        size: u64,
+        form: Form,
+    },
+}
+
+impl Given {
+    pub(crate) fn form(&self) -> Form {
+        match self {
+            Self::Here { form, .. } | Self::ToCome { form, .. } => *form,
+        }
+    }
+}
+
+/// What the bytes of arguments are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Form {
+    packed: bool,
+    by_http: bool,
+}
+
+impl Form {
+    /// Whether files may stand beside them.
+    pub(crate) fn may_name_bodies(self) -> bool {
+        self.packed
+    }
+
+    pub(crate) fn read(self, payload: Bytes, bodies: Option<Arc<dyn Bodies>>) -> Args {
+        let args = match (payload.is_empty(), self.packed, bodies) {
+            // An empty payload is an empty map.
+            (true, ..) => Args::default(),
+            (false, false, _) => Args::from_payload(Payload::Json(payload)),
+            (false, true, None) => Args::from_payload(Payload::MessagePack(payload)),
+            (false, true, Some(bodies)) => {
+                Args::from_message(Payload::MessagePack(payload), bodies)
+            }
+        };
+        args.made_of_http(self.by_http)
+    }
 }
 
 /// How a caller wants to be answered.
@@ -279,6 +336,8 @@ pub(crate) struct Incoming {
 pub(crate) struct Asked {
     /// It understands "still working".
     pub(crate) beats: bool,
+    /// It takes what is too large for a message in frames.
+    pub(crate) frames: bool,
     /// How many chunks it takes before it grants more; it grants none if none.
     pub(crate) window: Option<u32>,
     /// It understands several chunks in one message.
@@ -295,12 +354,17 @@ pub(crate) fn read_request(
     arrived: Instant,
 ) -> Result<Incoming, Error> {
     let (origin, told) = told_by(reply).unwrap_or((Origin::Bus, CallHeader::default()));
-    let from_http = origin == Origin::Http;
+    let by_http = origin == Origin::Http;
     let Some(headers) = headers else {
+        let form = Form {
+            packed: false,
+            by_http,
+        };
         return Ok(Incoming {
-            args: arguments(Payload::Json(payload)).made_of_http(from_http),
+            args: Given::Here { payload, form },
             meta: told.meta(arrived),
             asked: told.asked(false),
+            keep: None,
         });
     };
     let text = |name| {
@@ -320,23 +384,18 @@ pub(crate) fn read_request(
         trace: text(TRACE).and_then(TraceContext::parse).map(Box::new),
         ..call.meta(arrived)
     };
-    let payload = match packed {
-        true => Payload::MessagePack(payload),
-        false => Payload::Json(payload),
+    let form = Form { packed, by_http };
+    let announced = announced(headers).filter(|_| payload.is_empty());
+    let args = match announced.and_then(|announced| announced.size) {
+        Some(size) => Given::ToCome { size, form },
+        None => Given::Here { payload, form },
     };
     Ok(Incoming {
-        args: arguments(payload).made_of_http(from_http),
+        args,
         meta,
         asked: call.asked(asked_packed),
+        keep: text(STREAM).and_then(Keep::read),
     })
-}
-
-/// An empty payload is an empty map.
-fn arguments(payload: Payload) -> Args {
-    match payload.bytes().is_empty() {
-        true => Args::default(),
-        false => Args::from_payload(payload),
-    }
 }
 
 /// Whether a media type is MessagePack's; `none` where there is none.
@@ -374,7 +433,7 @@ mod tests {
     fn what_a_call_header_says_is_read_and_the_rest_ignored() {
         let read = CallHeader::read(
             CallHeader::default(),
-            "timeout=1500, id=\"ab-1\", new=(1 2), caller=\"echo\", hops=2, beats, window=64, batches",
+            "timeout=1500, id=\"ab-1\", new=(1 2), caller=\"echo\", hops=2, beats, frames, window=64, batches",
         );
         let expected = CallHeader {
             timeout: Some(Duration::from_millis(1500)),
@@ -382,6 +441,7 @@ mod tests {
             caller: Some("echo"),
             hops: 2,
             beats: true,
+            frames: true,
             window: Some(64),
             batches: true,
         };
@@ -431,7 +491,8 @@ mod tests {
             Some(now + Duration::from_millis(1500))
         );
         assert_eq!(request.asked.window, Some(WINDOW));
-        assert!(request.asked.beats && request.asked.batches && request.args.by_http());
+        assert!(request.asked.beats && request.asked.frames && request.asked.batches);
+        assert!(matches!(request.args, Given::Here { form, .. } if form.by_http));
         // Anybody's else is any text.
         for foreign in [
             "_INBOX.abc",

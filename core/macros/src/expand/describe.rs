@@ -45,6 +45,7 @@ pub(super) fn descriptor(plugin: &Plugin, handler: &Handler, support: &Support) 
     let unlisted = (!options.include_in_schema).then(|| code!(api.unlisted();));
     let raw = options.raw.then(|| code!(api.raw();));
     let idempotent = options.idempotent.then(|| code!(api.idempotent();));
+    let live = options.live.then(|| code!(api.live();));
     let headers = handler.takes_context().then(|| code!(api.headers();));
     let timeout = options
         .timeout_ms
@@ -52,6 +53,8 @@ pub(super) fn descriptor(plugin: &Plugin, handler: &Handler, support: &Support) 
     let limit = options
         .max_ongoing_requests
         .map(|limit| code!(api.max_ongoing_requests(#limit);));
+    let size = options.max_body_size.as_ref();
+    let size = size.map(|(_, bytes)| code!(api.max_body_size(#bytes);));
     let parameters = handler
         .named()
         .map(|named| parameter(plugin, named, support));
@@ -64,9 +67,11 @@ pub(super) fn descriptor(plugin: &Plugin, handler: &Handler, support: &Support) 
         #unlisted
         #raw
         #idempotent
+        #live
         #headers
         #timeout
         #limit
+        #size
         #(#parameters)*
         #reply
         api.finish()
@@ -89,7 +94,7 @@ fn parameter(plugin: &Plugin, named: &Named, support: &Support) -> TokenStream {
     let private = &support.private;
     let name = &named.name;
     let location = location(named.place);
-    let required = named.form.is_required();
+    let required = named.is_required();
     let description = &named.description;
     let about = code! {
         #private::Named {
@@ -133,6 +138,7 @@ fn location(place: Place) -> Ident {
         Place::Path => "Path",
         Place::Body => "Body",
         Place::Raw => "Raw",
+        Place::Upload => "Upload",
         Place::Form => "Form",
         Place::File => "File",
     };

@@ -1,10 +1,48 @@
 //! Streams that can be followed again.
 
+mod follower;
+mod keeper;
+mod log;
+mod source;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
 use framex_core::error::CallError;
 use framex_core::event::EventStream;
 use framex_core::id::ApiId;
 use framex_core::kept::Position;
 use futures_core::future::BoxFuture;
+
+pub(crate) use keeper::Keeper;
+
+/// How a process keeps streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepOptions {
+    /// How long a stream goes on with nobody following it.
+    pub grace: Duration,
+    /// How much of one stream is kept, in bytes. At most half of that are events
+    /// that not all who follow have taken.
+    pub replay_buffer: usize,
+    /// How much of all streams is kept, in bytes. Above it streams that have ended
+    /// go, the oldest first, and of those that run a sixteenth of `replay_buffer` is kept.
+    pub replay_memory: usize,
+    /// How long a stream that has ended is kept.
+    pub max_age: Duration,
+}
+
+impl Default for KeepOptions {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(10),
+            replay_buffer: 1 << 20,
+            replay_memory: 64 << 20,
+            max_age: Duration::from_secs(10 * 60),
+        }
+    }
+}
 
 /// A stream that is kept, as [`Bus::find_stream`](crate::Bus::find_stream) finds it.
 pub trait KeptStream: Send + Sync {
