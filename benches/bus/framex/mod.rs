@@ -14,6 +14,7 @@ use futures_util::stream::{self, StreamExt as _};
 use crate::calls::{MESSAGE, Window};
 use crate::common::child;
 use crate::common::workload::CHUNK;
+use crate::disk;
 use crate::spec::Spec;
 
 #[derive(Default)]
@@ -27,7 +28,7 @@ impl Bench {
         message
     }
 
-    #[on_request(get, "/live", stream)]
+    #[on_request(get, "/live", stream = live)]
     fn live(&self, n: usize) -> impl Stream<Item = Event> {
         stream::iter((0..n).map(|_| Event::text(CHUNK)))
     }
@@ -35,6 +36,11 @@ impl Bench {
     #[on_request(get, "/kept", stream)]
     fn kept(&self, n: usize) -> impl Stream<Item = Event> {
         stream::iter((0..n).map(|_| Event::text(CHUNK)))
+    }
+
+    #[on_request(put, "/upload", max_body_size = "1GiB")]
+    async fn upload(&self, #[body] file: Upload) -> Result<u64> {
+        disk::store(file).await
     }
 
     /// A chunk each 5 ms.
@@ -47,7 +53,7 @@ impl Bench {
     }
 
     /// One chunk, and then nothing.
-    #[on_request(get, "/idle", stream)]
+    #[on_request(get, "/idle", stream = live)]
     fn idle(&self) -> impl Stream<Item = Event> {
         stream::iter([Event::text(CHUNK)]).chain(stream::pending())
     }
