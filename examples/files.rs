@@ -12,13 +12,9 @@
 use std::path::{Path, PathBuf};
 
 use framex::prelude::*;
-use futures_util::stream;
 use tempfile::NamedTempFile;
 use tokio::fs::{self, File};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-/// Read and sent at once, in bytes.
-const BLOCK: usize = 64 * 1024;
+use tokio::io::AsyncWriteExt;
 
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -92,14 +88,9 @@ impl Files {
         let file = File::open(self.path(&name)?)
             .await
             .map_err(|_| Error::not_found(format!("there is no file `{name}`")))?;
-        let size = file.metadata().await?.len();
-        let blocks = stream::try_unfold(file, |mut file| async move {
-            let mut block = vec![0; BLOCK];
-            let count = file.read(&mut block).await?;
-            block.truncate(count);
-            Ok::<_, Error>((count > 0).then_some((block, file)))
-        });
-        Ok(Download::new(blocks).named(&name).with_size(size))
+        // Of anything else, `Download::new` takes a stream.
+        let bytes = ByteStream::file(file.into_std().await)?;
+        Ok(Download::from(bytes).named(&name))
     }
 
     /// Every file.

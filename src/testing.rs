@@ -257,11 +257,11 @@ impl TestRequest<'_> {
         self
     }
 
-    /// Sends it and waits for the head of the answer.
+    /// Sends it and waits for the answer: for the head of a stream, else for all of it.
     ///
     /// # Panics
     ///
-    /// If the path is no valid path.
+    /// If the path is no valid path, or a download breaks off.
     pub async fn send(self) -> TestResponse {
         let mut headers = self.headers;
         let body = match self.body {

@@ -304,6 +304,11 @@ impl LocalBus {
         Held(Arc::clone(&self.load))
     }
 
+    /// Whether it drains.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.load.stopping.load(Ordering::SeqCst)
+    }
+
     /// How many calls run now.
     #[must_use]
     pub fn ongoing(&self) -> usize {

@@ -1,6 +1,9 @@
 //! Bytes that need not lie in memory all at once: uploads and downloads.
 
+mod file;
+
 use std::fmt;
+use std::fs::File;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -9,8 +12,10 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use http::StatusCode;
+use tokio::task::coop::poll_proceed;
 
 use crate::error::{Error, Result};
+pub use file::SharedFile;
 
 /// Bytes that come in pieces, or lie there already.
 ///
@@ -46,6 +51,22 @@ impl ByteStream {
             size: None,
             source: Source::Stream(Mutex::new(Box::pin(stream))),
         }
+    }
+
+    /// A file from its beginning, read on the blocking pool while it is asked for.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if it does not tell the file's size.
+    pub fn file(file: File) -> std::io::Result<Self> {
+        let size = file.metadata()?.len();
+        Ok(Self::region(SharedFile::new(file), 0, size))
+    }
+
+    /// `size` bytes of a file, from `at`.
+    #[must_use]
+    pub fn region(file: SharedFile, at: u64, size: u64) -> Self {
+        Self::new(file::Region::new(file, at, size)).with_size(size)
     }
 
     /// Says how many bytes will come. Nobody checks it here.
@@ -138,7 +159,10 @@ impl Stream for ByteStream {
                 }
                 Source::Stream(stream) => {
                     let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
+                    // Whoever reads what is always ready still lets others have a turn.
+                    let turn = ready!(poll_proceed(cx));
                     let item = ready!(stream.as_mut().poll_next(cx));
+                    turn.made_progress();
                     match &item {
                         Some(Ok(bytes)) if bytes.is_empty() => continue,
                         Some(Ok(_)) => {}

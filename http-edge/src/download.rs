@@ -15,8 +15,8 @@ use framex_core::reply::{self, Download};
 use futures_core::Stream;
 use http::Response;
 
+use crate::answer::own;
 use crate::body::{EdgeBody, within};
-use crate::edge::own;
 
 const SHORT: &str = "it ended before the size that was announced";
 
@@ -42,7 +42,7 @@ pub(crate) async fn answer(
         body: Bytes::new(),
     };
     let mut response = own(bare, id)?;
-    if crate::edge::bodiless(status) {
+    if crate::answer::bodiless(status) {
         return Ok(response);
     }
     let size = body.size();

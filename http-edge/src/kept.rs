@@ -15,8 +15,8 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use crate::Edge;
+use crate::answer::Answer;
 use crate::body::{EdgeBody, within};
-use crate::edge::Answer;
 use crate::events::Format;
 use crate::problem;
 use crate::routes::Entry;

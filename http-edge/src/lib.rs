@@ -12,6 +12,7 @@
 //! Transports between processes: the edge knows a [`framex_bus::Bus`], whichever
 //! it is.
 
+mod answer;
 mod auth;
 mod body;
 pub mod dashboard;

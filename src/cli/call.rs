@@ -1,14 +1,17 @@
 //! `call`: one API, from a shell.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::Read as _;
+use std::path::Path;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use framex_bus::{Api, Catalog};
-use framex_core::args::Args;
+use framex_core::args::{Args, Upload};
+use framex_core::body::ByteStream;
 use framex_core::context::{CallMeta, Request};
-use framex_core::descriptor::{ApiDescriptor, Parameter};
+use framex_core::descriptor::{ApiDescriptor, Location, Parameter};
 use framex_core::error::{CallError, Error};
 use framex_core::event::{Data, Event, EventStream};
 use framex_core::problem::{Loc, Problem};
@@ -34,13 +37,14 @@ Examples:
   framex call /api/v1/echo_model --json '{\"message\": \"hi\", \"model\": {\"id\": 1}}'
   framex call /api/v1/echo_model --json @arguments.json
   framex call echo.EchoPlugin.echo message=hello --nats-url nats://127.0.0.1:4222
+  framex call PUT /api/v1/files/a.iso name=a.iso file=@a.iso --nats-url nats://127.0.0.1:4222
 
 The API's own schema says how a value is read: `limit=3` is a number where a number is wanted. A
-repeated key makes a list. The plugins are started for the call and stopped after it, no port is
+repeated key makes a list. A file is `file=@path`, read as it is sent. The plugins are started for the call and stopped after it, no port is
 opened. On NATS no plugin is loaded: those that run there are called.
 
-The result is printed as JSON; the events of a stream as lines of JSON, as they come. A failed call
-is told on standard error, with exit code 1.")]
+The result is printed as JSON; the events of a stream as lines of JSON, as they come; the bytes of a
+download as they are. A failed call is told on standard error, with exit code 1.")]
 pub(crate) struct Call {
     /// An API id, a path, or a method and a path
     target: String,
@@ -99,8 +103,12 @@ pub(crate) fn run(options: Call, definitions: &Definitions) -> Result<(), Failur
             Role::Client => broker::nobody_there(&settings),
             _ => nothing_loaded(definitions),
         })?;
-        let args = Args::from_texts(&api.descriptor, given, &pairs)
+        let (pairs, files) = files(&api.descriptor, pairs)?;
+        let mut args = Args::from_texts(&api.descriptor, given, &pairs)
             .map_err(|error| failed(&error, &api.descriptor))?;
+        for (name, file) in files {
+            args = args.with_file(name, file);
+        }
         let signal = signals::watch()?;
         serving
             .start(settings.settings.allow_failed_plugins)
@@ -115,6 +123,9 @@ pub(crate) fn run(options: Call, definitions: &Definitions) -> Result<(), Failur
     runtime.shutdown_background();
     done
 }
+
+/// Arguments as they were given: names and texts.
+type Pairs = Vec<(String, String)>;
 
 /// Joins `GET /path`, which a shell takes apart.
 fn target_and_pairs(
@@ -160,6 +171,32 @@ fn object(text: &str) -> Result<Map<String, Value>, Failure> {
         )),
         Err(error) => Err(Failure::Wrong(format!("--json is no JSON: {error}"))),
     }
+}
+
+/// Opens what is given as `name=@path` for an argument that is a file.
+fn files(api: &ApiDescriptor, pairs: Pairs) -> Result<(Pairs, Vec<(String, Upload)>), Failure> {
+    let is_file = |(name, _): &(String, String)| {
+        let location = api
+            .parameters
+            .iter()
+            .find(|p| p.name == *name)
+            .map(|p| p.location);
+        matches!(location, Some(Location::File | Location::Upload))
+    };
+    let (given, others): (Pairs, Pairs) = pairs.into_iter().partition(is_file);
+    let open = |(name, value): (String, String)| {
+        let Some(path) = value.strip_prefix('@') else {
+            let text = format!("`{name}` is a file: write `{name}=@path`");
+            return Err(Failure::Wrong(text));
+        };
+        let bytes = File::open(path)
+            .and_then(ByteStream::file)
+            .map_err(|error| Failure::Told(format!("`{name}`: {path} cannot be read: {error}")))?;
+        let filename = Path::new(path).file_name().unwrap_or_default();
+        Ok((name, Upload::new(bytes).named(filename.to_string_lossy())))
+    };
+    let files = given.into_iter().map(open).collect::<Result<_, _>>()?;
+    Ok((others, files))
 }
 
 fn find(

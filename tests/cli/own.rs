@@ -122,6 +122,38 @@ fn failures_of_a_call() {
 }
 
 #[test]
+fn files_up_and_down() {
+    let place = own();
+    std::fs::write(place.path("a.bin"), vec![7; 100_000]).unwrap();
+    std::fs::write(place.path("b.bin"), "b").unwrap();
+    let take = ["call", "PUT", "/api/v1/goods/{name}", "name=x"];
+    let taken = place.run(&[&take[..], &["file=@a.bin"]].concat()).ok();
+    assert_eq!(taken, "\"x: a.bin of 100000 bytes\"\n");
+    let more = [
+        "call",
+        "/api/v1/goods",
+        "file=@a.bin",
+        "note=n",
+        "file=@b.bin",
+    ];
+    let more = place.run(&more).json();
+    assert_eq!(more, serde_json::json!(["a.bin", "b.bin", "n"]));
+    let missing = place.run(&[&take[..], &["file=@c.bin"]].concat()).fails(1);
+    assert!(
+        missing.contains("`file`: c.bin cannot be read"),
+        "{missing}"
+    );
+    let text = place.run(&[&take[..], &["file=c.bin"]].concat()).fails(2);
+    assert!(text.contains("write `file=@path`"), "{text}");
+
+    let film = place.run(&["call", "/api/v1/film", "fail=false"]).ok();
+    assert_eq!(film, "\u{1}\u{1}\u{2}\u{2}\u{3}\u{3}");
+    let broken = place.run(&["call", "/api/v1/film", "fail=true"]);
+    assert_eq!(broken.out, film);
+    assert!(broken.fails(1).contains("409 conflict: the film broke"));
+}
+
+#[test]
 fn a_panic_is_a_failed_call_and_a_line_of_the_log() {
     let done = own().run(&["call", "shop.Shop.break_down"]);
     assert_eq!(done.code, Some(1));

@@ -89,9 +89,51 @@ mod plugins {
             Response::text("plain text")
         }
 
+        #[on_request(put, "/goods/{name}", max_body_size = "1GiB")]
+        async fn take(&self, name: String, #[body] file: Upload) -> Result<String> {
+            let about = format!("{name}: {} of", file.filename);
+            Ok(format!("{about} {} bytes", file.bytes().await?.len()))
+        }
+
+        #[on_request(post, "/goods")]
+        async fn take_more(&self, file: Vec<Upload>, note: String) -> Result<Vec<String>> {
+            Ok(file
+                .into_iter()
+                .map(|file| file.filename)
+                .chain([note])
+                .collect())
+        }
+
+        #[on_request(get, "/film")]
+        async fn film(&self, fail: bool) -> Download {
+            let mut frame = 0_u8;
+            Download::new(Frames(move || {
+                frame += 1;
+                match frame {
+                    1..=3 => Some(Ok(vec![frame; 2])),
+                    4 if fail => Some(Err(Error::conflict("the film broke"))),
+                    _ => None,
+                }
+            }))
+        }
+
         #[on_request(func)]
         async fn teapot(&self) -> Response {
             Response::text("short and stout").with_status(StatusCode::IM_A_TEAPOT)
+        }
+    }
+
+    /// What a function gives, one after the other.
+    struct Frames<F>(F);
+
+    impl<F: FnMut() -> Option<Result<Vec<u8>>> + Unpin> Stream for Frames<F> {
+        type Item = Result<Vec<u8>>;
+
+        fn poll_next(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Self::Item>> {
+            std::task::Poll::Ready((self.0)())
         }
     }
 

@@ -11,7 +11,6 @@ mod bodies;
 mod connections;
 mod embedded;
 mod envelope;
-mod files;
 mod garbage;
 mod http2;
 mod kept;
@@ -19,8 +18,6 @@ mod leaving;
 mod mounted;
 mod nested;
 mod others;
-#[path = "../process/mod.rs"]
-mod process;
 mod routing;
 mod services;
 mod starting;

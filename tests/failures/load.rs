@@ -47,7 +47,7 @@ impl Edges {
         *self.0.lock().unwrap() = edges.into_iter().collect();
     }
 
-    fn pick(&self, turn: usize) -> SocketAddr {
+    pub(crate) fn pick(&self, turn: usize) -> SocketAddr {
         let edges = self.0.lock().unwrap();
         edges[turn % edges.len()]
     }

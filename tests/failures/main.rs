@@ -11,12 +11,13 @@
 mod broker;
 mod connecting;
 mod deaths;
-#[path = "../e2e/files/depot.rs"]
+#[path = "../files/depot.rs"]
 #[allow(dead_code, reason = "the plugin runs in a process of its own")]
 mod depot;
 mod depth;
 mod discovery;
 mod files;
+mod follower;
 mod lies;
 mod load;
 mod messages;
@@ -27,3 +28,5 @@ mod rolling;
 mod site;
 mod spreading;
 mod stopwatch;
+mod streams;
+mod tales;

@@ -76,6 +76,21 @@ impl Work {
         }
     }
 
+    /// A story of `count` events that can be told apart, one every `ms`.
+    #[on_request(get, "/tale", stream)]
+    fn tale(&self, key: String, count: usize, ms: u64) -> impl Stream<Item = Event> {
+        let noted = Noted::new("tale", &key);
+        async_stream::stream! {
+            let _noted = noted;
+            for n in 0..count {
+                if ms > 0 {
+                    tokio::time::sleep(Duration::from_millis(ms)).await;
+                }
+                yield Event::text(format!("{key} {n} {}", "x".repeat(n * 7919 % 97)));
+            }
+        }
+    }
+
     async fn sleep(&self, ms: u64) -> String {
         if ms > 0 {
             tokio::time::sleep(Duration::from_millis(ms)).await;

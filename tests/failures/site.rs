@@ -58,7 +58,7 @@ impl Site {
     pub(crate) fn depot(&self) -> Serving {
         static DEPOT: LazyLock<PathBuf> = LazyLock::new(|| {
             let built = Path::new(env!("CARGO_BIN_EXE_framex"));
-            example("e2e_depot", built, env!("CARGO_MANIFEST_DIR"))
+            example("files_depot", built, env!("CARGO_MANIFEST_DIR"))
         });
         let mut command = Command::new(&*DEPOT);
         command.args(["worker", "--load-plugins", "depot"]);

@@ -444,7 +444,7 @@ fn replies_have_their_shapes() {
 #[test]
 fn every_api_is_there_once_and_passes_the_check() {
     let apis = Shop::apis();
-    assert_eq!(apis.len(), 11);
+    assert_eq!(apis.len(), 14);
     for api in apis {
         check(api.descriptor).unwrap();
         assert!(std::ptr::eq(

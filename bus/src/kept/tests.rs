@@ -167,6 +167,72 @@ async fn all_who_follow_get_all() {
     }
 }
 
+/// On several threads, coming and going all the time: nobody waits for ever, and nobody
+/// misses anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn followers_come_and_go() {
+    const EVENTS: u64 = 3000;
+    let keeper = keeper(KeepOptions {
+        replay_buffer: 1 << 20,
+        ..KeepOptions::default()
+    });
+    let (source, events) = Source::new();
+    let first = keeper.keep(events, api(), None);
+    let kept = find(&keeper, &first);
+    drop(first);
+    let followers: Vec<_> = (0..12_u64)
+        .map(|follower| {
+            let kept = Arc::clone(&kept);
+            tokio::spawn(async move {
+                let mut random = follower.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+                let mut seen = 0;
+                loop {
+                    let mut events = match seen {
+                        0 => kept.follow(None).await.unwrap(),
+                        _ => follow(&*kept, seen).await.unwrap(),
+                    };
+                    random = random
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1);
+                    for _ in 0..random >> 57 {
+                        let Some(event) = next(&mut events).await else {
+                            return seen;
+                        };
+                        seen += 1;
+                        assert_eq!(event, format!("{seen} {}", seen - 1));
+                    }
+                }
+            })
+        })
+        .collect();
+    for number in 0..EVENTS {
+        source.text(&number.to_string());
+        if number % 50 == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    drop(source);
+    for follower in followers {
+        assert_eq!(follower.await.unwrap(), EVENTS);
+    }
+}
+
+#[tokio::test]
+async fn without_a_grace_period_it_ends_with_its_last_follower() {
+    let keeper = keeper(KeepOptions {
+        grace: Duration::ZERO,
+        ..KeepOptions::default()
+    });
+    let (source, events) = Source::new();
+    let first = keeper.keep(events, api(), None);
+    let kept = find(&keeper, &first);
+    let second = kept.follow(None).await.unwrap();
+    drop(first);
+    assert_eq!(source.gone.load(Ordering::SeqCst), 0);
+    drop(second);
+    assert_eq!(source.gone.load(Ordering::SeqCst), 1);
+}
+
 /// Whoever waits is woken by others' going, not only by events.
 #[tokio::test]
 async fn who_drove_may_leave() {

@@ -182,8 +182,10 @@ impl Link {
             }
         };
         tokio::select! {
-            () = dispatch => {}
+            // Before the beats, which say what should have come.
+            biased;
             () = follow => {}
+            () = dispatch => {}
             () = send => {}
             () = self.sweep() => {}
         }

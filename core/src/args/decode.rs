@@ -26,6 +26,8 @@ use crate::reply::RawJson;
 pub struct Decoder<'a> {
     api: &'a ApiDescriptor,
     source: Source<'a>,
+    /// Files beside it.
+    added: &'a [(String, Slot)],
     /// Whether the arguments were an HTTP request's at first.
     by_http: bool,
     problems: Vec<Problem>,
@@ -62,6 +64,7 @@ impl<'a> Decoder<'a> {
         Self {
             api,
             source,
+            added: &args.files,
             by_http: args.by_http,
             problems,
         }
@@ -130,7 +133,15 @@ impl<'a> Decoder<'a> {
     pub fn files(&mut self, index: usize) -> Option<Vec<Upload>> {
         let parameter = self.parameter(index);
         let most = self.api.max_body_size;
-        let files: Vec<Upload> = match &mut self.source {
+        let added = self
+            .added
+            .iter()
+            .filter(|(name, _)| *name == parameter.name);
+        let mut added: Vec<Upload> = added.filter_map(|(_, slot)| slot.take()).collect();
+        let mut files: Vec<Upload> = match &mut self.source {
+            Source::Http { .. } if parameter.location == Location::Upload && !added.is_empty() => {
+                Vec::new()
+            }
             Source::Http { request, .. } if parameter.location == Location::Upload => {
                 let whole = request.body.upload().and_then(Slot::take);
                 vec![whole.unwrap_or_else(|| Upload::new(request.body.bytes()))]
@@ -158,6 +169,7 @@ impl<'a> Decoder<'a> {
                 },
             },
         };
+        files.append(&mut added);
         let files = files.into_iter();
         Some(files.map(|file| file.bounded(most)).collect())
     }

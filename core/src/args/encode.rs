@@ -19,7 +19,7 @@ use super::upload::{Slot, Upload};
 use crate::body::ByteStream;
 use crate::descriptor::{ApiDescriptor, Location, Parameter};
 use crate::error::Error;
-use crate::payload::{Payload, json};
+use crate::payload::{self, Payload, json};
 use crate::problem::Problem;
 use crate::reply::RawJson;
 
@@ -27,14 +27,12 @@ use crate::reply::RawJson;
 /// `inline` bytes or are still coming; without `inline` all have to be here.
 pub(super) fn message(
     request: &HttpArgs,
+    added: &[(String, Slot)],
     api: &ApiDescriptor,
     inline: Option<usize>,
 ) -> Result<Message, Error> {
     let mut problems = Vec::new();
-    let mut files = Files {
-        inline,
-        bodies: Vec::new(),
-    };
+    let mut files = Files::new(inline);
     let query = query_values(api, request, &mut problems);
     let mut object = Object::with_capacity(room(request, api));
     let mut binaries = Vec::new();
@@ -51,7 +49,7 @@ pub(super) fn message(
                 match request.body.texts(&parameter.name) {
                     Ok(texts) => object.decoded(api, parameter, &texts),
                     Err(FileForText(file)) => {
-                        binaries.push((parameter, files.pack(&[file])?));
+                        binaries.push((&*parameter.name, files.pack(&[file])?));
                     }
                 }
                 Ok(())
@@ -59,7 +57,7 @@ pub(super) fn message(
             Location::File => {
                 match request.body.files(&parameter.name) {
                     Ok(slots) if slots.is_empty() => {}
-                    Ok(slots) => binaries.push((parameter, files.pack(&slots)?)),
+                    Ok(slots) => binaries.push((&parameter.name, files.pack(&slots)?)),
                     Err(TextForFile(text)) => {
                         object.name(&parameter.name);
                         json::text(&mut object.0, text);
@@ -78,7 +76,7 @@ pub(super) fn message(
                 Ok(())
             }
             Location::Raw => {
-                binaries.push((parameter, Packed::Raw(request.body.bytes())));
+                binaries.push((&parameter.name, Packed::Raw(request.body.bytes())));
                 Ok(())
             }
             Location::Upload => {
@@ -86,7 +84,7 @@ pub(super) fn message(
                     Some(slot) => files.pack(&[slot])?,
                     None => Packed::Raw(request.body.bytes()),
                 };
-                binaries.push((parameter, packed));
+                binaries.push((&parameter.name, packed));
                 Ok(())
             }
         };
@@ -103,10 +101,33 @@ pub(super) fn message(
         return Err(Error::validation(problems));
     }
     let object = object.finish();
+    files.add(&mut binaries, added)?;
     let payload = if binaries.is_empty() {
         Payload::Json(object.into())
     } else {
         Payload::MessagePack(pack(&object, &binaries)?.into())
+    };
+    Ok(Message {
+        payload,
+        bodies: files.bodies,
+    })
+}
+
+/// `payload` and the files that were added to it.
+pub(super) fn with_files(
+    payload: &Payload,
+    added: &[(String, Slot)],
+    inline: Option<usize>,
+) -> Result<Message, Error> {
+    let mut files = Files::new(inline);
+    let mut binaries = Vec::new();
+    files.add(&mut binaries, added)?;
+    let payload = match payload {
+        payload if binaries.is_empty() => payload.clone(),
+        Payload::Json(object) => Payload::MessagePack(pack(object, &binaries)?.into()),
+        Payload::MessagePack(map) => {
+            Payload::MessagePack(pack(&payload::to_json(map)?, &binaries)?.into())
+        }
     };
     Ok(Message {
         payload,
@@ -216,6 +237,29 @@ struct Files {
 }
 
 impl Files {
+    fn new(inline: Option<usize>) -> Self {
+        Self {
+            inline,
+            bodies: Vec::new(),
+        }
+    }
+
+    /// Packs files by their names.
+    fn add<'a>(
+        &mut self,
+        binaries: &mut Vec<(&'a str, Packed)>,
+        added: &'a [(String, Slot)],
+    ) -> Result<(), Error> {
+        for (name, slot) in added {
+            let file = self.file(slot)?;
+            match binaries.iter_mut().find(|(known, _)| known == name) {
+                Some((_, Packed::Files(files))) => files.push(file),
+                _ => binaries.push((name, Packed::Files(vec![file]))),
+            }
+        }
+        Ok(())
+    }
+
     fn pack(&mut self, slots: &[&Slot]) -> Result<Packed, Error> {
         let files = slots.iter().map(|slot| self.file(slot));
         files.collect::<Result<_, _>>().map(Packed::Files)
@@ -306,7 +350,7 @@ impl Serialize for Packed {
 /// A map of the members of a JSON object and of `binaries`.
 struct Members<'a> {
     object: BTreeMap<String, &'a RawValue>,
-    binaries: &'a [(&'a Parameter, Packed)],
+    binaries: &'a [(&'a str, Packed)],
 }
 
 impl Serialize for Members<'_> {
@@ -317,18 +361,18 @@ impl Serialize for Members<'_> {
             let mut value = serde_json::Deserializer::from_str(json.get());
             map.serialize_entry(name, &Transcoder::new(&mut value))?;
         }
-        for (parameter, binary) in self.binaries {
-            map.serialize_entry(&parameter.name, binary)?;
+        for (name, binary) in self.binaries {
+            map.serialize_entry(name, binary)?;
         }
         map.end()
     }
 }
 
 /// The members of `object`, and `binaries` behind them.
-fn pack(object: &[u8], binaries: &[(&Parameter, Packed)]) -> Result<Vec<u8>, Error> {
+fn pack(object: &[u8], binaries: &[(&str, Packed)]) -> Result<Vec<u8>, Error> {
     let sizes = binaries
         .iter()
-        .map(|(parameter, binary)| parameter.name.len() + 16 + binary.room());
+        .map(|(name, binary)| name.len() + 16 + binary.room());
     let room = object.len() + sizes.sum::<usize>();
     // MessagePack counts no further.
     u32::try_from(room)?;

@@ -38,6 +38,8 @@ pub struct Args {
     repr: Repr,
     /// Whether they were an HTTP request's before they were a payload.
     by_http: bool,
+    /// Files that somebody added.
+    files: Vec<(String, Slot)>,
 }
 
 #[derive(Debug)]
@@ -91,6 +93,7 @@ impl Args {
         Self {
             repr: Repr::Payload(payload, None),
             by_http: false,
+            files: Vec::new(),
         }
     }
 
@@ -101,6 +104,7 @@ impl Args {
         Self {
             repr: Repr::Payload(payload, Some(Beside(bodies))),
             by_http: false,
+            files: Vec::new(),
         }
     }
 
@@ -110,7 +114,15 @@ impl Args {
         Self {
             repr: Repr::Http(request),
             by_http: true,
+            files: Vec::new(),
         }
+    }
+
+    /// Adds a file under the name of an argument, beside others of that name.
+    #[must_use]
+    pub fn with_file(mut self, name: impl Into<String>, file: Upload) -> Self {
+        self.files.push((name.into(), file.into()));
+        self
     }
 
     /// Says whether a payload was made of an HTTP request. If so, what lay in its
@@ -152,14 +164,10 @@ impl Args {
     /// a body that is not JSON. 500 for a file that is still coming, which only
     /// [`Args::to_message`] can send.
     pub fn to_payload(&self, api: &ApiDescriptor) -> Result<Payload, Error> {
-        match &self.repr {
-            Repr::Payload(payload, _) => Ok(payload.clone()),
-            Repr::Http(request) => encode::message(request, api, None).map(|m| m.payload),
-        }
+        self.encode(api, None).map(|message| message.payload)
     }
 
-    /// Waits until every file of an HTTP request lies here: for transports that carry
-    /// nothing in pieces.
+    /// Waits until every file lies here: for transports that carry nothing in pieces.
     ///
     /// # Errors
     ///
@@ -170,7 +178,8 @@ impl Args {
             Repr::Payload(..) => Vec::new(),
             Repr::Http(request) => request.body.slots(),
         };
-        for slot in slots {
+        let added = self.files.iter().map(|(_, slot)| slot);
+        for slot in slots.into_iter().chain(added) {
             left -= slot.gather(left).await?;
         }
         Ok(())
@@ -190,12 +199,13 @@ impl Args {
     ///
     /// 422 as [`Args::to_payload`]; 500 for a file that was taken already.
     pub fn to_message(&self, api: &ApiDescriptor, inline: usize) -> Result<Message, Error> {
+        self.encode(api, Some(inline))
+    }
+
+    fn encode(&self, api: &ApiDescriptor, inline: Option<usize>) -> Result<Message, Error> {
         match &self.repr {
-            Repr::Payload(payload, _) => Ok(Message {
-                payload: payload.clone(),
-                bodies: Vec::new(),
-            }),
-            Repr::Http(request) => encode::message(request, api, Some(inline)),
+            Repr::Payload(payload, _) => encode::with_files(payload, &self.files, inline),
+            Repr::Http(request) => encode::message(request, &self.files, api, inline),
         }
     }
 }

@@ -265,6 +265,40 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn files_are_added_to_what_a_caller_has() {
+        let mut api = api(Location::File, &["file", "more", "text"]);
+        api.parameters[2].location = Location::Form;
+        let json = || Args::from_json(Bytes::from_static(br#"{"text":"t"}"#));
+        let packed = || {
+            let map = Bytes::from_static(b"\x81\xa4text\xa1t");
+            Args::from_payload(Payload::MessagePack(map))
+        };
+        for args in [json(), packed()] {
+            let plain = args.to_message(&api, 1).unwrap();
+            assert_eq!(plain.payload, args.to_payload(&api).unwrap());
+        }
+        for (args, travels) in [(json(), false), (json(), true), (packed(), true)] {
+            let mut args = args
+                .with_file("file", Upload::new(coming(&["a", "b"])))
+                .with_file("more", Upload::new(ByteStream::full("1")))
+                .with_file("more", Upload::new(ByteStream::full("22")));
+            if travels {
+                let message = args.to_message(&api, 1).unwrap();
+                assert_eq!(message.bodies.len(), 2);
+                args = there(message).made_of_http(false);
+            }
+            let mut decoder = Decoder::new(&api, &args);
+            let file = decoder.file(0).unwrap();
+            assert_eq!(file.bytes().await.unwrap(), "ab");
+            let more = decoder.files(1).unwrap();
+            let sizes: Vec<_> = more.iter().map(Upload::size).collect();
+            assert_eq!(sizes, [Some(1), Some(2)]);
+            assert_eq!(decoder.required::<String>(2).unwrap(), "t");
+            assert!(decoder.finish().is_none());
+        }
+    }
+
     #[test]
     fn a_number_without_bodies_is_no_file() {
         let api = api(Location::File, &["file"]);

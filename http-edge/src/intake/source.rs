@@ -154,13 +154,11 @@ where
 
 /// A body that is read while its handler runs, as the edge sees it.
 #[derive(Clone, Debug)]
-pub(crate) struct Progress {
-    limits: Limits,
-    state: Arc<State>,
-}
+pub(crate) struct Progress(Arc<State>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    limits: Limits,
     /// All of it was read.
     ended: AtomicBool,
     /// The client is gone.
@@ -174,37 +172,48 @@ struct State {
 }
 
 impl Progress {
+    fn new(limits: Limits) -> Self {
+        Self(Arc::new(State {
+            limits,
+            ended: AtomicBool::new(false),
+            left: AtomicBool::new(false),
+            cut: AtomicU8::new(0),
+            reader: AtomicWaker::new(),
+            caller: AtomicWaker::new(),
+        }))
+    }
+
     /// Whether there is nothing left to read.
     pub(crate) fn ended(&self) -> bool {
-        self.state.ended.load(Ordering::Acquire)
+        self.0.ended.load(Ordering::Acquire)
     }
 
     /// What is left does not matter.
     pub(super) fn end(&self) {
-        self.state.ended.store(true, Ordering::Release);
+        self.0.ended.store(true, Ordering::Release);
     }
 
     /// Nothing more will come: the client is gone.
     pub(crate) fn leave(&self) {
-        self.state.left.store(true, Ordering::Release);
-        self.state.reader.wake();
+        self.0.left.store(true, Ordering::Release);
+        self.0.reader.wake();
     }
 
     /// Whether the client broke the body off; wakes whoever asks when it does.
     pub(crate) fn poll_interrupted(&self, cx: &mut Context<'_>) -> bool {
-        self.state.caller.register(cx.waker());
-        self.state.cut.load(Ordering::Acquire) == Cut::Interrupted as u8
+        self.0.caller.register(cx.waker());
+        self.0.cut.load(Ordering::Acquire) == Cut::Interrupted as u8
     }
 
     /// Why the body could not be read to its end, if so.
     pub(crate) fn error(&self) -> Option<Error> {
-        let cut = match self.state.cut.load(Ordering::Acquire) {
+        let cut = match self.0.cut.load(Ordering::Acquire) {
             1 => Cut::TooLarge,
             2 => Cut::TooSlow,
             3 => Cut::Interrupted,
             _ => return None,
         };
-        Some(self.limits.error(cut))
+        Some(self.0.limits.error(cut))
     }
 }
 
@@ -233,10 +242,7 @@ where
             read: 0,
             timer: None,
             waiting: false,
-            progress: Progress {
-                limits,
-                state: Arc::default(),
-            },
+            progress: Progress::new(limits),
         }
     }
 
@@ -247,9 +253,9 @@ where
     fn fail(&mut self, cut: Cut) -> Poll<Option<Result<Bytes, Error>>> {
         self.body = None;
         let progress = &self.progress;
-        progress.state.cut.store(cut as u8, Ordering::Release);
-        progress.state.caller.wake();
-        Poll::Ready(Some(Err(progress.limits.error(cut))))
+        progress.0.cut.store(cut as u8, Ordering::Release);
+        progress.0.caller.wake();
+        Poll::Ready(Some(Err(progress.0.limits.error(cut))))
     }
 
     /// Counts a piece; false if it is one too many.
@@ -259,12 +265,12 @@ where
         if self.announced == Some(self.read) {
             self.progress.end();
         }
-        self.read <= self.progress.limits.size
+        self.read <= self.progress.0.limits.size
     }
 
     /// Whether nothing came for too long. Only the time counts in which somebody waits.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let until = || Instant::now() + self.progress.limits.pause;
+        let until = || Instant::now() + self.progress.0.limits.pause;
         match &mut self.timer {
             Some(timer) if self.waiting => timer.as_mut().poll(cx),
             Some(timer) => {
@@ -294,8 +300,8 @@ where
             let Some(body) = &mut this.body else {
                 return Poll::Ready(None);
             };
-            this.progress.state.reader.register(cx.waker());
-            if this.progress.state.left.load(Ordering::Acquire) {
+            this.progress.0.reader.register(cx.waker());
+            if this.progress.0.left.load(Ordering::Acquire) {
                 return this.fail(Cut::Interrupted);
             }
             match body.as_mut().poll_frame(cx) {
@@ -314,7 +320,7 @@ where
                 Poll::Ready(None) => {
                     let short = this.announced.is_some_and(|size| size > this.read);
                     // A server that drops a connection may end its bodies as if they were whole.
-                    if short || this.progress.state.left.load(Ordering::Acquire) {
+                    if short || this.progress.0.left.load(Ordering::Acquire) {
                         return this.fail(Cut::Interrupted);
                     }
                     this.body = None;

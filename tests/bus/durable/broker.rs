@@ -88,6 +88,45 @@ async fn a_full_store_loses_the_oldest_and_says_so() {
 }
 
 #[tokio::test]
+async fn what_the_store_does_not_take_is_never_left_out_silently() {
+    let server = NatsServer::start().await;
+    let _worker = worker(server.url()).await;
+    let mut options = options(server.url());
+    options.streams = Some(StreamStore {
+        max_bytes: 20_000,
+        ..store()
+    });
+    let (one, other) = (edge(options.clone()).await, edge(options).await);
+    known(&[&one, &other]).await;
+    // The first ones fit, then comes more at once than the whole store may hold.
+    let args = json!({"key": "refused", "count": 300, "at_once": 10, "ms": 30, "size": 4000});
+    let mut events = tell(&one, args).await;
+    let id = events.kept().cloned().expect("an id");
+    let mut items = Vec::new();
+    for _ in 0..40 {
+        items.push(
+            next(&mut events)
+                .await
+                .expect("an event")
+                .expect("an event"),
+        );
+    }
+    // Whoever was there goes on; whoever wants what was not kept is told so.
+    let resumed = match find(&other, &id).await {
+        Ok(found) => patiently("its events", found.follow(items[4].0))
+            .await
+            .err(),
+        Err(error) => Some(CallError::Handler(error)),
+    };
+    let error = resumed.expect("an error").into_error();
+    assert_eq!(error.status(), 410, "{error:?}");
+    let (more, error) = rest(&mut events).await;
+    assert!(error.is_none(), "{error:?}");
+    items.extend(more);
+    assert_story(&items, 0, 300, 4000);
+}
+
+#[tokio::test]
 async fn without_jetstream_streams_are_kept_by_the_process() {
     let server = NatsServer::builder().without_jetstream().start().await;
     let edge = NatsBus::start(options(server.url()), LocalBus::new(LONG)).expect("options");

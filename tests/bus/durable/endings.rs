@@ -87,16 +87,51 @@ async fn who_comes_back_within_the_grace_period_misses_nothing_and_later_it_is_o
 }
 
 #[tokio::test]
-async fn a_call_that_was_dropped_before_its_stream_began_is_cancelled() {
+async fn a_stream_without_an_event_can_be_followed_too() {
     let server = NatsServer::start().await;
     let _worker = worker(server.url()).await;
     let edge = edge(options(server.url())).await;
     known(&[&edge]).await;
-    let events = tell(&edge, endless("early")).await;
+    let events = tell(&edge, json!({"key": "early", "count": 10, "ms": 800})).await;
     let id = events.kept().cloned().expect("an id");
     drop(events);
+    let mut events = follow(&edge, &id, None).await;
+    let first = next(&mut events)
+        .await
+        .expect("an event")
+        .expect("an event");
+    assert_story(&[first], 0, 1, 0);
+    drop(events);
     until("it goes after its grace period", || seen("early").2 == 1).await;
-    assert!(find(&edge, &id).await.is_ok());
+    let (_, error) = rest(&mut follow(&edge, &id, None).await).await;
+    assert_eq!(error.expect("an error").code(), "stream_abandoned");
+}
+
+#[tokio::test]
+async fn a_worker_that_stops_waits_for_those_who_follow_and_for_nobody_else() {
+    let server = NatsServer::start().await;
+    let worker = worker(server.url()).await;
+    let mut options = options(server.url());
+    options.streams = Some(StreamStore {
+        grace: Duration::from_secs(60),
+        ..store()
+    });
+    let edge = edge(options).await;
+    known(&[&edge]).await;
+    let args = json!({"key": "followed", "count": 100, "ms": 20});
+    let mut followed = tell(&edge, args).await;
+    let mut left = tell(&edge, endless("left")).await;
+    assert!(next(&mut left).await.is_some());
+    let id = left.kept().cloned().expect("an id");
+    drop(left);
+    let (still, (items, error)) =
+        tokio::join!(worker.drain(Duration::from_secs(20)), rest(&mut followed));
+    assert_eq!(still, 0);
+    assert!(error.is_none(), "{error:?}");
+    assert_story(&items, 0, 100, 0);
+    assert_eq!((seen("followed").2, seen("left").2), (1, 1));
+    let (_, error) = rest(&mut follow(&edge, &id, None).await).await;
+    assert_eq!(error.expect("an error").code(), "stream_abandoned");
 }
 
 #[tokio::test]

@@ -17,10 +17,16 @@ use crate::nats::Shared;
 use crate::nats::waiting::Lost;
 use crate::nats::wire::{Control, Head};
 
+/// A store that does not answer is asked again for so long.
+const FIND_LIMIT: Duration = Duration::from_secs(5);
 /// For the answer of the instance that is to stop a stream.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
-/// A stream that has just begun may not be stored yet.
-const ASK_AGAIN: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(150)];
+/// A stream that has just begun may not be stored yet, or not on every replica.
+const ASK_AGAIN: [Duration; 3] = [
+    Duration::from_millis(20),
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+];
 
 /// A stream that is in the store.
 struct Stored {
@@ -43,8 +49,8 @@ pub(crate) async fn find(
     }
     let not_now = || CallError::Handler(not_now());
     let link = shared.link().ok_or_else(not_now)?;
-    let until = Some(Instant::now() + STOP_LIMIT);
-    link.soon_up(until).await.map_err(|_| not_now())?;
+    let until = Instant::now() + FIND_LIMIT;
+    link.soon_up(Some(until)).await.map_err(|_| not_now())?;
     let subject = format!("{}.0", shared.names.stream(&id));
     let mut pauses = ASK_AGAIN.iter();
     let head = loop {
@@ -54,6 +60,10 @@ pub(crate) async fn find(
                 Some(pause) => tokio::time::sleep(*pause).await,
                 None => return Err(CallError::Handler(gone())),
             },
+            // Busy, or electing.
+            Err(Lost::TimedOut | Lost::NoResponders) if Instant::now() < until => {
+                tokio::time::sleep(ASK_AGAIN[0]).await;
+            }
             Err(_) => return Err(not_now()),
         }
     };

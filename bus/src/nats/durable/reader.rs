@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use async_nats::Message;
 use framex_core::error::{CallError, Error};
 use framex_core::event::{Event, EventStream};
-use framex_core::kept::{Position, StreamId, gone};
+use framex_core::kept::{Position, StreamId, gone, incomplete};
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
 use tokio::time::Sleep;
@@ -27,8 +27,10 @@ use crate::nats::wire::{self, Answer, Chunks, KeptMessage, WINDOW};
 
 /// How long a stream may stand still while it is followed anew.
 const TROUBLE_LIMIT: Duration = Duration::from_secs(30);
-/// A message that others have overtaken may still come in this time.
+/// A message that others have overtaken may still come in this time ...
 const LATE: Duration = Duration::from_millis(250);
+/// ... or in up to this, doubled each time it was too short.
+const LATEST: Duration = Duration::from_secs(4);
 /// Between two attempts to fetch.
 const FETCH_PAUSE: Duration = Duration::from_millis(100);
 /// Messages that came too early, and are held.
@@ -57,6 +59,7 @@ pub(crate) struct Reader {
     trouble: Option<Instant>,
     /// A message that was sent, and when it is missed.
     late: Option<(u64, Pin<Box<Sleep>>)>,
+    patience: Duration,
     limit: Option<Limit>,
     over: bool,
 }
@@ -114,7 +117,7 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// [`gone`] if it has never come so far.
+    /// [`gone`] if it has never come so far; [`incomplete`] if a part was never stored.
     pub(super) async fn follow(
         shared: Arc<Shared>,
         source: Arc<Source>,
@@ -134,7 +137,7 @@ impl Reader {
             return Err(CallError::Handler(gone()));
         }
         let mut reader = Self::new(shared, source, after);
-        reader.attached(attached);
+        reader.attached(attached).map_err(CallError::Handler)?;
         Ok(reader.events())
     }
 
@@ -154,6 +157,7 @@ impl Reader {
             ungranted_bytes: 0,
             trouble: None,
             late: None,
+            patience: LATE,
             limit: None,
             over: false,
         }
@@ -164,8 +168,11 @@ impl Reader {
         EventStream::new(self).kept_as(id)
     }
 
-    fn attached(&mut self, attached: Attached) {
+    fn attached(&mut self, attached: Attached) -> Result<(), Error> {
         let Attached { live, followed } = attached;
+        if followed.broken && followed.last >= self.next.max(followed.stored + 1) {
+            return Err(incomplete());
+        }
         self.stored = match &live {
             Some(_) => followed.stored,
             None => u64::MAX,
@@ -179,6 +186,7 @@ impl Reader {
             self.miss(followed.last);
         }
         self.live = live;
+        Ok(())
     }
 
     /// Follows the stream anew.
@@ -218,7 +226,7 @@ impl Reader {
 
     fn worked(&mut self, work: Work) -> Result<(), Error> {
         match work {
-            Work::Attached(Ok(attached)) => self.attached(attached),
+            Work::Attached(Ok(attached)) => self.attached(attached)?,
             Work::Attached(Err(error)) => return Err(error.into_error()),
             Work::Fetched(Ok(messages)) => {
                 let numbers = self.next..;
@@ -266,7 +274,7 @@ impl Reader {
     /// The messages up to `last` have been sent: they come now or have to be fetched.
     fn miss(&mut self, last: u64) {
         if last >= self.next && self.late.is_none() {
-            self.late = Some((last, Box::pin(tokio::time::sleep(LATE))));
+            self.late = Some((last, Box::pin(tokio::time::sleep(self.patience))));
         }
     }
 
@@ -349,6 +357,8 @@ impl Reader {
         if *last >= self.next {
             ready!(timer.as_mut().poll(cx));
             self.late = None;
+            // Whoever is only busy is not helped by more questions.
+            self.patience = (self.patience * 2).min(LATEST);
             return Poll::Ready(());
         }
         self.late = None;

@@ -15,8 +15,8 @@ use crate::nats::{Keeping, Shared, StreamStore};
 
 /// For an answer about the stream; a cluster may have to elect its leader first.
 const ASK_LIMIT: Duration = Duration::from_secs(2);
-/// For one message.
-const GET_LIMIT: Duration = Duration::from_secs(1);
+/// For one message; a connection that goes ends the waiting sooner.
+const GET_LIMIT: Duration = Duration::from_secs(2);
 /// Between two attempts to have the stream; doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);

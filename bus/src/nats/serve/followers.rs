@@ -22,7 +22,12 @@ struct State {
     /// Since when there is none.
     alone_since: Option<Instant>,
     progress: Progress,
+    /// Messages up to this one are stored.
+    stored: u64,
+    /// No more will be.
+    broken: bool,
     stop: bool,
+    /// Somebody came, and was promised what is not stored.
     resend: bool,
 }
 
@@ -42,8 +47,6 @@ pub(super) struct Progress {
     pub(super) sent: u64,
     /// The number of the last message that was sent.
     pub(super) last: u64,
-    /// Messages up to this one are stored.
-    pub(super) stored: u64,
 }
 
 /// What the followers allow.
@@ -73,6 +76,8 @@ impl Kept {
                 next: 1,
                 alone_since: None,
                 progress: Progress::default(),
+                stored: 0,
+                broken: false,
                 stop: false,
                 resend: false,
             }),
@@ -97,7 +102,8 @@ impl Kept {
             .followers
             .retain(|f| f.reply.as_str() != old && f.reply != reply);
         let window = u64::from(window.unwrap_or(WINDOW));
-        let Progress { sent, last, stored } = state.progress;
+        let Progress { sent, last } = state.progress;
+        let stored = state.stored;
         let number = state.next;
         state.next += 1;
         state.followers.push(Follower {
@@ -112,6 +118,7 @@ impl Kept {
             unknown: false,
             stored,
             last,
+            broken: state.broken,
         }
     }
 
@@ -155,9 +162,24 @@ impl Kept {
         }
     }
 
-    /// Notes how far it is.
-    pub(super) fn is_at(&self, progress: Progress) {
+    /// Notes how much was sent.
+    pub(super) fn sent(&self, progress: Progress) {
         self.lock().progress = progress;
+    }
+
+    /// Notes that nothing more will be stored.
+    pub(super) fn breaks(&self) {
+        self.lock().broken = true;
+    }
+
+    /// Notes how much is stored. Not while somebody waits for what was not stored
+    /// when they came: it has to be held until it is sent again.
+    pub(super) fn stored(&self, stored: u64) -> bool {
+        let mut state = self.lock();
+        if !state.resend {
+            state.stored = stored;
+        }
+        !state.resend
     }
 
     /// Who has to hear that it goes on: numbers and reply subjects, and what was
@@ -183,14 +205,13 @@ mod tests {
     #[test]
     fn the_slowest_follower_counts() {
         let kept = kept();
-        kept.is_at(Progress {
-            sent: 100,
-            last: 7,
-            stored: 5,
-        });
+        kept.sent(Progress { sent: 100, last: 7 });
+        assert!(kept.stored(5));
         let followed = kept.follow("b".into(), Some(20), None);
         assert_eq!((followed.stored, followed.last), (5, 7));
+        assert!(!kept.stored(6), "6 is promised to come again");
         assert!(kept.wants_again() && !kept.wants_again());
+        assert!(kept.stored(7));
         assert_eq!(
             kept.credit(),
             Credit::Followed {

@@ -42,6 +42,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const GIVE_UP_AFTER: Duration = Duration::from_secs(20);
 /// How often is looked whether the connection is back.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often a stream that nobody follows looks whether its process stops.
+const LOOK_WHETHER_STOPPING: Duration = Duration::from_millis(500);
 /// How long the last message may take to be stored, whatever the reason.
 const END_LIMIT: Duration = Duration::from_secs(30);
 /// A store that is full, in words of JetStream's own.
@@ -238,8 +240,9 @@ impl<'a> Outlet<'a> {
                 stored: false,
             });
         }
-        self.kept.is_at(self.progress);
         self.publish(number, out).await;
+        // After that: who hears of it before has missed it.
+        self.kept.sent(self.progress);
     }
 
     async fn publish(&mut self, number: u64, out: Outgoing) {
@@ -260,7 +263,7 @@ impl<'a> Outlet<'a> {
 
     /// Sees to it that there is somewhere for acknowledgements to come to.
     fn listen(&mut self) {
-        if self.acks.is_none() && self.link.is_up() {
+        if self.acks.is_none() && !self.degraded && self.link.is_up() {
             let expect = Expect {
                 deadline: None,
                 instance: None,
@@ -278,7 +281,7 @@ impl<'a> Outlet<'a> {
         let now = Instant::now();
         let mut due = Vec::new();
         for unstored in &mut self.unstored {
-            if !unstored.stored && (all || now - unstored.sent >= AGAIN_AFTER) {
+            if all || (!unstored.stored && now - unstored.sent >= AGAIN_AFTER) {
                 unstored.sent = now;
                 due.push((unstored.number, unstored.out.clone()));
             }
@@ -286,6 +289,7 @@ impl<'a> Outlet<'a> {
         for (number, out) in due {
             self.publish(number, out).await;
         }
+        self.let_go();
     }
 
     /// What has to be done before anything else; wakes when there is something.
@@ -301,15 +305,22 @@ impl<'a> Outlet<'a> {
         let mut wake: Option<Duration> = None;
         let mut until = |left: Duration| wake = Some(wake.map_or(left, |wake| wake.min(left)));
         if running && let Credit::Alone(since) = self.kept.credit() {
+            let stopping = self.service.shared.local.is_stopping();
             match self.keep.grace.checked_sub(since.elapsed()) {
-                Some(left) if !left.is_zero() => until(left),
+                Some(left) if !left.is_zero() && !stopping => {
+                    until(left.min(LOOK_WHETHER_STOPPING));
+                }
                 _ => return Poll::Ready(Urgent::End(abandoned(self.keep.grace))),
             }
         }
-        if let Some(oldest) = self.unstored.front() {
-            if up && self.again {
-                return Poll::Ready(Urgent::Again);
+        self.again &= !self.unstored.is_empty();
+        if self.again {
+            match up {
+                true => return Poll::Ready(Urgent::Again),
+                false => until(LOOK_EVERY),
             }
+        }
+        if let Some(oldest) = self.unstored.iter().find(|u| !u.stored) {
             if !up {
                 until(LOOK_EVERY);
             } else if oldest.first.elapsed() > GIVE_UP_AFTER {
@@ -320,8 +331,6 @@ impl<'a> Outlet<'a> {
                     _ => return Poll::Ready(Urgent::Again),
                 }
             }
-        } else {
-            self.again = false;
         }
         if let Some(due) = self.head_due.filter(|_| !self.degraded && running) {
             match due.checked_duration_since(Instant::now()) {
@@ -359,7 +368,10 @@ impl<'a> Outlet<'a> {
                 return;
             };
             match acks.poll_next(cx) {
-                Poll::Ready(Ok(message)) => self.acknowledged(&message),
+                Poll::Ready(Ok(message)) => {
+                    self.acknowledged(&message);
+                    self.let_go();
+                }
                 Poll::Ready(Err(lost)) => {
                     self.acks = None;
                     if lost == Lost::Disconnected {
@@ -394,12 +406,17 @@ impl<'a> Outlet<'a> {
         if let Some(unstored) = found {
             unstored.stored = true;
         }
+    }
+
+    /// Lets go of what is stored.
+    fn let_go(&mut self) {
         while let Some(first) = self.unstored.front().filter(|u| u.stored) {
+            if self.again || !self.kept.stored(first.number) {
+                return;
+            }
             self.bytes -= first.out.payload.len();
-            self.progress.stored = first.number;
             self.unstored.pop_front();
         }
-        self.kept.is_at(self.progress);
     }
 
     /// Goes on without the store.
@@ -408,6 +425,7 @@ impl<'a> Outlet<'a> {
             let stream = self.keep.id.as_str();
             tracing::error!(api = %self.service.id(), stream, "a stream is not kept from here on: JetStream does not take it ({why})");
         }
+        self.kept.breaks();
         self.unstored.clear();
         self.bytes = 0;
         self.acks = None;

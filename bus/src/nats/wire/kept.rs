@@ -131,8 +131,11 @@ pub(crate) struct Followed {
     pub(crate) unknown: bool,
     /// The messages up to this one are stored ...
     pub(crate) stored: u64,
-    /// ... and up to this one have been sent. What is between them is sent again.
+    /// ... and up to this one have been sent. What is between them is sent again ...
     pub(crate) last: u64,
+    /// ... unless the store takes no more: then that is lost.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) broken: bool,
 }
 
 impl Followed {

@@ -6,7 +6,7 @@ use framex_test_support::h2::Client;
 use framex_test_support::{Answer, Connection, Server, until};
 use http_body_util::BodyExt;
 
-use super::depot::{Compared, Depot, seen};
+use crate::depot::{Compared, Depot, seen};
 
 const MIB: u64 = 1 << 20;
 

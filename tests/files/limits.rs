@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use framex_test_support::{Answer, Server};
 
-use super::depot::{Depot, seen};
-use super::sender::{Framing, Part, Sender, end, file, head, post, put, text};
+use crate::depot::{Depot, seen};
+use crate::sender::{Framing, Part, Sender, end, file, head, post, put, text};
 
 fn refused(answer: &Answer, by: &str) {
     assert_eq!(answer.status, 413, "{}", answer.lossy());
@@ -76,7 +76,7 @@ async fn who_waits_is_told_to_go_on() {
     let more = "Expect: 100-continue\r\nContent-Length: 100000\r\n";
     connection.send(head("PUT", "/api/v1/raw", more)).await;
     assert_eq!(connection.head().await.status, 100);
-    connection.send(super::depot::pattern(0, 100_000)).await;
+    connection.send(crate::depot::pattern(0, 100_000)).await;
     assert_eq!(connection.answer().await.data()["size"], 100_000);
 }
 

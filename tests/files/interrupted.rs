@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use framex_test_support::{Server, until};
 
-use super::depot::{Depot, seen};
-use super::sender::{Framing, Part, Sender, file_head, text};
+use crate::depot::{Depot, seen};
+use crate::sender::{Framing, Part, Sender, file_head, text};
 
 #[tokio::test]
 async fn the_handler_sees_that_it_broke_off() {

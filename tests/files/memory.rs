@@ -4,9 +4,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
-use super::depot::{Compared, pattern};
-use super::sender::{file_head, text};
+use crate::depot::{Compared, pattern};
 use crate::process::Serving;
+use crate::sender::{file_head, text};
 
 /// All that an API may allow, but for what a form adds to it.
 const SIZE: u64 = (1 << 30) - 10_000;
@@ -50,7 +50,7 @@ fn assert_seen(mut stream: TcpStream, size: u64) {
 #[test]
 fn uploads_and_downloads_need_little() {
     let dir = tempfile::tempdir().unwrap();
-    let program = crate::process::example("e2e_depot");
+    let program = crate::process::example("files_depot");
     let mut serving = Serving::start(Command::new(program).arg("run"), dir.path());
     let address = serving.address();
     let pid = serving.process().id();
@@ -96,6 +96,5 @@ fn uploads_and_downloads_need_little() {
     assert_eq!((compared.size, compared.wrong), (SIZE, false));
 
     let grown = resident(pid) - before;
-    println!("{} MiB grew it by {} KiB", SIZE >> 20, grown >> 10);
     assert!(grown < MOST, "grown by {grown} bytes");
 }

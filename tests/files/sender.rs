@@ -3,7 +3,7 @@
 use framex_test_support::{Answer, Connection, Server};
 use serde_json::Value;
 
-use super::depot::pattern;
+use crate::depot::pattern;
 
 /// One piece that is sent.
 const PIECE: usize = 256 * 1024;

@@ -4,8 +4,8 @@ use framex_test_support::Server;
 use framex_test_support::until;
 use serde_json::{Value, json};
 
-use super::depot::{Depot, seen};
-use super::sender::{Framing, Part, Sender, assert_whole, end, file, file_head, post, put, text};
+use crate::depot::{Depot, seen};
+use crate::sender::{Framing, Part, Sender, assert_whole, end, file, file_head, post, put, text};
 
 const MIB: u64 = 1 << 20;
 /// Around what stays in memory, and what the edge and the parser read at once.
@@ -200,12 +200,12 @@ async fn an_upload_may_go_straight_back() {
     sender.part(&Part::Pattern(100_000)).await;
     let head = sender.connection.head().await;
     assert_eq!(head.status, 200);
-    let mut compared = super::depot::Compared::default();
+    let mut compared = crate::depot::Compared::default();
     let mut sent = 100_000;
     while compared.size < size {
         if sent < size {
             let piece =
-                super::depot::pattern(sent, 100_000.min(usize::try_from(size - sent).unwrap()));
+                crate::depot::pattern(sent, 100_000.min(usize::try_from(size - sent).unwrap()));
             sent += piece.len() as u64;
             assert!(sender.send(&piece).await);
             if sent == size {
