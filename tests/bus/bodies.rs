@@ -73,11 +73,16 @@ fn hash(pieces: impl Iterator<Item = Bytes>) -> u64 {
 
 /// A call with a file.
 pub(crate) fn with_file(file: ByteStream, key: &str) -> Request {
+    with_texts(file, &[("key", key.to_owned())])
+}
+
+/// A call with a file and these texts.
+pub(crate) fn with_texts(file: ByteStream, texts: &[(&str, String)]) -> Request {
     let file = Upload::new(file).named("a.bin");
-    let fields = vec![
-        ("file".to_owned(), FormField::File(file.into())),
-        ("key".to_owned(), FormField::Text(key.to_owned())),
-    ];
+    let mut fields = vec![("file".to_owned(), FormField::File(file.into()))];
+    for (name, text) in texts {
+        fields.push(((*name).to_owned(), FormField::Text(text.clone())));
+    }
     Request {
         args: Args::from_http(HttpArgs {
             uri: "/".parse().expect("a URI"),

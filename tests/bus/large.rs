@@ -7,7 +7,7 @@ use async_nats::{Client, HeaderMap, Message, Subscriber};
 use bytes::Bytes;
 use framex::PluginDefinition;
 use framex::args::Args;
-use framex::bus::nats::{NatsBus, Options};
+use framex::bus::nats::{Keeping, NatsBus, Options, StreamStore};
 use framex::bus::{Bus as _, LocalBus};
 use framex::{CallError, Error, Reply};
 use framex_core::body::ByteStream;
@@ -17,7 +17,7 @@ use framex_test_support::{patiently, until};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use crate::bodies::{coming, download_of, with_file};
+use crate::bodies::{coming, download_of, with_file, with_texts};
 use crate::nats::options;
 use crate::no_settings;
 use crate::plugins::{Callee, seen};
@@ -184,7 +184,7 @@ async fn a_plain_client_takes_frames_as_it_grants_them() {
         let said = format!("{frames} {:08x}", crc32(&message.payload));
         assert_eq!(header(&message, "Framex-Frame"), said);
     }
-    assert_eq!((frames, size), (LARGE.div_ceil(64 * 1024), LARGE));
+    assert_eq!((frames, size), (LARGE.div_ceil(63 * 1024), LARGE));
 }
 
 #[tokio::test]
@@ -372,6 +372,33 @@ async fn only_what_can_be_given_twice_goes_to_another_instance() {
     assert_eq!(seen("slow twice").begun, 1);
     until("the file is let go", || counter.is_dropped()).await;
     until("nothing waits", || caller.waiting() + idle.waiting() == 0).await;
+}
+
+#[tokio::test]
+async fn a_stream_is_fed_while_it_is_read_also_one_that_is_kept() {
+    let server = NatsServer::start().await;
+    let mut kept = options(server.url(), LONG);
+    kept.streams = Some(StreamStore::default());
+    let _worker = worker(&server).await;
+    let caller = caller(kept, 1).await;
+    assert_eq!(caller.state().borrow().streams, Keeping::InStore);
+    for keep in [false, true] {
+        let size = (5 << 20) + 1;
+        let (file, counter) = coming(size, None);
+        let mut request = with_texts(file, &[("prompt", "x".repeat(LARGE))]);
+        request.meta.keep = keep;
+        let reply = caller.call_target("/api/v1/listen", request).await;
+        let Ok(Reply::Stream(mut events)) = reply else {
+            panic!("{reply:?}");
+        };
+        assert_eq!(events.kept().is_some(), keep);
+        let mut told = Vec::new();
+        while let Some(event) = patiently("an event", events.next()).await {
+            told.push(event.expect("an event"));
+        }
+        assert_eq!(told.len(), 1 + 5 + 1, "{told:?}");
+        assert!(counter.is_dropped());
+    }
 }
 
 #[tokio::test]

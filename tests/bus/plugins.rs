@@ -99,6 +99,24 @@ impl Callee {
         Ok(json!({ "size": size, "hash": hash.finish(), "pieces": pieces > 0 }))
     }
 
+    /// An event for each mebibyte.
+    #[on_request(post, "/listen", stream)]
+    fn listen(&self, file: Upload, prompt: String) -> impl Stream<Item = Result<Event>> {
+        let mut file = file;
+        async_stream::try_stream! {
+            yield Event::text(prompt.len().to_string());
+            let (mut size, mut told) = (0, 0);
+            while let Some(piece) = file.next().await {
+                size += piece?.len();
+                while size - told >= 1 << 20 {
+                    told += 1 << 20;
+                    yield Event::text(told.to_string());
+                }
+            }
+            yield Event::text(size.to_string());
+        }
+    }
+
     #[on_request(post, "/ignore")]
     async fn ignore(&self, file: Upload) -> Option<u64> {
         file.size()

@@ -4,32 +4,35 @@
 //! listens, the instance is full or stops) it goes to another at once; where
 //! something may have, only if the API is idempotent.
 
-use std::cell::Cell;
+mod choose;
+mod large;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use async_nats::{Client, Subject};
+use async_nats::Subject;
 use bytes::Bytes;
 use framex_core::args::{Args, Message};
 use framex_core::context::{CallMeta, MAX_HOPS, Request};
-use framex_core::error::{CallError, Error, Part};
+use framex_core::error::{CallError, Error};
 use framex_core::event::EventStream;
-use framex_core::reply::{Download, RawJson, Reply};
-use http::StatusCode;
+use framex_core::reply::{RawJson, Reply};
 use smallvec::SmallVec;
 
+use choose::{choose, sole};
+use large::gather;
+
+use super::Shared;
 use super::durable::Reader;
-use super::large::caller::{Feeder, Luggage, collect};
-use super::large::receive::Broken;
+use super::large::caller::{Feeder, Luggage};
 use super::link::{Link, publish};
-use super::peers::{Endpoint, Instance, Remote, ms_of};
+use super::peers::{Instance, Remote, ms_of};
 use super::pending::Pending;
 use super::stream::RemoteStream;
 use super::waiting::{Expect, Lost};
-use super::wire::{self, Announced, Answer, Keep, Origin, Told};
-use super::{Shared, large};
+use super::wire::{self, Answer, Keep, Origin, Told};
 use crate::call::to_the_millisecond;
 use crate::local::deadline;
 use crate::{Api, Outcome};
@@ -41,9 +44,6 @@ const ASK_AGAIN: [Duration; 3] = [
     Duration::from_millis(15),
     Duration::from_millis(30),
 ];
-/// An instance that keeps calls waiting and says nothing comes last. One that is
-/// only busy has been asked by then, and has answered.
-const QUIET_MS: u64 = 800;
 /// Around its deadline a call has timed out, whoever notices first.
 const SAME_MOMENT: Duration = Duration::from_millis(25);
 /// Files up to this size travel with the other arguments, in bytes.
@@ -125,24 +125,6 @@ pub(super) async fn call(shared: Arc<Shared>, api: Arc<Api>, request: Request) -
     journey.run(&remote).await
 }
 
-/// A foreign service gets one message: files that are still coming have to be here.
-async fn gather(shared: &Shared, api: &Api, args: &Args) -> Result<(), CallError> {
-    let link = shared.link();
-    let client = link.as_ref().and_then(|link| link.client());
-    let most = client.map_or(0, Client::max_payload);
-    args.gather(most)
-        .await
-        .map_err(|error| match error.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => CallError::TooLarge {
-                api: api.descriptor.id.clone(),
-                part: Part::Arguments,
-                size: most + 1,
-                most,
-            },
-            _ => CallError::Handler(error),
-        })
-}
-
 impl Journey {
     async fn run(&self, remote: &Remote) -> Outcome {
         let mut tried: SmallVec<[Arc<Instance>; 4]> = SmallVec::new();
@@ -211,22 +193,6 @@ impl Journey {
                 }
                 _ => return Box::pin(self.nobody()).await,
             }
-        }
-    }
-
-    /// What has been given away cannot be given to another one.
-    fn spent(&self, elsewhere: Elsewhere) -> Result<Elsewhere, CallError> {
-        let id = &self.api.descriptor.id;
-        match elsewhere {
-            // The request was taken, so it is its bodies that may not go there.
-            Elsewhere::Denied if self.luggage.is_asked_for() => Err(CallError::Refused {
-                api: id.clone(),
-                subject: self.shared.names.bodies(id.plugin(), "*"),
-            }),
-            Elsewhere::Full(error) | Elsewhere::Again(error) if self.luggage.is_touched() => {
-                Err(error)
-            }
-            elsewhere => Ok(elsewhere),
         }
     }
 
@@ -315,7 +281,8 @@ impl Journey {
         let to = subject.clone();
         let sent = match publish(client, to, Some(reply), headers, body).await {
             Err(Lost::TooLarge) => {
-                Box::pin(self.announce(client, subject, instance, &mut pending)).await
+                let keep = keep.as_ref();
+                Box::pin(self.announce(client, subject, instance, keep, &mut pending)).await
             }
             sent => sent.map_err(|lost| self.over(lost)),
         };
@@ -357,99 +324,6 @@ impl Journey {
                 Err(self.unreadable("a stream, which its descriptor does not promise".into()))
             }
         }
-    }
-
-    /// Sends the request without its payload, which is larger than the broker's
-    /// messages: whoever takes it asks for that.
-    async fn announce(
-        &self,
-        client: &Client,
-        subject: Subject,
-        instance: Option<&Arc<Instance>>,
-        pending: &mut Pending,
-    ) -> Result<(), Attempt> {
-        let api = &self.api.descriptor;
-        let payload = self.luggage.payload();
-        match self.takes_frames(instance) {
-            Some(true) => {}
-            Some(false) => return Err(self.too_large(client)),
-            None => return Err(self.over(Lost::NoResponders)),
-        }
-        let headers = wire::request_headers(&self.meta, api, payload);
-        let mut headers = headers.unwrap_or_default();
-        let announced = Announced {
-            size: Some(payload.bytes().len() as u64),
-            stream: false,
-        };
-        wire::announce(&mut headers, announced);
-        pending.feeder = Some(Feeder::new(&self.luggage, client));
-        let reply = Some(pending.waiter.reply.clone());
-        let sent = publish(client, subject, reply, Some(headers), Bytes::new()).await;
-        sent.map_err(|lost| match lost {
-            Lost::TooLarge => self.unsendable("its headers are larger than the broker takes"),
-            lost => self.over(lost),
-        })
-    }
-
-    /// Whether those that a message reaches ask for what is not in it: others would
-    /// take it for all there is. Nothing if nobody is known.
-    fn takes_frames(&self, instance: Option<&Arc<Instance>>) -> Option<bool> {
-        if let Some(instance) = instance {
-            return Some(instance.native);
-        }
-        let endpoints = self.api.remote.as_ref()?.endpoints.load();
-        let native = endpoints.iter().all(|e| e.instance.native);
-        (!endpoints.is_empty()).then_some(native)
-    }
-
-    /// The answer whose payload comes in frames.
-    async fn whole(
-        &self,
-        head: async_nats::Message,
-        announced: Announced,
-        back: Subject,
-        pending: &mut Pending,
-    ) -> Result<Answer, Attempt> {
-        let payload = match collect(pending, announced, back).await {
-            Ok(payload) => payload,
-            Err(Broken::Lost(lost)) => return Err(self.over(lost)),
-            Err(Broken::Failed(error)) => return Err(Attempt::Over(CallError::Handler(error))),
-            Err(Broken::TooLarge) => {
-                return Err(self.unreadable("it is larger than memory should hold".into()));
-            }
-            Err(broken) => {
-                let api = self.api.descriptor.id.clone();
-                let why = large::caller::why(&broken, &api).unwrap_or_default();
-                return Err(self.again(CallError::Lost { api, why }));
-            }
-        };
-        self.read_head(head, payload)
-    }
-
-    /// The answer whose payload is given on as it comes.
-    fn download(
-        &self,
-        head: async_nats::Message,
-        announced: Announced,
-        back: Subject,
-        pending: Pending,
-    ) -> Result<Reply, Attempt> {
-        let Answer::Download(download) = self.read_head(head, Bytes::new())? else {
-            return Err(self.unreadable("bytes that come in pieces and are no download".into()));
-        };
-        let api = self.api.descriptor.id.clone();
-        let body = large::caller::download(pending, announced, back, api);
-        Ok(Reply::Download(Download { body, ..download }))
-    }
-
-    /// What a message with this payload says.
-    fn read_head(&self, head: async_nats::Message, payload: Bytes) -> Result<Answer, Attempt> {
-        let message = async_nats::Message {
-            payload,
-            reply: None,
-            ..head
-        };
-        wire::read_answer(message).map_err(|reason| self.unreadable(reason))
     }
 
     /// A stream begins with its first message, or with the news that it is being
@@ -577,21 +451,6 @@ impl Journey {
         }))
     }
 
-    fn too_large(&self, client: &Client) -> Attempt {
-        Attempt::Over(CallError::TooLarge {
-            api: self.api.descriptor.id.clone(),
-            part: Part::Arguments,
-            size: self.luggage.size(),
-            most: client.max_payload(),
-        })
-    }
-
-    fn unsendable(&self, reason: &str) -> Attempt {
-        let text = format!("`{}` cannot be called: {reason}", self.api.descriptor.id);
-        let error = Error::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text);
-        Attempt::Over(CallError::Handler(error))
-    }
-
     fn unreadable(&self, reason: String) -> Attempt {
         Attempt::Over(CallError::BadReply {
             api: self.api.descriptor.id.clone(),
@@ -641,62 +500,4 @@ impl Journey {
 enum Attempt {
     Over(CallError),
     Elsewhere(Elsewhere),
-}
-
-/// The instance that a message to the whole group will reach, if there is but one.
-fn sole(remote: &Remote, instance: Arc<Instance>) -> Option<Arc<Instance>> {
-    (remote.endpoints.load().len() == 1).then_some(instance)
-}
-
-/// The less loaded of two that are picked by chance: spreads as well as looking
-/// at all of them, and callers that know the same do not all choose the same.
-fn choose(endpoints: &[Endpoint], tried: &[Arc<Instance>]) -> Option<Endpoint> {
-    let free = |endpoint: &&Endpoint| {
-        !endpoint.instance.shunned.load(Ordering::Relaxed)
-            && !tried.iter().any(|t| Arc::ptr_eq(t, &endpoint.instance))
-    };
-    match endpoints {
-        [] => None,
-        [one] => Some(one).filter(free).cloned(),
-        many => {
-            let from = |offset: usize| {
-                let mut order = (0..many.len()).map(|n| (n + offset) % many.len());
-                order.find(|at| free(&&many[*at]))
-            };
-            let first = from(random(many.len()))?;
-            // Another one, if there is one: else a frozen one of two would be picked
-            // against itself in a quarter of all calls.
-            let second = from(first + 1 + random(many.len() - 1))?;
-            let (first, second) = (&many[first], &many[second]);
-            let better = if load(&second.instance) < load(&first.instance) {
-                second
-            } else {
-                first
-            };
-            Some(better.clone())
-        }
-    }
-}
-
-fn load(instance: &Instance) -> u32 {
-    let mine = instance.outstanding.load(Ordering::Relaxed);
-    let all = instance.ongoing.load(Ordering::Relaxed);
-    let quiet = instance.suspected.load(Ordering::Relaxed) && instance.silence_ms() > QUIET_MS;
-    mine.max(all)
-        .saturating_add(if quiet { 1_000_000 } else { 0 })
-}
-
-/// A number below `limit`, good enough for spreading.
-fn random(limit: usize) -> usize {
-    thread_local! {
-        static STATE: Cell<u64> = Cell::new(uuid::Uuid::new_v4().as_u64_pair().1 | 1);
-    }
-    STATE.with(|state| {
-        let mut x = state.get();
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        state.set(x);
-        usize::try_from(x >> 33).unwrap_or(0) % limit
-    })
 }

@@ -336,7 +336,8 @@ impl Link {
         } else {
             "subscribe to"
         };
-        if refusal.subject != FENCE {
+        let news = self.remember(&refusal);
+        if news && refusal.subject != FENCE {
             tracing::error!(
                 link = self.role,
                 "the broker does not let this process {action} `{}`: its user needs the permission",
@@ -350,13 +351,19 @@ impl Link {
                     || sends.is_some_and(|sends| sends.as_str() == refusal.subject)
             });
         }
+    }
+
+    /// Gives whether it was not known.
+    fn remember(&self, refusal: &Refusal) -> bool {
         let mut refusals = lock(&self.refusals);
-        if !refusals.contains(&refusal) {
-            if refusals.len() >= MOST_REFUSALS {
-                refusals.pop_front();
-            }
-            refusals.push_back(refusal);
+        if refusals.contains(refusal) {
+            return false;
         }
+        if refusals.len() >= MOST_REFUSALS {
+            refusals.pop_front();
+        }
+        refusals.push_back(refusal.clone());
+        true
     }
 
     /// Whether the broker has refused a subscription to `subject`.

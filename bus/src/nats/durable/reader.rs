@@ -347,7 +347,7 @@ impl Reader {
         {
             return Poll::Ready(message.ok_or(Lost::Disconnected));
         }
-        live.pending.waiter.poll_next(cx)
+        live.pending.poll_next(cx)
     }
 
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -218,23 +218,30 @@ mod tests {
 
     /// Sends what it was given, then nothing.
     #[derive(Clone, Default)]
-    struct Script(Arc<Mutex<(VecDeque<Message>, Vec<u32>, bool)>>);
+    struct Script(Arc<Mutex<Played>>);
+
+    #[derive(Default)]
+    struct Played {
+        messages: VecDeque<Message>,
+        granted: Vec<u32>,
+        ended: bool,
+    }
 
     impl Sender for Script {
         fn poll_message(&mut self, _: &mut Context<'_>) -> Poll<Result<Message, Lost>> {
-            match self.0.lock().unwrap().0.pop_front() {
+            match self.0.lock().unwrap().messages.pop_front() {
                 Some(message) => Poll::Ready(Ok(message)),
                 None => Poll::Pending,
             }
         }
 
         fn grant(&mut self, frames: u32) -> bool {
-            self.0.lock().unwrap().1.push(frames);
+            self.0.lock().unwrap().granted.push(frames);
             true
         }
 
         fn ended(&mut self) {
-            self.0.lock().unwrap().2 = true;
+            self.0.lock().unwrap().ended = true;
         }
     }
 
@@ -252,7 +259,7 @@ mod tests {
 
     fn script(messages: Vec<wire::Outgoing>) -> Script {
         let script = Script::default();
-        script.0.lock().unwrap().0 = messages.into_iter().map(message).collect();
+        script.0.lock().unwrap().messages = messages.into_iter().map(message).collect();
         script
     }
 
@@ -268,8 +275,8 @@ mod tests {
         let mut inflow = Inflow::new(script.clone(), Some(40), false);
         let all = inflow.collect(40).await.unwrap();
         assert_eq!(all.len(), 40);
-        let (_, granted, ended) = &*script.0.lock().unwrap();
-        assert_eq!((&granted[..], *ended), (&[16, 8, 8][..], true));
+        let played = script.0.lock().unwrap();
+        assert_eq!((&played.granted[..], played.ended), (&[16, 8, 8][..], true));
     }
 
     #[tokio::test]
@@ -312,7 +319,9 @@ mod tests {
         assert!(matches!(next, Some(Ok(_))));
         // Nobody waits: nothing is overdue.
         tokio::time::sleep(SILENT * 3).await;
-        script.0.lock().unwrap().0.push_back(message(frame(2)));
+        let mut played = script.0.lock().unwrap();
+        played.messages.push_back(message(frame(2)));
+        drop(played);
         let next = poll_fn(|cx| inflow.poll_next(cx)).await;
         assert!(matches!(next, Some(Ok(_))));
         let waits = Instant::now();
