@@ -5,7 +5,7 @@ use framex_test_support::nats::Wire;
 use crate::{configured, login};
 
 /// The users that run a plugin: user, plugin, an API it calls.
-const WORKERS: [(&str, &str, Option<&str>); 11] = [
+const WORKERS: [(&str, &str, Option<&str>); 12] = [
     ("bridge", "proxy", None),
     ("echo", "echo", Some("hello.Hello.hello")),
     ("hello", "hello", None),
@@ -13,6 +13,7 @@ const WORKERS: [(&str, &str, Option<&str>); 11] = [
     ("journal", "journal", None),
     ("maths", "maths", None),
     ("speaker", "speaker", None),
+    ("storyteller", "storyteller", None),
     ("megaphone", "megaphone", Some("speaker.Speaker.words")),
     ("stock", "stock", Some("orders.Orders.sold")),
     ("orders", "orders", Some("stock.Stock.take")),

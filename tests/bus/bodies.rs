@@ -180,7 +180,7 @@ pub(crate) async fn uploads_and_downloads_of_any_size(transport: &impl Transport
             assert!(
                 download.headers["content-disposition"]
                     .to_str()
-                    .unwrap()
+                    .expect("a text")
                     .contains("a.bin")
             );
             assert_eq!(download.body.size(), known.then_some(size as u64));

@@ -23,7 +23,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::peers::ms_of;
 use super::waiting::{Expect, Lost, Waiting};
-use super::wire::Told;
+use super::wire::{Control, Told};
 use super::{Options, Shared, wire};
 
 /// How often overdue calls are looked for.
@@ -519,7 +519,16 @@ impl Link {
     pub(crate) fn dispatch(&self, message: Message) {
         let token = message.subject.as_str().rsplit('.').next();
         if let Some((index, stamp)) = token.and_then(|token| read_slot(wire::slot_of(token))) {
-            self.waiting.deliver(index, stamp, message);
+            let nobodys = self.waiting.deliver(index, stamp, message);
+            if let Some(control) = nobodys.as_ref().and_then(wire::beat_of_kept) {
+                // A follower that has left, whose word was lost: the stream waits for it.
+                let message = Control {
+                    call: nobodys.map_or_else(String::new, |m| m.subject.to_string()),
+                    leave: true,
+                    ..Control::default()
+                };
+                self.send_later(control, message.payload());
+            }
         }
     }
 

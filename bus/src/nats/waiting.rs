@@ -124,14 +124,14 @@ impl Waiting {
         }
     }
 
-    /// Hands a message to the call it is for, if that still waits.
-    pub(crate) fn deliver(&self, index: u32, stamp: u32, message: Message) {
+    /// Hands a message to the call it is for; gives it back if nobody waits for it.
+    pub(crate) fn deliver(&self, index: u32, stamp: u32, message: Message) -> Option<Message> {
         let mut slots = self.lock();
         let Some(slot) = slots.all.get_mut(index as usize) else {
-            return;
+            return Some(message);
         };
         let Some(expect) = slot.expect.as_ref().filter(|_| slot.stamp == stamp) else {
-            return;
+            return Some(message);
         };
         if message.status == Some(StatusCode::NO_RESPONDERS) {
             slot.failed.get_or_insert(Lost::NoResponders);
@@ -160,6 +160,7 @@ impl Waiting {
         if let Some(waker) = waker {
             waker.wake();
         }
+        None
     }
 
     /// The next message of a slot.

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use framex_test_support::nats::NatsServer;
+use futures_util::StreamExt as _;
 use serde_json::json;
 
 use super::*;
@@ -163,6 +164,41 @@ async fn a_slow_follower_slows_the_handler() {
     let (rest, error) = rest(&mut quick).await;
     assert!(error.is_none() && !rest.is_empty(), "{error:?}");
     assert_eq!(seen("slow"), (1, 20_000, 1));
+}
+
+#[tokio::test]
+async fn a_follower_whose_leave_was_lost_does_not_hold_up_the_others() {
+    let server = NatsServer::start().await;
+    let worker = worker(server.url()).await;
+    let edge = edge(options(server.url())).await;
+    known(&[&edge]).await;
+    let client = async_nats::connect(server.url()).await.expect("a client");
+    let mut inboxes = client.subscribe("_INBOX.>").await.expect("a subscription");
+    let args = json!({"key": "lost leave", "count": 3000, "at_once": 10, "ms": 10});
+    let mut events = tell(&edge, args).await;
+    let id = events.kept().cloned().expect("an id");
+    let beat = loop {
+        let message = patiently("a beat", inboxes.next())
+            .await
+            .expect("a message");
+        let headers = message.headers.as_ref();
+        if headers.is_some_and(|headers| headers.get("Framex-Beat").is_some()) {
+            break message;
+        }
+    };
+    // A place at that connection where nobody waits.
+    let (inbox, _) = beat.subject.rsplit_once('.').expect("an inbox");
+    let question = json!({
+        "follow": id.as_str(), "call": format!("{inbox}.00000001000fffff"), "window": 4,
+    });
+    let control = format!("teller._control.{}", worker.id());
+    let question = question.to_string().into();
+    let answer = client.request(control, question).await.expect("an answer");
+    let answer: Value = serde_json::from_slice(&answer.payload).expect("JSON");
+    assert!(answer["last"].as_u64() > Some(0), "{answer}");
+    let (items, error) = rest(&mut events).await;
+    assert!(error.is_none(), "{error:?}");
+    assert_story(&items, 0, 3000, 0);
 }
 
 #[tokio::test]

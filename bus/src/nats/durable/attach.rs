@@ -133,13 +133,6 @@ pub(super) async fn attach(
         live: None,
         followed: Followed::default(),
     };
-    let gone = |old: Option<Live>| {
-        // Nobody is there who could be told.
-        if let Some(mut old) = old {
-            old.pending.over = true;
-        }
-        Ok(stored_only)
-    };
     let mut asked_since = Instant::now();
     let patience = match why {
         Why::Lost(Lost::Disconnected) => BACK_LIMIT,
@@ -185,7 +178,7 @@ pub(super) async fn attach(
                 if followed.unknown {
                     let mut live = live;
                     live.pending.over = true;
-                    return gone(old);
+                    return Ok(stored_only);
                 }
                 live.pending.waiter.expect_beats();
                 return Ok(Attached {
@@ -197,6 +190,7 @@ pub(super) async fn attach(
         };
         let mut live = live;
         match lost {
+            // Nobody is there who could be told that this one leaves.
             Lost::NoResponders => live.pending.over = true,
             Lost::Denied => {
                 return Err(CallError::Refused {
@@ -210,7 +204,8 @@ pub(super) async fn attach(
         let silent = why == Why::Lost(Lost::Gone) || (why == Why::Asked && known.is_none());
         let still = asked_since.elapsed() < patience;
         if lost != Lost::Disconnected && (silent || !still) {
-            return gone(old);
+            // One that is only silent hears, when it wakes, that nobody follows.
+            return Ok(stored_only);
         }
         if Instant::now() >= until {
             return Err(source.lost("the connection to the broker went"));

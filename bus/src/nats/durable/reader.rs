@@ -257,8 +257,7 @@ impl Reader {
                 None
             }
             None if wire::is_beat(&message) => {
-                let last = std::str::from_utf8(&message.payload).ok();
-                if let Some(last) = last.and_then(|last| last.parse().ok()) {
+                if let Some(last) = wire::last_by_beat(&message) {
                     self.miss(last);
                 }
                 None

@@ -227,6 +227,12 @@ mod tests {
         ended: bool,
     }
 
+    impl Script {
+        fn say(&self, out: wire::Outgoing) {
+            self.0.lock().unwrap().messages.push_back(message(out));
+        }
+    }
+
     impl Sender for Script {
         fn poll_message(&mut self, _: &mut Context<'_>) -> Poll<Result<Message, Lost>> {
             match self.0.lock().unwrap().messages.pop_front() {
@@ -319,9 +325,7 @@ mod tests {
         assert!(matches!(next, Some(Ok(_))));
         // Nobody waits: nothing is overdue.
         tokio::time::sleep(SILENT * 3).await;
-        let mut played = script.0.lock().unwrap();
-        played.messages.push_back(message(frame(2)));
-        drop(played);
+        script.say(frame(2));
         let next = poll_fn(|cx| inflow.poll_next(cx)).await;
         assert!(matches!(next, Some(Ok(_))));
         let waits = Instant::now();

@@ -220,7 +220,9 @@ impl Service {
     /// The rest of a call that did not finish at once; nothing if it is cancelled.
     fn work(self: &Arc<Self>, started: Started, task: Task) -> Option<Work> {
         let jobs = &self.shared.offers.jobs;
-        let entered = jobs.enter(&task.reply, task.asked, task.keep.as_ref(), task.began)?;
+        let keep = task.keep.as_ref();
+        let keep = keep.map(|keep| (keep, self.id().plugin()));
+        let entered = jobs.enter(&task.reply, task.asked, keep, task.began)?;
         let job = Arc::clone(entered.job());
         let service = Arc::clone(self);
         let running = Running::new(&self.api);

@@ -185,7 +185,11 @@ async fn beat(shared: &Arc<Shared>) {
 
 async fn send_beats(shared: &Shared, client: &Client, inbox: &str) {
     for due in shared.offers.jobs.due(Instant::now()) {
-        let beat = wire::beat(&shared.id, due.last);
+        let kept = due.kept.map(|(last, plugin)| {
+            let control = shared.names.control(&plugin, Some(&shared.id));
+            (last, control)
+        });
+        let beat = wire::beat(&shared.id, kept);
         let reply = match due.to {
             (number, None) => format!("{inbox}.{number}"),
             (number, Some(follower)) => format!("{inbox}.{number}-{follower}"),

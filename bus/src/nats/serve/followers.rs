@@ -1,6 +1,6 @@
 //! Who follows a kept stream, and how far it may go for them.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use async_nats::Subject;
@@ -12,6 +12,7 @@ use crate::nats::wire::{Followed, WINDOW};
 /// A stream that is kept, as those see it who are not running it.
 pub(super) struct Kept {
     pub(super) stream: StreamId,
+    pub(super) plugin: Arc<str>,
     state: Mutex<State>,
 }
 
@@ -61,7 +62,7 @@ pub(super) enum Credit {
 
 impl Kept {
     /// A stream with its first follower.
-    pub(super) fn new(stream: StreamId, reply: Subject, window: Option<u32>) -> Self {
+    pub(super) fn new(stream: StreamId, plugin: &str, reply: Subject, window: Option<u32>) -> Self {
         let window = u64::from(window.unwrap_or(WINDOW));
         let first = Follower {
             number: 0,
@@ -71,6 +72,7 @@ impl Kept {
         };
         Self {
             stream,
+            plugin: plugin.into(),
             state: Mutex::new(State {
                 followers: SmallVec::from_iter([first]),
                 next: 1,
@@ -199,7 +201,7 @@ mod tests {
 
     fn kept() -> Kept {
         let id = wire::new_stream(&wire::random(wire::TOKEN)).unwrap();
-        Kept::new(id, "a".into(), Some(10))
+        Kept::new(id, "p", "a".into(), Some(10))
     }
 
     #[test]

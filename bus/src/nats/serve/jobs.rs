@@ -63,8 +63,8 @@ pub(super) struct Beat {
     /// The call, and which of a kept stream's followers.
     pub(super) to: (u64, Option<u32>),
     pub(super) reply: Subject,
-    /// Of a kept stream: the number of the last message that was sent.
-    pub(super) last: Option<u64>,
+    /// Of a kept stream: the number of the last message that was sent, and the plugin.
+    pub(super) kept: Option<(u64, Arc<str>)>,
 }
 
 impl Job {
@@ -88,13 +88,14 @@ impl Jobs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a call into the table, for as long as what it gives lives. Nothing
+    /// Puts a call into the table, for as long as what it gives lives; one whose stream is
+    /// kept, with its plugin. Nothing
     /// for a call that is cancelled already.
     pub(super) fn enter(
         self: &Arc<Self>,
         reply: &Subject,
         asked: Asked,
-        keep: Option<&Keep>,
+        keep: Option<(&Keep, &str)>,
         began: Instant,
     ) -> Option<Entered> {
         let mut table = self.lock();
@@ -108,10 +109,12 @@ impl Jobs {
             reply: reply.clone(),
             cancelled: AtomicBool::new(false),
             granted: AtomicU64::new(asked.window.map_or(u64::MAX, u64::from)),
-            kept: keep.map(|keep| Kept::new(keep.id.clone(), reply.clone(), asked.window)),
+            kept: keep.map(|(keep, plugin)| {
+                Kept::new(keep.id.clone(), plugin, reply.clone(), asked.window)
+            }),
             waker: AtomicWaker::new(),
         });
-        if let Some(keep) = keep {
+        if let Some((keep, _)) = keep {
             table.by_stream.insert(keep.id.to_string(), number);
         }
         let entry = Entry {
@@ -271,7 +274,7 @@ impl Jobs {
                     due.push(Beat {
                         to: (*number, None),
                         reply: entry.job.reply.clone(),
-                        last: None,
+                        kept: None,
                     });
                     continue;
                 };
@@ -279,7 +282,7 @@ impl Jobs {
                 due.extend(followers.into_iter().map(|(follower, reply)| Beat {
                     to: (*number, Some(follower)),
                     reply,
-                    last: Some(last),
+                    kept: Some((last, Arc::clone(&kept.plugin))),
                 }));
             }
         }
@@ -453,7 +456,7 @@ mod tests {
         let expected = Beat {
             to: (told.number, None),
             reply: reply("b"),
-            last: None,
+            kept: None,
         };
         assert_eq!(due, [expected]);
         assert!(jobs.due(began + BEAT_EVERY).is_empty());

@@ -169,13 +169,15 @@ pub(crate) fn end(count: u64) -> Outgoing {
 }
 
 /// "Still working", from the instance `id`; of a kept stream, with the number of
-/// the last message that was sent.
-pub(crate) fn beat(id: &str, last: Option<u64>) -> Outgoing {
+/// the last message that was sent, and where followers say that they leave.
+pub(crate) fn beat(id: &str, kept: Option<(u64, String)>) -> Outgoing {
     let mut headers = HeaderMap::new();
     headers.insert(BEAT, id);
     Outgoing {
         headers: Some(headers),
-        payload: last.map_or_else(Bytes::new, |last| last.to_string().into()),
+        payload: kept.map_or_else(Bytes::new, |(last, control)| {
+            format!("{last} {control}").into()
+        }),
     }
 }
 
@@ -191,6 +193,21 @@ pub(crate) fn poll() -> Outgoing {
 pub(crate) fn is_poll(message: &Message) -> bool {
     let headers = message.headers.as_ref();
     headers.is_some_and(|headers| headers.get(POLL).is_some())
+}
+
+/// Where those say that they leave who get this beat of a kept stream.
+pub(crate) fn beat_of_kept(message: &Message) -> Option<Subject> {
+    let text = std::str::from_utf8(&message.payload).ok();
+    let (_, control) = text.filter(|_| is_beat(message))?.split_once(' ')?;
+    let (plugin, instance) = control.rsplit_once("._control.")?;
+    let plain = |text: &str| !text.is_empty() && !text.contains(['*', '>', ' ']);
+    (plain(plugin) && plain(instance)).then(|| control.into())
+}
+
+/// The number of the last message of a kept stream that was sent, as a beat tells it.
+pub(crate) fn last_by_beat(message: &Message) -> Option<u64> {
+    let text = std::str::from_utf8(&message.payload).ok()?;
+    text.split(' ').next()?.parse().ok()
 }
 
 /// Whether a message only says that the work goes on.
