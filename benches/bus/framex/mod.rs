@@ -92,7 +92,7 @@ impl Caller {
 /// Runs the command line of a user's binary, if this process is to be one.
 pub(crate) fn child() -> Option<ExitCode> {
     let command = env::args().nth(1)?;
-    if command != "worker" && command != "edge" {
+    if !["worker", "edge", "run"].contains(&&*command) {
         return None;
     }
     child::exit_with_parent();
@@ -114,6 +114,14 @@ fn user(spec: &Spec) -> Command {
 pub(crate) fn worker(spec: &Spec, plugin: &str, url: &str) -> Command {
     let mut command = user(spec);
     command.args(["worker", "--load-plugins", plugin, "--nats-url", url]);
+    command
+}
+
+/// The command of an edge and the plugin in one process, without a broker.
+pub(crate) fn whole(spec: &Spec) -> Command {
+    let mut command = user(spec);
+    command.args(["run", "--load-plugins", "bench"]);
+    command.args(["--port", "0", "--dashboard-port", "0"]);
     command
 }
 
