@@ -23,6 +23,9 @@ use crate::call::{Call, Keep, LocalCall, TimeLimit, panicked};
 use crate::catalog::{Api, Catalog};
 use crate::kept::{KeepOptions, Keeper, KeptStream};
 
+/// What a call that takes files may take, where nobody says anything.
+const WITH_FILES: Duration = Duration::from_secs(60 * 60);
+
 /// Calls plugins of this process.
 pub struct LocalBus {
     me: Weak<Self>,
@@ -442,7 +445,12 @@ pub(crate) fn deadline(
         (asked, own) => asked.or(own),
     };
     let only_first_event = api.streams() && asked.is_none();
-    (asked.unwrap_or(started + default_timeout), only_first_event)
+    // A file takes as long as its client's line does; pauses have bounds of their own.
+    let usual = match api.takes_files() {
+        true => default_timeout.max(WITH_FILES),
+        false => default_timeout,
+    };
+    (asked.unwrap_or(started + usual), only_first_event)
 }
 
 /// Notes whose id and routes these are, or says whose they already were.

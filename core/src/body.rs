@@ -17,6 +17,9 @@ use tokio::task::coop::poll_proceed;
 use crate::error::{Error, Result};
 pub use file::SharedFile;
 
+/// Never more than this is reserved before it has come, in bytes.
+const MOST_RESERVED: usize = 1 << 20;
+
 /// Bytes that come in pieces, or lie there already.
 ///
 /// Whoever makes them waits until they are taken. An `Err` is the last item: the
@@ -129,7 +132,9 @@ impl ByteStream {
                 false => Ok(first),
             };
         };
-        let mut all = BytesMut::with_capacity(announced.unwrap_or(first.len() + next.len()));
+        // What is announced may be a lie.
+        let room = announced.unwrap_or_default().min(MOST_RESERVED);
+        let mut all = BytesMut::with_capacity(room.max(first.len() + next.len()));
         all.extend_from_slice(&first);
         loop {
             if all.len() + next.len() > most {

@@ -331,6 +331,14 @@ impl ApiDescriptor {
             .any(|p| matches!(p.location, Location::File | Location::Form))
     }
 
+    /// Whether it takes files, which come while its handler runs.
+    #[must_use]
+    pub fn takes_files(&self) -> bool {
+        self.parameters
+            .iter()
+            .any(|p| matches!(p.location, Location::File | Location::Upload))
+    }
+
     /// The argument that is the whole body, if one is.
     #[must_use]
     pub fn body(&self) -> Option<&Parameter> {

@@ -9,7 +9,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, StatusCode};
 
 use crate::error::Error;
 
@@ -158,6 +159,23 @@ pub fn incomplete() -> Error {
         "a part of the stream is no longer kept: start a new one",
     )
     .with_code("stream_incomplete")
+}
+
+const INTERRUPTED: &str = "stream_interrupted";
+
+/// 503: the stream may go on, and cannot be followed now. As an event it is no end:
+/// whoever asks again with the last id gets the rest.
+#[must_use]
+pub fn interrupted() -> Error {
+    Error::unavailable("the stream cannot be followed now: ask again with the last id")
+        .with_code(INTERRUPTED)
+        .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
+}
+
+/// Whether `error` says [`interrupted`].
+#[must_use]
+pub fn is_interrupted(error: &Error) -> bool {
+    error.code() == INTERRUPTED
 }
 
 /// 403: somebody else's stream.

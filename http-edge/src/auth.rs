@@ -1,6 +1,7 @@
 //! Keys: which routes ask for one, and whether it is right.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use framex_core::context::Principal;
@@ -8,6 +9,7 @@ use framex_core::error::Error;
 use framex_core::settings::Secret;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
 /// `auth.rules`: route templates, or prefixes that end in `/*`, with their keys.
@@ -43,11 +45,7 @@ impl Rules {
         let named = |rule: &String, keys: &Vec<Secret>| {
             let keys = keys
                 .iter()
-                .enumerate()
-                .map(|(index, key)| {
-                    let name = format!("key {} of {rule}", index + 1);
-                    (key.clone(), Principal::new(&name))
-                })
+                .map(|key| (key.clone(), principal(key, rule)))
                 .collect();
             (rule.clone(), Arc::new(Keys { keys }))
         };
@@ -74,6 +72,18 @@ impl Rules {
             .filter(move |rule| !paths.iter().any(|path| protects(rule, path)))
             .map(|rule| AuthError::NoRoute { rule: rule.clone() })
     }
+}
+
+/// Names the key, wherever it stands in its rule and on whichever edge, and not so that
+/// it could be told from its name: 32 bits of its digest.
+fn principal(key: &Secret, rule: &str) -> Principal {
+    let digest = Sha256::digest(key.expose().as_bytes());
+    let mut name = "key ".to_owned();
+    for byte in &digest[..4] {
+        // Writing to a String cannot fail.
+        let _ = write!(name, "{byte:02x}");
+    }
+    Principal::new(&format!("{name} of {rule}"))
 }
 
 fn covers(rule: &str, path: &str) -> bool {
@@ -158,11 +168,11 @@ mod tests {
         let keys = rules(&[("/a", &["secret", "other"])]).of("/a").unwrap();
         assert_eq!(
             keys.check(&offering("secret")).unwrap().name(),
-            "key 1 of /a"
+            "key 2bb80d53 of /a"
         );
         assert_eq!(
             keys.check(&offering("Bearer other")).unwrap().name(),
-            "key 2 of /a"
+            "key d9298a10 of /a"
         );
         assert!(keys.check(&offering("bearer secret")).is_ok());
         let refused = keys.check(&offering("secret2")).unwrap_err();

@@ -8,7 +8,8 @@ use std::time::Duration;
 use framex_bus::KeptStream;
 use framex_core::context::{Principal, RequestId};
 use framex_core::error::{CallError, Error};
-use framex_core::kept::{EventId, NoEventId, Position, StreamId, gone, not_yours};
+use framex_core::event::EventStream;
+use framex_core::kept::{EventId, NoEventId, StreamId, gone, not_yours};
 use futures_core::future::BoxFuture;
 use http::header::CONTENT_LOCATION;
 use http::request::Parts;
@@ -77,21 +78,24 @@ pub(crate) fn resume(
         };
         match found.await {
             Ok(None) => nothing(&id),
-            Ok(Some((_, name, _))) if head => answer.head(&name, &id),
-            Ok(Some((stream, _, position))) => rest(&answer, &*stream, position, &id).await,
+            Ok(Some((stream, name, position))) => {
+                let events = in_time(stream.follow(Some(position))).await;
+                rest(&answer, events, (head, &name), &id)
+            }
             Err(error) => answer.failed(&error, &id),
         }
     })
 }
 
-/// What comes behind `position`: to the client it is one stream, and an error in it an event.
-async fn rest(
+/// What comes behind what was seen: to the client it is one stream, and an error in it an event.
+fn rest(
     answer: &Answer,
-    stream: &dyn KeptStream,
-    position: Position,
+    events: Result<EventStream, Error>,
+    (head, name): (bool, &StreamId),
     id: &RequestId,
 ) -> Response<EdgeBody> {
-    match in_time(stream.follow(Some(position))).await {
+    match events {
+        Ok(_) if head => answer.head(name, id),
         Ok(events) => answer.events(None, events, id),
         Err(error) => answer.failed(&error, id),
     }
@@ -116,9 +120,12 @@ pub(crate) fn answer(
             }
             _ => return problem::answer(&problem::method_not_allowed(&METHODS), &id),
         };
-        let failed = |error: &Error| match errors {
-            Some(format) => problem::stream_answer(error, &id, format),
-            None => problem::answer(error, &id),
+        let failed = |error: &Error| {
+            problem::log(error, "a kept stream", &id);
+            match errors {
+                Some(format) => problem::stream_answer(error, &id, format),
+                None => problem::answer(error, &id),
+            }
         };
         let found = async {
             let name = stream.ok_or_else(gone)?;
@@ -149,12 +156,18 @@ pub(crate) fn answer(
                 Err(error) => answer.failed(&error, &id),
             },
             (_, Some(None)) => nothing(&id),
-            (Method::HEAD, _) => answer.head(&name, &id),
-            (_, Some(Some(position))) => rest(&answer, &*stream, position, &id).await,
-            (_, None) => match in_time(stream.follow(None)).await {
-                Ok(events) => answer.stream(events, &id).await,
-                Err(error) => answer.failed(&error, &id),
-            },
+            (method, after) => {
+                let events = in_time(stream.follow(after.flatten())).await;
+                match (events, after) {
+                    (Ok(events), None) if method != Method::HEAD => {
+                        answer.stream(events, &id).await
+                    }
+                    (events, _) => {
+                        let head = method == Method::HEAD;
+                        rest(&answer, events, (head, &name), &id)
+                    }
+                }
+            }
         }
     })
 }

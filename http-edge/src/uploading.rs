@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::intake::Progress;
 
-/// How long a handler may still run whose client left in the middle of its body.
+/// How long a handler may still run whose body was cut short.
 const CLEANING_UP: Duration = Duration::from_secs(2);
 
 /// A call that reads its body itself.
@@ -24,7 +24,7 @@ const CLEANING_UP: Duration = Duration::from_secs(2);
 pub(crate) struct Uploading {
     call: Option<Call>,
     progress: Progress,
-    /// Runs once the client is gone.
+    /// Runs once the body is cut.
     patience: Option<Pin<Box<Sleep>>>,
     /// Who owns the handlers that clean up.
     leaving: TaskTracker,
@@ -51,7 +51,7 @@ impl Future for Uploading {
         let polled = Pin::new(call).poll(cx);
         let over = match polled {
             Poll::Ready(outcome) => Some(outcome),
-            Poll::Pending if !self.progress.poll_interrupted(cx) => return Poll::Pending,
+            Poll::Pending if !self.progress.poll_cut(cx) => return Poll::Pending,
             // Not every server drops its request then.
             Poll::Pending => {
                 let patience = || Box::pin(tokio::time::sleep(CLEANING_UP));

@@ -91,7 +91,7 @@ async fn what_travels_along() {
     for both in ["principal", "request_id", "header", "trace_id"] {
         assert_eq!(outer[both], inner[both], "{both}");
     }
-    assert_eq!(outer["principal"], "key 1 of /api/v1/call/who");
+    assert_eq!(outer["principal"], "key 8254c329 of /api/v1/call/who");
     assert_eq!(
         (&outer["request_id"], &outer["header"]),
         (&json!("my-id"), &json!("carried"))

@@ -126,11 +126,12 @@ async fn a_broker_without_jetstream_is_enough() {
     let edge = site.edge();
     let there = async || (edge.get("/api/v1/quick").await.status == 200).then_some(());
     Stopwatch::start().within(SOON, "it works", there).await;
-    for serving in [worker, edge] {
+    for serving in [&worker, &edge] {
         let ready = once(serving.board(), "GET /ready").await;
         assert_eq!(ready.status, 200, "{ready:?}");
-        assert!(serving.log().contains("JetStream"), "{}", serving.log());
     }
+    // Who starts streams says that they are kept in its own memory.
+    assert!(edge.log().contains("JetStream"), "{}", edge.log());
 }
 
 /// As little of a broker as a client needs to stay.

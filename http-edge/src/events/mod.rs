@@ -8,11 +8,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use framex_core::context::RequestId;
 use framex_core::error::Error;
 use framex_core::event::{Event, EventStream, FINISH};
 use framex_core::id::ApiId;
+use framex_core::kept::is_interrupted;
 use futures_core::Stream;
 use tokio::time::Sleep;
 
@@ -88,7 +89,9 @@ impl Writer {
 
     fn error(&mut self, out: &mut Vec<u8>, error: &Error, request: &RequestId) {
         self.not_the_last(out);
-        let id = self.ids.as_ref().map(Ids::end);
+        // One that may be taken up again has not ended.
+        let ids = self.ids.as_ref().filter(|_| !is_interrupted(error));
+        let id = ids.map(Ids::end);
         self.format.push_error(out, id, error, request);
     }
 }
@@ -175,7 +178,7 @@ impl EventBody {
         self.timer = None;
         let mut beat = Vec::new();
         self.writer.format.push_heartbeat(&mut beat);
-        Poll::Ready(Some(BytesMut::from(&beat[..]).freeze()))
+        Poll::Ready(Some(Bytes::from(beat)))
     }
 }
 
@@ -217,6 +220,32 @@ mod tests {
             sse(&Event::json(&[1]).unwrap().named("x")),
             "event: x\ndata: [1]\n\n"
         );
+    }
+
+    #[test]
+    fn an_error_that_is_no_end_has_no_id() {
+        let request = RequestId::accept(&HeaderValue::from_static("r")).unwrap();
+        let stream = StreamId::generate();
+        for (error, ends) in [
+            (framex_core::kept::interrupted(), false),
+            (framex_core::kept::stopped(), true),
+        ] {
+            let mut writer = Writer {
+                format: Format::Sse,
+                ids: Some(Ids::new(&stream, Format::Sse)),
+                finished: false,
+                held: None,
+            };
+            let mut out = Vec::new();
+            writer.error(&mut out, &error, &request);
+            let text = String::from_utf8(out).unwrap();
+            assert_eq!(
+                text.starts_with(&format!("id: {stream}.end\n")),
+                ends,
+                "{text}"
+            );
+            assert_eq!(text.contains("id: "), ends, "{text}");
+        }
     }
 
     #[test]

@@ -108,6 +108,9 @@ fn cut_by(error: BoxError) -> Cut {
     Cut::Interrupted
 }
 
+/// Never more than this is reserved before it has come, in bytes.
+const MOST_RESERVED: usize = 4 << 20;
+
 /// Reads all of `body`.
 pub(super) async fn read_all<B>(body: B, limits: &Limits) -> Result<Bytes, Error>
 where
@@ -142,7 +145,9 @@ where
             continue;
         }
         if all.is_empty() {
-            let hint = usize::try_from(announced).unwrap_or(limit).min(limit);
+            // What is announced may never come.
+            let hint = usize::try_from(announced).unwrap_or(limit);
+            let hint = hint.min(limit).min(MOST_RESERVED);
             all.reserve(hint.max(first.len() + data.len()));
             all.extend_from_slice(&first);
             first = Bytes::new();
@@ -199,10 +204,10 @@ impl Progress {
         self.0.reader.wake();
     }
 
-    /// Whether the client broke the body off; wakes whoever asks when it does.
-    pub(crate) fn poll_interrupted(&self, cx: &mut Context<'_>) -> bool {
+    /// Whether no more of the body will be read than was; wakes whoever asks when it is so.
+    pub(crate) fn poll_cut(&self, cx: &mut Context<'_>) -> bool {
         self.0.caller.register(cx.waker());
-        self.0.cut.load(Ordering::Acquire) == Cut::Interrupted as u8
+        self.0.cut.load(Ordering::Acquire) != 0
     }
 
     /// Why the body could not be read to its end, if so.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use async_nats::Message;
 use framex_core::error::{CallError, Error};
 use framex_core::event::{Event, EventStream};
-use framex_core::kept::{Position, StreamId, gone, incomplete};
+use framex_core::kept::{Position, StreamId, gone, incomplete, interrupted};
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
 use tokio::time::Sleep;
@@ -194,7 +194,7 @@ impl Reader {
         let since = *self.trouble.get_or_insert_with(Instant::now);
         let until = since + TROUBLE_LIMIT;
         if Instant::now() >= until {
-            return Err(self.source.lost("it stood still for too long").into_error());
+            return Err(interrupted());
         }
         tracing::debug!(stream = %self.source.id, next = self.next, ?why, "a stream is followed anew");
         let work = attach(
@@ -227,7 +227,11 @@ impl Reader {
     fn worked(&mut self, work: Work) -> Result<(), Error> {
         match work {
             Work::Attached(Ok(attached)) => self.attached(attached)?,
-            Work::Attached(Err(error)) => return Err(error.into_error()),
+            Work::Attached(Err(error)) => {
+                let stream = &self.source.id;
+                tracing::warn!(%stream, %error, "a stream cannot be followed now");
+                return Err(interrupted());
+            }
             Work::Fetched(Ok(messages)) => {
                 let numbers = self.next..;
                 self.early.extend(numbers.zip(messages));
@@ -236,7 +240,7 @@ impl Reader {
             Work::Fetched(Err(Missing::NotNow)) => {
                 let since = *self.trouble.get_or_insert_with(Instant::now);
                 if since.elapsed() > TROUBLE_LIMIT {
-                    return Err(self.source.lost("it stood still for too long").into_error());
+                    return Err(interrupted());
                 }
                 self.fetch(FETCH_PAUSE);
             }
