@@ -50,7 +50,7 @@ fn now() -> u64 {
 ///
 /// What the process said that did not start, or what the caller answered instead of a number.
 pub(crate) fn measure(spec: &Spec, concurrency: usize, length: Duration) -> Result<Sample, String> {
-    let serving = Serving::start(spec)?;
+    let serving = Serving::start(spec, false)?;
     let url = serving.broker.url();
     let caller = says_ready(match spec.kind {
         Kind::Baseline => baseline::command(spec, "caller", &url),

@@ -87,7 +87,7 @@ impl Seen {
 }
 
 fn measure() -> Result<Seen, String> {
-    let broker = broker();
+    let broker = broker(false);
     let mut command = child::again();
     command.args(["instances", &INSTANCES.to_string(), &broker.url()]);
     let all = says_ready(command)?;

@@ -18,7 +18,7 @@
 //!
 //! # Not here
 //!
-//! Streams, and payloads above what the broker takes.
+//! What failures cost: `tests/failures` counts that.
 
 // The report is this program's output; counts become ratios, and ratios may be rounded.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -30,12 +30,15 @@ mod catalog;
 #[allow(dead_code)]
 #[path = "../common/mod.rs"]
 mod common;
+mod disk;
 mod framex;
 mod report;
 mod rounds;
 mod scenario;
 mod spec;
+mod streams;
 mod system;
+mod uploads;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -148,6 +151,12 @@ fn bench(mut options: Options) -> ExitCode {
     }
     if options.compare.is_empty() && wanted("catalog") {
         missed += catalog::run();
+    }
+    if options.compare.is_empty() && wanted("streams") {
+        missed += streams::run();
+    }
+    if options.compare.is_empty() && wanted("uploads") {
+        missed += uploads::run();
     }
     if options.check && missed > 0 {
         eprintln!("{missed} bounds missed");

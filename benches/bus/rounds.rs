@@ -8,6 +8,9 @@ use crate::scenario::{Question, Scenario};
 use crate::spec::Spec;
 use crate::system::System;
 
+/// The least for a thousand streams.
+const SLOW: Duration = Duration::from_secs(5);
+
 /// How long and how often.
 pub(crate) struct Turn {
     pub(crate) rounds: usize,
@@ -62,7 +65,9 @@ fn measure(spec: &Spec, scenario: &Scenario, length: Duration) -> Result<Sample,
                 connections: scenario.concurrency,
                 processes: &system.serving.pids(system.edge.pid()),
             };
-            Ok(load.run_for(length))
+            // A thousand streams at once take a while to end for the first time.
+            let slow = workload.chunks().is_some() && scenario.concurrency >= 1000;
+            Ok(load.run_for(if slow { length.max(SLOW) } else { length }))
         }
         Question::Calls => calls::measure(spec, scenario.concurrency, length),
     }

@@ -43,7 +43,7 @@ const FLAT: &str = "baseline writev=off";
 pub(crate) fn all() -> Vec<Scenario> {
     use Bound::{Cpu, P50, Rate};
     use Question::{Calls, Http};
-    use Workload::{Echo, Raw};
+    use Workload::{Echo, Kept, Live, Raw};
 
     let scenario = |name, question, concurrency, compared: &[&str], bounds: &[Bound]| {
         let compared = compared
@@ -67,6 +67,15 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario(name, Http(Echo), connections, &[FLAT, "framex"], bounds)
     };
     let raw = [WRITEV, FLAT, "framex"];
+    let streams = |name, workload, connections, bounds: &[Bound]| {
+        scenario(
+            name,
+            Http(workload),
+            connections,
+            &[WRITEV, "framex"],
+            bounds,
+        )
+    };
     vec![
         // What does the way through edge, broker and worker cost, where there is nothing else to do?
         echo("echo", 64, &[Rate(0.95), Cpu(0.95)]),
@@ -80,6 +89,14 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario("raw_100kb", Http(Raw), 64, &raw, &[Rate(0.90)]),
         // What does a call cost that one plugin makes to another?
         scenario("calls", Calls, 64, &[WRITEV, "framex"], &[Rate(0.90)]),
+        // What does a chunk of a stream cost? The p50 is that of the first chunk.
+        streams("live_1", Live, 1, &[]),
+        streams("live_64", Live, 64, &[Rate(0.8)]),
+        streams("live_1000", Live, 1000, &[]),
+        // And one that can be taken up again?
+        streams("kept_1", Kept, 1, &[]),
+        streams("kept_64", Kept, 64, &[Rate(0.6)]),
+        streams("kept_1000", Kept, 1000, &[]),
         // Is the baseline at its best with one thread for each of its processes?
         Scenario {
             baselines: 1,

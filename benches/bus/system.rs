@@ -29,8 +29,8 @@ impl Serving {
     /// # Errors
     ///
     /// What the process said that ended before.
-    pub(crate) fn start(spec: &Spec) -> Result<Self, String> {
-        let broker = broker();
+    pub(crate) fn start(spec: &Spec, store: bool) -> Result<Self, String> {
+        let broker = broker(store);
         let url = broker.url();
         let worker = says_ready(match spec.kind {
             Kind::Baseline => baseline::command(spec, "worker", &url),
@@ -45,9 +45,13 @@ impl Serving {
     }
 }
 
-/// A broker as it comes.
-pub(crate) fn broker() -> NatsServer {
-    runtime().block_on(NatsServer::builder().without_jetstream().start())
+/// A broker as it comes, with or without JetStream.
+pub(crate) fn broker(store: bool) -> NatsServer {
+    let broker = NatsServer::builder();
+    runtime().block_on(match store {
+        true => broker.start(),
+        false => broker.without_jetstream().start(),
+    })
 }
 
 /// What the broker calls itself.
@@ -86,7 +90,8 @@ impl System {
     ///
     /// What the process said that ended before, or the last answer that was no success.
     pub(crate) fn start(spec: &Spec, workload: Workload) -> Result<Self, String> {
-        let serving = Serving::start(spec)?;
+        let store = workload == Workload::Kept && spec.kind == Kind::Framex;
+        let serving = Serving::start(spec, store)?;
         let url = serving.broker.url();
         let edge = Server::spawn(match spec.kind {
             Kind::Baseline => baseline::command(spec, "gateway", &url),

@@ -14,6 +14,10 @@ pub(crate) enum Workload {
     EchoModel,
     /// 200 chunks, as fast as they go.
     Events,
+    /// 1,000 chunks of 50 bytes, as fast as they go.
+    Live,
+    /// The same, of a stream that can be taken up again.
+    Kept,
     /// 100 KB of JSON that the handler takes as text.
     Raw,
     /// 100 KB of JSON that the handler takes as a tree.
@@ -24,12 +28,17 @@ pub(crate) enum Workload {
 pub(crate) enum Expected {
     /// The envelope of a success with this data.
     Data(Value),
-    /// So many chunks, and the finish.
-    Chunks(u32),
+    /// So many chunks of this text, and the finish.
+    Chunks(u32, &'static str),
 }
 
-/// Chunks of a stream.
-pub(crate) const CHUNKS: u32 = 200;
+/// Chunks of [`Workload::Events`].
+const EVENTS: u32 = 200;
+/// Chunks of [`Workload::Live`] and [`Workload::Kept`].
+const STREAM: u32 = 1000;
+
+/// 50 bytes.
+pub(crate) const CHUNK: &str = "Fifty bytes of text, as long as a rather long word";
 
 /// Holds characters that need decoding, as messages of people do.
 const MESSAGE: &str = "hello framex";
@@ -43,9 +52,20 @@ impl Workload {
                 "/api/v1/echo_model?message=hello%20framex",
                 r#"{"id":1,"name":"x"}"#,
             ),
-            Self::Events => get(&format!("/api/v1/events?n={CHUNKS}")),
+            Self::Events => get(&format!("/api/v1/events?n={EVENTS}")),
+            Self::Live => get(&format!("/api/v1/live?n={STREAM}")),
+            Self::Kept => get(&format!("/api/v1/kept?n={STREAM}")),
             Self::Raw => post("/api/v1/raw", &document()),
             Self::Tree => post("/api/v1/tree", &document()),
+        }
+    }
+
+    /// How many chunks an answer has, if it is a stream.
+    pub(crate) fn chunks(self) -> Option<u32> {
+        match self {
+            Self::Events => Some(EVENTS),
+            Self::Live | Self::Kept => Some(STREAM),
+            Self::Echo | Self::EchoModel | Self::Raw | Self::Tree => None,
         }
     }
 
@@ -53,7 +73,8 @@ impl Workload {
         Expected::Data(match self {
             Self::Echo => json!(MESSAGE),
             Self::EchoModel => json!({ "message": MESSAGE, "model": { "id": 1, "name": "x" } }),
-            Self::Events => return Expected::Chunks(CHUNKS),
+            Self::Events => return Expected::Chunks(EVENTS, "chunk"),
+            Self::Live | Self::Kept => return Expected::Chunks(STREAM, CHUNK),
             Self::Raw | Self::Tree => serde_json::from_str(&document()).expect("it is JSON"),
         })
     }

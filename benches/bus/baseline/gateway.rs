@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use async_nats::{Client, HeaderMap, Request as Call};
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -15,12 +15,16 @@ use hyper_util::rt::TokioIo;
 use serde_json::value::RawValue;
 use tokio::net::TcpStream;
 
+use super::stream::Chunks;
 use super::{ECHO, RAW, arguments, connect};
 use crate::common::hand::body::collect_json;
 use crate::common::hand::envelope::{self, Failure};
 use crate::common::hand::{JSON, REQUEST_ID, query, request_id};
 use crate::common::threads::{self, Source};
+use crate::disk;
 use crate::spec::Spec;
+
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
 /// Serves until the process ends.
 pub(super) fn serve(spec: &Spec, url: &str) {
@@ -56,9 +60,25 @@ async fn answer(
     request: Request<Incoming>,
     client: &Client,
     headers: usize,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Result<Response<Either<Full<Bytes>, Chunks>>, Infallible> {
     let (parts, body) = request.into_parts();
     let id = request_id();
+    if matches!(parts.uri.path(), "/api/v1/live" | "/api/v1/kept") {
+        let n = query::single(parts.uri.query(), "n").map(|n| n.parse());
+        if let Ok(Ok(n)) = n {
+            let mut response = Response::new(Either::Right(Chunks::ask(client, n).await));
+            response.headers_mut().insert(CONTENT_TYPE, EVENTS);
+            response.headers_mut().insert(REQUEST_ID, id);
+            return Ok(response);
+        }
+    }
+    if (&parts.method, parts.uri.path()) == (&Method::PUT, "/api/v1/upload") {
+        let stored = disk::store(body.into_data_stream()).await;
+        let size = stored.expect("the client sends all of it");
+        let mut response = Response::new(Either::Left(Full::new(envelope::success(&size, 16))));
+        response.headers_mut().insert(CONTENT_TYPE, JSON);
+        return Ok(response);
+    }
     let asked = match (&parts.method, parts.uri.path()) {
         (&Method::GET, "/api/v1/echo") => {
             query::single(parts.uri.query(), "message").map(|text| (ECHO, arguments(&text)))
@@ -84,7 +104,7 @@ async fn answer(
         Ok(bytes) => (StatusCode::OK, bytes),
         Err(failure) => failure.into_envelope(),
     };
-    let mut response = Response::new(Full::new(bytes));
+    let mut response = Response::new(Either::Left(Full::new(bytes)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     response.headers_mut().insert(REQUEST_ID, id);

@@ -6,6 +6,7 @@
 
 mod caller;
 mod gateway;
+mod stream;
 mod worker;
 
 use std::process::Command;
@@ -18,6 +19,7 @@ use crate::spec::Spec;
 
 pub(crate) const ECHO: &str = "bench.Bench.echo";
 pub(crate) const RAW: &str = "bench.Bench.raw";
+pub(crate) const STREAM: &str = "bench.Bench.live";
 /// See [`crate::calls`].
 pub(crate) const DRIVE: &str = "caller.Caller.drive";
 

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::runtime::Builder;
 
-use super::{ECHO, RAW, connect, ready};
+use super::{ECHO, RAW, STREAM, connect, ready};
+use crate::common::workload::CHUNK;
 use crate::spec::Spec;
 
 /// Serves until the process ends.
@@ -29,6 +30,7 @@ fn run(spec: &Spec, url: &str) {
         tokio::join!(
             answer(&client, ECHO, echo),
             answer(&client, RAW, raw),
+            stream(&client),
             ready(&client)
         );
     });
@@ -52,6 +54,33 @@ async fn answer(client: &Client, subject: &'static str, handler: fn(&[u8]) -> By
         let reply = reply.expect("it is a request");
         let published = client.publish(reply, handler(&payload)).await;
         published.expect("the client is connected");
+    }
+}
+
+#[derive(Deserialize)]
+struct Count {
+    n: usize,
+}
+
+/// Answers each request with so many chunks, a message each, and an empty message.
+async fn stream(client: &Client) {
+    let group = "bench".to_owned();
+    let requests = client.queue_subscribe(STREAM, group).await;
+    let mut requests = requests.expect("the client is connected");
+    while let Some(message) = requests.next().await {
+        let client = client.clone();
+        tokio::spawn(async move {
+            let reply = message.reply.expect("it is a request");
+            let Count { n } =
+                serde_json::from_slice(&message.payload).expect("the gateway writes it");
+            for _ in 0..n {
+                let chunk = serde_json::to_vec(CHUNK).expect("text is JSON");
+                let published = client.publish(reply.clone(), chunk.into()).await;
+                published.expect("the client is connected");
+            }
+            let published = client.publish(reply, Bytes::new()).await;
+            published.expect("the client is connected");
+        });
     }
 }
 

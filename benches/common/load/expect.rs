@@ -34,9 +34,9 @@ pub(super) fn check(answer: &[u8], expected: &Expected) {
             assert_eq!(header("content-type"), "application/json");
             check_envelope(&body, data);
         }
-        Expected::Chunks(count) => {
+        Expected::Chunks(count, text) => {
             assert!(header("content-type").starts_with("text/event-stream"));
-            check_events(&body, *count);
+            check_events(&body, *count, text);
         }
     }
 }
@@ -58,7 +58,7 @@ fn check_envelope(body: &str, data: &Value) {
 }
 
 /// Events with their names and data; ids and comments may be among them.
-fn check_events(body: &str, count: u32) {
+fn check_events(body: &str, count: u32, text: &str) {
     let events = body
         .strip_suffix("\n\n")
         .expect("the last event is complete")
@@ -72,11 +72,9 @@ fn check_events(body: &str, count: u32) {
     let (finish, chunks) = events.split_last().expect("there are events");
     assert_eq!(finish, &["event: finish", "data: {}"]);
     assert_eq!(chunks.len(), count as usize);
+    let data = format!(r#"data: {{"content": "{text}"}}"#);
     for chunk in chunks {
-        assert_eq!(
-            chunk,
-            &["event: message_chunk", r#"data: {"content": "chunk"}"#]
-        );
+        assert_eq!(chunk, &["event: message_chunk", &data]);
     }
 }
 

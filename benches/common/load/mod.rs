@@ -23,7 +23,7 @@ pub(crate) use self::launch::Load;
 use self::histogram::Histogram;
 use self::response::Response;
 use crate::common::process;
-use crate::common::workload::{CHUNKS, Workload};
+use crate::common::workload::Workload;
 
 /// What to do, for how long.
 #[derive(clap::Args)]
@@ -53,7 +53,8 @@ pub(crate) struct Sample {
     pub(crate) rate: f64,
     /// CPU of each process for each of them, in microseconds.
     pub(crate) cpus: Vec<f64>,
-    /// Microseconds from the request's first byte to the answer's last.
+    /// Microseconds from the request's first byte to the answer's last, or to a stream's first
+    /// event.
     pub(crate) p50: f64,
     /// The same for the slowest hundredth.
     pub(crate) p99: f64,
@@ -111,7 +112,10 @@ pub(crate) fn run(options: &Options) -> Sample {
                 client.write(&request);
             }
             if event.is_readable() && client.read(&mut buffer) {
-                window.latencies.record(client.sent_at.elapsed());
+                let first = client.first.take();
+                window
+                    .latencies
+                    .record(first.unwrap_or_else(|| client.sent_at.elapsed()));
                 client.send(&request);
             }
         }
@@ -149,10 +153,7 @@ impl Window {
         let requests = self.latencies.count();
         assert!(requests > 0, "no answer in {seconds:.1} s");
 
-        let units = match options.workload {
-            Workload::Events => requests * u64::from(CHUNKS),
-            _ => requests,
-        } as f64;
+        let units = (requests * u64::from(options.workload.chunks().unwrap_or(1))) as f64;
         Sample {
             rate: units / seconds,
             cpus: used
@@ -173,6 +174,8 @@ struct Client {
     /// Bytes of the request that the socket has taken.
     written: usize,
     sent_at: Instant,
+    /// How long a stream's first event took, once it is there.
+    first: Option<Duration>,
     response: Response,
 }
 
@@ -191,6 +194,7 @@ impl Client {
             stream,
             written: usize::MAX,
             sent_at: Instant::now(),
+            first: None,
             response,
         }
     }
@@ -221,7 +225,11 @@ impl Client {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
                 Err(error) => panic!("the server closed the connection: {error}"),
             };
-            if self.response.feed(&buffer[..length]) {
+            let complete = self.response.feed(&buffer[..length]);
+            if self.first.is_none() && (complete || self.response.has_begun()) {
+                self.first = Some(self.sent_at.elapsed());
+            }
+            if complete {
                 return true;
             }
             // A short read has emptied the socket: no need to be told so by another.

@@ -3,7 +3,7 @@
 use memchr::memchr_iter;
 
 use super::expect;
-use crate::common::workload::{CHUNKS, Workload};
+use crate::common::workload::Workload;
 
 /// An answer that is being received.
 pub(super) struct Response {
@@ -43,6 +43,11 @@ impl Response {
         self.begin(&joined)
     }
 
+    /// Whether the first event of a stream has come.
+    pub(super) fn has_begun(&self) -> bool {
+        matches!(self.body, Some(Body::Chunked { events, .. }) if events > 0)
+    }
+
     fn begin(&mut self, bytes: &[u8]) -> bool {
         let Some((mut body, head)) = parse_head(bytes) else {
             self.head = bytes.to_vec();
@@ -54,9 +59,10 @@ impl Response {
     }
 
     fn complete(&mut self) -> bool {
-        if let (Workload::Events, Some(Body::Chunked { events, .. })) = (self.workload, &self.body)
+        if let (Some(chunks), Some(Body::Chunked { events, .. })) =
+            (self.workload.chunks(), &self.body)
         {
-            assert_eq!(*events, CHUNKS as usize + 1, "events of a stream");
+            assert_eq!(*events, chunks as usize + 1, "events of a stream");
         }
         if let Some(answer) = self.kept.take() {
             expect::check(&answer, &self.workload.expected());
