@@ -54,6 +54,18 @@ impl Bench {
     }
 }
 
+#[derive(Default)]
+struct Live;
+
+/// A stream that ends with its client.
+#[on_register(plugin = "live")]
+impl Live {
+    #[on_request(get, "/events", stream = live)]
+    fn events(&self, n: usize) -> impl Stream<Item = Event> {
+        stream::iter((0..n).map(|_| Event::text("chunk")))
+    }
+}
+
 /// Serves until the process ends.
 pub(crate) fn serve(spec: &Spec) {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -61,10 +73,12 @@ pub(crate) fn serve(spec: &Spec) {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let mut app = framex::App::builder()
-            .plugin::<Bench>()
-            .set("server.port", 0)
-            .set("server.dashboard_port", 0);
+        let app = framex::App::builder();
+        let app = match spec.live {
+            true => app.plugin::<Live>(),
+            false => app.plugin::<Bench>(),
+        };
+        let mut app = app.set("server.port", 0).set("server.dashboard_port", 0);
         if let Some(threads) = spec.threads.count {
             app = app.set("server.num_cpus", threads);
         }

@@ -38,6 +38,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     use Workload::{Echo, EchoModel, Events, Raw, Tree};
 
     let usual = [WRITEV, FLAT, "axum", "framex"];
+    let streams = [WRITEV, FLAT, "axum", "framex live=on", "framex"];
     let quick = [FLAT, "axum", "framex"];
     let threads = [
         "baseline threads=1",
@@ -70,7 +71,8 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario("get_echo", Echo, 64, &usual, &small),
         scenario("post_echo_model", EchoModel, 64, &usual, &small),
         // Do chunks that are ready together leave together?
-        scenario("events", Events, 64, &usual, &[Rate(0.85)]),
+        // And what does it cost that they can be taken up again, as by default?
+        scenario("events", Events, 64, &streams, &[Rate(0.85)]),
         // Is a large body only checked and copied? Is a tree built once?
         scenario("raw_100kb", Raw, 64, &usual, &[Rate(0.85)]),
         scenario("tree_100kb", Tree, 64, &usual, &[Rate(0.95)]),

@@ -36,6 +36,8 @@ pub(crate) struct Spec {
     pub(crate) pipeline_flush: Option<bool>,
     /// Stream chunks from a constant, instead of encoding each.
     pub(crate) constant_chunks: bool,
+    /// FrameX's streams end with their client, as the others' do, and are not kept.
+    pub(crate) live: bool,
     /// Another build of this bench to run the server from: an older commit, another allocator.
     pub(crate) exe: Option<PathBuf>,
 }
@@ -65,6 +67,7 @@ impl Spec {
             max_buf: None,
             pipeline_flush: None,
             constant_chunks: false,
+            live: false,
             exe: None,
         };
         for word in words {
@@ -82,6 +85,7 @@ impl Spec {
                 "max_buf" => spec.max_buf = Some(number(value)?),
                 "pipeline_flush" => spec.pipeline_flush = Some(switch(value)?),
                 "constant_chunks" => spec.constant_chunks = switch(value)?,
+                "live" => spec.live = switch(value)?,
                 "exe" => spec.exe = Some(value.into()),
                 _ => return Err(format!("no such knob: `{knob}`")),
             }
