@@ -256,6 +256,7 @@ fn codes_are_true() {
     let streams = [
         kept::gone(),
         kept::incomplete(),
+        kept::interrupted(),
         kept::not_yours(),
         kept::stopped(),
         kept::abandoned(std::time::Duration::ZERO),
