@@ -54,7 +54,7 @@ impl Files {
     ///
     /// An `Upload` makes the body multipart: `Upload` is one file, `Option<Upload>` perhaps
     /// one, `Vec<Upload>` any number. `max_body_size` bounds all of them together; without it
-    /// `server.max_body_size` would. A call has one minute unless it says more.
+    /// `server.max_body_size` would. A call that takes files has an hour unless it says otherwise.
     #[on_request(post, "/files", max_body_size = "1GiB", timeout = "1h")]
     async fn upload(&self, file: Vec<Upload>) -> Result<Vec<Entry>> {
         let mut stored = Vec::new();
