@@ -85,17 +85,31 @@ pub trait Bus: Caller + Send + Sync + 'static {
         None
     }
 
+    /// Gives the calls that nobody answers to `fallback`: unknown targets, and APIs
+    /// without an instance. The first one stays.
+    fn set_fallback(&self, fallback: Arc<dyn Fallback>);
+
+    /// Where such calls go, if anywhere.
+    fn fallback(&self) -> Option<&Arc<dyn Fallback>>;
+
     /// Resolves `target`, an API id, a path or a method and a path, and calls it.
     ///
     /// # Errors
     ///
     /// [`CallError::Unknown`] and [`CallError::Ambiguous`], and as [`Bus::call`].
     fn call_target(&self, target: &str, request: Request) -> Call {
-        match self.catalog().resolve(target) {
-            Ok(api) => self.call(&api, request),
-            Err(error) => Call::failed(error),
+        match (self.catalog().resolve(target), self.fallback()) {
+            (Ok(api), _) => self.call(&api, request),
+            (Err(CallError::Unknown { .. }), Some(fallback)) => fallback.call(target, request),
+            (Err(error), _) => Call::failed(error),
         }
     }
+}
+
+/// Where calls go that nobody on the bus answers: the bridge.
+pub trait Fallback: Send + Sync {
+    /// Calls `target`: an API id, a path, or a method and a path.
+    fn call(&self, target: &str, request: Request) -> Call;
 }
 
 /// The outcome of one call.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -11,17 +11,18 @@ use framex_core::context::{Caller, Context, MAX_HOPS, Request, Scope};
 use framex_core::descriptor::ApiDescriptor;
 use framex_core::error::CallError;
 use framex_core::kept::{self, StreamId};
-use framex_core::plugin::{Handler, PluginInstance};
+use framex_core::plugin::{AddedApi, Handler, PluginInstance, Refused};
+use framex_core::process::Process;
 use framex_core::reply::Reply;
 use framex_core::route::shape;
 use framex_core::watch::{self, ApiNumber};
 use futures_core::future::BoxFuture;
 use tokio::sync::{Notify, watch as channel};
 
-use crate::Bus;
 use crate::call::{Call, Keep, LocalCall, TimeLimit, panicked};
 use crate::catalog::{Api, Catalog};
 use crate::kept::{KeepOptions, Keeper, KeptStream};
+use crate::{Bus, Fallback};
 
 /// What a call that takes files may take, where nobody says anything.
 const WITH_FILES: Duration = Duration::from_secs(60 * 60);
@@ -36,6 +37,9 @@ pub struct LocalBus {
     /// The streams that this process keeps.
     pub(crate) keeper: Arc<Keeper>,
     writing: Mutex<()>,
+    process: Arc<Process>,
+    /// Takes the calls that nobody answers.
+    fallback: OnceLock<Arc<dyn Fallback>>,
 }
 
 /// What runs in this process, all plugins together.
@@ -208,6 +212,8 @@ impl LocalBus {
             load: Arc::default(),
             keeper: Keeper::new(options),
             writing: Mutex::new(()),
+            process: Arc::default(),
+            fallback: OnceLock::new(),
         })
     }
 
@@ -415,19 +421,46 @@ impl Bus for LocalBus {
         let found = found.ok_or_else(|| CallError::Handler(kept::gone()));
         Box::pin(std::future::ready(found))
     }
+
+    fn set_fallback(&self, fallback: Arc<dyn Fallback>) {
+        let _ = self.fallback.set(fallback);
+    }
+
+    fn fallback(&self) -> Option<&Arc<dyn Fallback>> {
+        self.fallback.get()
+    }
 }
 
 impl Caller for LocalBus {
+    fn add_apis(&self, scope: &Scope, apis: Vec<AddedApi>) -> Vec<Refused> {
+        let _ = scope;
+        let refused = |api: AddedApi| Refused {
+            api: api.descriptor.id.clone(),
+            reason: "this bus takes none".to_owned(),
+        };
+        apis.into_iter().map(refused).collect()
+    }
+
+    fn process(&self) -> &Arc<Process> {
+        &self.process
+    }
+
     fn call_from(
         &self,
         scope: &Scope,
         target: &str,
         request: Request,
     ) -> BoxFuture<'static, Result<Reply, CallError>> {
-        Box::pin(match self.catalog.load().resolve_for(scope, target) {
-            Ok(api) => self.call(&api, request),
-            Err(error) => Call::failed(error),
-        })
+        Box::pin(
+            match (
+                self.catalog.load().resolve_for(scope, target),
+                self.fallback(),
+            ) {
+                (Ok(api), _) => self.call(&api, request),
+                (Err(CallError::Unknown { .. }), Some(fallback)) => fallback.call(target, request),
+                (Err(error), _) => Call::failed(error),
+            },
+        )
     }
 }
 

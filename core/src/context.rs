@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::task::coop::{cooperative, poll_proceed};
 
@@ -18,6 +18,8 @@ use crate::args::Args;
 use crate::descriptor::{ApiDescriptor, PluginMetadata};
 use crate::error::{CallError, Error, Result};
 use crate::event::{Event, EventStream};
+use crate::plugin::{AddedApi, Refused};
+use crate::process::Process;
 use crate::reply::Reply;
 
 /// How many plugins deep calls may nest before they are taken for a circle.
@@ -55,7 +57,14 @@ pub struct CallMeta {
     /// Whether its stream is to be kept, so that it can be followed again
     /// ([`kept`](crate::kept)). Not for calls that plugins make.
     pub keep: bool,
+    /// The bridges that it has come through on its way between systems, as their header
+    /// says ([`TRAIL`]); none for most.
+    pub trail: Option<Arc<str>>,
 }
+
+/// The HTTP header in which bridges tell each other where a call has been: ids, separated
+/// by commas.
+pub const TRAIL: HeaderName = HeaderName::from_static("x-framex-trail");
 
 /// Names one request in logs and answers (`x-request-id`).
 #[derive(Clone, PartialEq, Eq)]
@@ -228,6 +237,13 @@ pub trait Caller: Send + Sync {
         target: &str,
         request: Request,
     ) -> BoxFuture<'static, Result<Reply, CallError>>;
+
+    /// Serves `apis` in the name of `scope`'s plugin, in place of those that it added
+    /// before. Gives those that cannot be.
+    fn add_apis(&self, scope: &Scope, apis: Vec<AddedApi>) -> Vec<Refused>;
+
+    /// What the plugins of this process share.
+    fn process(&self) -> &Arc<Process>;
 }
 
 /// A plugin's place in a process: its own description, and the bus.
@@ -378,9 +394,7 @@ impl Context {
     ///
     /// As [`Context::call_plugin_api`].
     pub async fn call(&self, target: &str, args: Args) -> Result<Reply> {
-        let Some(bus) = self.scope.bus.upgrade() else {
-            return Err(Error::unavailable("the process is stopping"));
-        };
+        let bus = self.bus()?;
         let meta = CallMeta {
             caller: Some(Arc::clone(&self.scope.name)),
             trace: self.known_trace().map(|trace| Box::new(trace.child())),
@@ -392,6 +406,38 @@ impl Context {
         drop(bus);
         // A loop over calls that are answered at once lets others have a turn.
         Ok(cooperative(call).await?)
+    }
+
+    /// Serves `apis` beside those of the plugin's own methods, in place of those that were
+    /// added before. They are callable at once in this process, and soon by others.
+    ///
+    /// Gives those that cannot be, each with the reason; the others are served.
+    ///
+    /// # Errors
+    ///
+    /// 503 if the process is stopping.
+    pub fn add_apis(&self, apis: Vec<AddedApi>) -> Result<Vec<Refused>> {
+        Ok(self.bus()?.add_apis(&self.scope, apis))
+    }
+
+    /// What the plugins of this process share.
+    ///
+    /// # Errors
+    ///
+    /// 503 if the process is stopping.
+    pub fn process(&self) -> Result<Arc<Process>> {
+        Ok(Arc::clone(self.bus()?.process()))
+    }
+
+    fn bus(&self) -> Result<Arc<dyn Caller>> {
+        let stopping = || Error::unavailable("the process is stopping");
+        self.scope.bus.upgrade().ok_or_else(stopping)
+    }
+
+    /// The bridges that the call has come through ([`CallMeta::trail`]).
+    #[must_use]
+    pub fn trail(&self) -> Option<&str> {
+        self.meta.trail.as_deref()
     }
 
     /// Names the request in logs and answers.

@@ -260,6 +260,18 @@ pub struct ApiDescriptor {
     /// The largest request body that it takes, in bytes; the edge's default if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_body_size: Option<u64>,
+    /// Whether it stands for an operation of another HTTP service: its handler gets the
+    /// request as it came ([`Args::passed`](crate::args::Args::passed)), and its route yields
+    /// to that of an API which does not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bridged: bool,
+    /// Whether only those edges publish its routes whose `auth.rules` protect them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub guarded: bool,
+    /// The OpenAPI 3.1 operation that documents show in place of one made of
+    /// `parameters` and `reply`; it refers to nothing but `#/components/schemas/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Value>,
 }
 
 impl ApiDescriptor {
@@ -314,6 +326,9 @@ impl ApiDescriptor {
             headers: false,
             live: false,
             max_body_size: None,
+            bridged: false,
+            guarded: false,
+            operation: None,
         }
     }
 
@@ -418,6 +433,9 @@ mod tests {
         api.headers = true;
         api.live = true;
         api.max_body_size = Some(1 << 30);
+        api.bridged = true;
+        api.guarded = true;
+        api.operation = Some(json!({"responses": {}}));
         for reply in [
             any_value(),
             ReplyShape::Response,

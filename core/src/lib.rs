@@ -5,7 +5,7 @@
 //! - a call's way: [`args`] in, [`reply`] or [`event`]s out, [`error`]s, all as a
 //!   [`payload`] where it leaves the process;
 //! - what is too large for one piece, or may be taken up again: [`body`], [`kept`];
-//! - a plugin's view: [`plugin`], [`context`];
+//! - a plugin's view: [`plugin`], [`context`]; what they share: [`process`];
 //! - [`settings`].
 //!
 //! # Not here
@@ -21,11 +21,13 @@ pub mod error;
 pub mod event;
 #[doc(hidden)]
 pub mod expand;
+pub mod function;
 pub mod id;
 pub mod kept;
 pub mod payload;
 pub mod plugin;
 pub mod problem;
+pub mod process;
 pub mod remote;
 pub mod reply;
 pub mod route;

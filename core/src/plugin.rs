@@ -14,6 +14,7 @@ use crate::args::Args;
 use crate::context::Context;
 use crate::descriptor::{ApiDescriptor, PluginMetadata};
 use crate::error::{Error, Result};
+use crate::id::ApiId;
 use crate::reply::Reply;
 use crate::settings::{Loaded, SettingsError};
 
@@ -190,6 +191,25 @@ impl fmt::Debug for PluginInstance {
 pub trait Handler: Send + Sync {
     /// Reads the arguments and runs the method.
     fn call(&self, ctx: Context, args: Args) -> BoxFuture<'static, Result<Reply>>;
+}
+
+/// An API that a plugin serves beside those of its own methods, for as long as it says
+/// ([`Context::add_apis`]).
+#[derive(Clone)]
+pub struct AddedApi {
+    /// What it is. Its id begins with the plugin's name.
+    pub descriptor: Arc<ApiDescriptor>,
+    /// What runs it.
+    pub handler: Arc<dyn Handler>,
+}
+
+/// An API that could not be added, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its id.
+    pub api: ApiId,
+    /// What is wrong.
+    pub reason: String,
 }
 
 trait Lifecycle: Send + Sync {

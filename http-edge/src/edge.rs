@@ -511,7 +511,12 @@ fn request(
 ) -> CallRequest {
     let uri = parts.uri;
     CallRequest {
-        args: Args::from_http(HttpArgs { uri, path, body }),
+        args: Args::from_http(HttpArgs {
+            method: parts.method,
+            uri,
+            path,
+            body,
+        }),
         meta: CallMeta {
             request_id: id.clone(),
             deadline: None,
@@ -521,6 +526,7 @@ fn request(
             trace: None,
             hops: 0,
             keep,
+            trail: None,
         },
     }
 }

@@ -1,6 +1,7 @@
 //! The plugins that come with FrameX.
 
 pub mod echo;
+pub mod proxy;
 
 /// What `#[on_register]` calls `framex`: this crate is a part of it.
 mod framex {

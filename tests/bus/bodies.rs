@@ -85,6 +85,7 @@ pub(crate) fn with_texts(file: ByteStream, texts: &[(&str, String)]) -> Request 
     }
     Request {
         args: Args::from_http(HttpArgs {
+            method: http::Method::GET,
             uri: "/".parse().expect("a URI"),
             path: PathValues::default(),
             body: HttpBody::Form(fields),
@@ -198,6 +199,7 @@ pub(crate) async fn uploads_and_downloads_of_any_size(transport: &impl Transport
     let fields = fields.map(|(name, file)| (name.to_owned(), FormField::File(file.into())));
     let request = Request {
         args: Args::from_http(HttpArgs {
+            method: http::Method::GET,
             uri: "/".parse().expect("a URI"),
             path: PathValues::default(),
             body: HttpBody::Form(fields.collect()),

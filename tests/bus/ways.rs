@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use framex::PluginDefinition;
 use framex::args::Args;
-use framex::bus::nats::{Fallback, NatsBus};
+use framex::bus::Fallback;
+use framex::bus::nats::NatsBus;
 use framex::bus::{Bus, Call, LocalBus};
 use framex::{CallError, Reply};
 use framex_core::context::{CallMeta, Request};

@@ -72,6 +72,7 @@ pub(crate) fn http(uri: &str, path: &[(&str, &str)], body: HttpBody) -> Args {
         .collect();
     let names: Vec<String> = path.iter().map(|(name, _)| (*name).to_owned()).collect();
     Args::from_http(HttpArgs {
+        method: http::Method::GET,
         uri: uri.parse().unwrap(),
         path: PathValues {
             names: names.into(),

@@ -35,7 +35,7 @@ use super::waiting::{Expect, Lost};
 use super::wire::{self, Answer, Keep, Origin, Told};
 use crate::call::to_the_millisecond;
 use crate::local::deadline;
-use crate::{Api, Outcome};
+use crate::{Api, Bus as _, Outcome};
 
 /// How long is waited for interest to travel through a cluster, where somebody
 /// should be there.
@@ -199,7 +199,7 @@ impl Journey {
     /// Nobody serves it: the bridge's turn, where there is one.
     async fn nobody(&self) -> Outcome {
         let id = self.api.descriptor.id.clone();
-        let Some(fallback) = self.shared.fallback.get() else {
+        let Some(fallback) = self.shared.local.fallback() else {
             return Err(CallError::NoResponders { api: id });
         };
         let request = Request {

@@ -27,7 +27,8 @@ use framex_core::context::{Caller, Request, Scope};
 use framex_core::error::{CallError, Error};
 use framex_core::id::ApiId;
 use framex_core::kept::StreamId;
-use framex_core::plugin::PluginInstance;
+use framex_core::plugin::{AddedApi, PluginInstance, Refused};
+use framex_core::process::Process;
 use framex_core::reply::Reply;
 use futures_core::future::BoxFuture;
 use http::HeaderValue;
@@ -35,7 +36,7 @@ use http::header::RETRY_AFTER;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Api, Bus, Call, Catalog, KeptStream, LocalBus, ServeError};
+use crate::{Api, Bus, Call, Catalog, Fallback, KeptStream, LocalBus, ServeError};
 pub use options::{Auth, Follow, NatsError, Options, StreamStore, Tls};
 pub(crate) use peers::Remote;
 pub use state::{Keeping, State};
@@ -73,16 +74,8 @@ pub(crate) struct Shared {
     pub(crate) offers: serve::Offers,
     /// Answers that come in frames and are put together, all at the same time.
     answers: large::Room,
-    /// Takes the calls that nobody answers.
-    fallback: OnceLock<Arc<dyn Fallback>>,
     /// Ends every task of the bus.
     pub(crate) stop: CancellationToken,
-}
-
-/// Where calls go that nobody on the bus answers: the bridge.
-pub trait Fallback: Send + Sync {
-    /// Calls `target`, an API id or a path.
-    fn call(&self, target: &str, request: Request) -> Call;
 }
 
 thread_local! {
@@ -176,7 +169,6 @@ impl NatsBus {
                 found: state::Found::default(),
                 offers: serve::Offers::default(),
                 answers: large::Room::default(),
-                fallback: OnceLock::new(),
                 stop: CancellationToken::new(),
             }),
         });
@@ -258,12 +250,6 @@ impl NatsBus {
         left
     }
 
-    /// Gives the calls that nobody answers to `fallback`: unknown targets, and
-    /// APIs without an instance. The first one stays.
-    pub fn set_fallback(&self, fallback: Arc<dyn Fallback>) {
-        let _ = self.shared.fallback.set(fallback);
-    }
-
     /// How this process stands with its broker.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<State> {
@@ -341,14 +327,14 @@ impl NatsBus {
 
     /// What becomes of a plugin's call that the catalog has no API for.
     fn absent(&self, scope: &Scope, target: &str, request: Request, error: CallError) -> Call {
-        match self.shared.fallback.get() {
+        match self.shared.local.fallback() {
             None => Call::failed(not_there_yet(scope, target, error)),
             Some(_) => self.unresolved(target, request, error),
         }
     }
 
     fn unresolved(&self, target: &str, request: Request, error: CallError) -> Call {
-        match (&error, self.shared.fallback.get()) {
+        match (&error, self.shared.local.fallback()) {
             (CallError::Unknown { .. }, Some(fallback)) => fallback.call(target, request),
             _ => Call::failed(error),
         }
@@ -432,11 +418,12 @@ impl Bus for NatsBus {
         }
     }
 
-    fn call_target(&self, target: &str, request: Request) -> Call {
-        match self.catalog().resolve(target) {
-            Ok(api) => self.call(&api, request),
-            Err(error) => self.unresolved(target, request, error),
-        }
+    fn set_fallback(&self, fallback: Arc<dyn Fallback>) {
+        self.shared.local.set_fallback(fallback);
+    }
+
+    fn fallback(&self) -> Option<&Arc<dyn Fallback>> {
+        self.shared.local.fallback()
     }
 
     fn attend(&self) -> Option<BoxFuture<'static, ()>> {
@@ -454,6 +441,14 @@ impl Bus for NatsBus {
 }
 
 impl Caller for NatsBus {
+    fn add_apis(&self, scope: &Scope, apis: Vec<AddedApi>) -> Vec<Refused> {
+        self.shared.local.add_apis(scope, apis)
+    }
+
+    fn process(&self) -> &Arc<Process> {
+        self.shared.local.process()
+    }
+
     fn call_from(
         &self,
         scope: &Scope,

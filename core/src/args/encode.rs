@@ -231,13 +231,13 @@ fn scalar(out: &mut Vec<u8>, schema: &Value, components: &Components, text: &str
 }
 
 /// The files of a call, some of which travel beside its map.
-struct Files {
+pub(super) struct Files {
     inline: Option<usize>,
     bodies: Vec<ByteStream>,
 }
 
 impl Files {
-    fn new(inline: Option<usize>) -> Self {
+    pub(super) fn new(inline: Option<usize>) -> Self {
         Self {
             inline,
             bodies: Vec::new(),
@@ -260,7 +260,12 @@ impl Files {
         Ok(())
     }
 
-    fn pack(&mut self, slots: &[&Slot]) -> Result<Packed, Error> {
+    /// The bodies that travel beside the map.
+    pub(super) fn into_bodies(self) -> Vec<ByteStream> {
+        self.bodies
+    }
+
+    pub(super) fn pack(&mut self, slots: &[&Slot]) -> Result<Packed, Error> {
         let files = slots.iter().map(|slot| self.file(slot));
         files.collect::<Result<_, _>>().map(Packed::Files)
     }
@@ -295,14 +300,14 @@ impl Files {
 }
 
 /// What JSON does not carry as it is.
-enum Packed {
+pub(super) enum Packed {
     Raw(Bytes),
     Files(Vec<File>),
 }
 
 /// A file as it travels; [`binary::File`](super::binary::File) reads it.
 #[derive(Serialize)]
-struct File {
+pub(super) struct File {
     filename: String,
     content_type: String,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_binary")]
@@ -369,7 +374,7 @@ impl Serialize for Members<'_> {
 }
 
 /// The members of `object`, and `binaries` behind them.
-fn pack(object: &[u8], binaries: &[(&str, Packed)]) -> Result<Vec<u8>, Error> {
+pub(super) fn pack(object: &[u8], binaries: &[(&str, Packed)]) -> Result<Vec<u8>, Error> {
     let sizes = binaries
         .iter()
         .map(|(name, binary)| name.len() + 16 + binary.room());

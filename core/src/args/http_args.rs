@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Uri;
+use http::{Method, Uri};
 use smallvec::SmallVec;
 
 use super::upload::Slot;
@@ -13,6 +13,8 @@ use crate::payload::json;
 /// The parts of a request that hold arguments.
 #[derive(Debug)]
 pub struct HttpArgs {
+    /// The method.
+    pub method: Method,
     /// Path and query, undecoded.
     pub uri: Uri,
     /// Where the path's parameters are.

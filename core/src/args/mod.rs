@@ -10,6 +10,7 @@ mod check;
 mod decode;
 mod encode;
 mod http_args;
+mod passed;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use serde::Serialize;
 
 pub use decode::Decoder;
 pub use http_args::{FormField, HttpArgs, HttpBody, PathValues};
+pub use passed::{Named, Passed};
 pub use upload::{Slot, Upload};
 
 use crate::body::{Bodies, ByteStream};
@@ -205,6 +207,7 @@ impl Args {
     fn encode(&self, api: &ApiDescriptor, inline: Option<usize>) -> Result<Message, Error> {
         match &self.repr {
             Repr::Payload(payload, _) => encode::with_files(payload, &self.files, inline),
+            Repr::Http(request) if api.bridged => passed::message(request, inline),
             Repr::Http(request) => encode::message(request, &self.files, api, inline),
         }
     }

@@ -115,6 +115,7 @@ fn report(error: Option<Error>) -> Vec<Problem> {
 fn get(query: &str, path: &str) -> Args {
     let path_end = u32::try_from("/x/".len() + path.len()).unwrap();
     Args::from_http(HttpArgs {
+        method: http::Method::GET,
         uri: format!("/x/{path}?{query}").parse().unwrap(),
         path: PathValues {
             names: ["p".to_owned()].into(),
@@ -244,6 +245,7 @@ fn texts_travel_as_what_their_schemas_ask_for() {
 
 fn post(body: HttpBody) -> Args {
     Args::from_http(HttpArgs {
+        method: http::Method::GET,
         uri: "/x?q=1".parse().unwrap(),
         path: PathValues::default(),
         body,

@@ -199,6 +199,7 @@ mod tests {
 
     fn by_http(body: HttpBody) -> Args {
         Args::from_http(HttpArgs {
+            method: http::Method::GET,
             uri: "/".parse().unwrap(),
             path: PathValues::default(),
             body,

@@ -37,7 +37,7 @@
 
 mod check;
 mod dotenv;
-mod duration;
+pub mod duration;
 mod error;
 mod files;
 mod keys;

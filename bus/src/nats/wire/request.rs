@@ -256,6 +256,7 @@ impl<'a> CallHeader<'a> {
             trace: None,
             hops: self.hops,
             keep: false,
+            trail: None,
         }
     }
 

@@ -1,0 +1,1 @@
+//! Rules about paths: `/x` is that path, `/x/*` what is below it, `/*` and `*` everything.
