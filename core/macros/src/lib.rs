@@ -80,6 +80,7 @@ pub fn on_register(options: TokenStream, item: TokenStream) -> TokenStream {
 /// | `stream` | it returns a stream; a client that loses it may go on where it was |
 /// | `stream = live` | it returns a stream that ends with its client |
 /// | `raw` | its answer goes out without the envelope |
+/// | `guarded` | its routes are published only where a rule of `auth.rules` protects them |
 /// | `idempotent` | running it twice does no harm |
 /// | `deprecated`, `include_in_schema = false` | in the OpenAPI document |
 /// | `api_prefix = false` | the path is taken as it is |
