@@ -26,7 +26,7 @@ use serde::Serialize;
 
 pub use decode::Decoder;
 pub use http_args::{FormField, HttpArgs, HttpBody, PathValues};
-pub use passed::{Named, Passed};
+pub use passed::{Aim, Named, Passed};
 pub use upload::{Slot, Upload};
 
 use crate::body::{Bodies, ByteStream};
