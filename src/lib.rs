@@ -1,6 +1,7 @@
 //! Ship service capabilities in parallel: plugins, one bus, one HTTP surface.
 
 mod app;
+mod bridge;
 pub mod cli;
 mod follow;
 mod log;

@@ -97,6 +97,15 @@ impl Args {
         }))
     }
 
+    /// The method and the path of the HTTP request that they lie in, if they do.
+    #[must_use]
+    pub fn target(&self) -> Option<String> {
+        match &self.repr {
+            Repr::Http(request) => Some(format!("{} {}", request.method, request.uri.path())),
+            Repr::Payload(..) => None,
+        }
+    }
+
     /// The values that a plugin named for `api`, whatever their types. The files are there
     /// for the first who asks.
     ///

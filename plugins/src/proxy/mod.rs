@@ -11,7 +11,11 @@
 //! | `functions` | functions that run on another system |
 
 pub mod config;
+<<<<<<< HEAD
+mod forward;
+=======
 mod functions;
+>>>>>>> h-fun
 mod operation;
 mod rules;
 mod upstream;
