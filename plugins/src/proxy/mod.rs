@@ -11,11 +11,8 @@
 //! | `functions` | functions that run on another system |
 
 pub mod config;
-<<<<<<< HEAD
 mod forward;
-=======
 mod functions;
->>>>>>> h-fun
 mod operation;
 mod rules;
 mod upstream;
