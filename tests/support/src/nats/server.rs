@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::port::Port;
+use crate::port::Port;
 use super::{Tls, nats_server};
 use crate::process::{Guarded, signal};
 use crate::raw::{Answer, Connection};
