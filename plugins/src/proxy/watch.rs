@@ -114,7 +114,9 @@ impl Watched {
                 Circuit::Closed => process.restored(&what),
                 Circuit::Open | Circuit::HalfOpen => process.degraded(
                     &what,
-                    format!("upstream `{name}` does not answer: its calls fail at once until it does"),
+                    format!(
+                        "upstream `{name}` does not answer: its calls fail at once until it does"
+                    ),
                 ),
             }
             if circuit.changed().await.is_err() {
