@@ -93,13 +93,24 @@ impl Answer {
 }
 
 /// An answer of the handler's own; its framing is the server's business.
-pub(crate) fn own(mut reply: reply::Response, id: &RequestId) -> Result<Response<EdgeBody>, Error> {
+/// To HEAD, without a body, it may say how long that would be.
+pub(crate) fn own(
+    mut reply: reply::Response,
+    head: bool,
+    id: &RequestId,
+) -> Result<Response<EdgeBody>, Error> {
     if reply.status.is_informational() {
         let reason = format!("a handler answered with the status {}", reply.status);
         return Err(Error::internal(reason));
     }
+    let length = reply.headers.get(CONTENT_LENGTH).cloned();
     for name in problem::FRAMING {
         reply.headers.remove(name);
+    }
+    if head && reply.body.is_empty() {
+        reply
+            .headers
+            .extend(length.map(|length| (CONTENT_LENGTH, length)));
     }
     let mut response = Response::new(if bodiless(reply.status) {
         EdgeBody::empty()

@@ -315,9 +315,7 @@ fn kept_streams_have_an_address() {
         let address = &operation["responses"]["200"]["headers"]["X-FrameX-Stream"];
         let gone = &operation["responses"]["410"];
         let header = "#/components/parameters/FrameX.LastEventId";
-        parameters.iter().any(|p| p["$ref"] == header)
-            && address.is_object()
-            && gone.is_object()
+        parameters.iter().any(|p| p["$ref"] == header) && address.is_object() && gone.is_object()
     };
     assert_eq!(
         ["/live", "/kept", "/shut"].map(resumable),
