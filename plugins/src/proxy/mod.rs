@@ -11,6 +11,7 @@
 //! | `functions` | functions that run on another system |
 
 pub mod config;
+mod document;
 mod operation;
 mod rules;
 mod upstream;
