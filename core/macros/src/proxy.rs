@@ -235,8 +235,8 @@ impl<'a> Function<'a> {
                 #[allow(unused_mut, unused_variables, unused_imports, clippy::let_unit_value)]
                 fn __framex_run(
                     context: #private::Context,
-                    arguments: #private::Bytes,
-                ) -> #private::BoxFuture<'static, #private::Result<#private::Bytes>> {
+                    arguments: #private::RawJson,
+                ) -> #private::BoxFuture<'static, #private::Result<#private::RawJson>> {
                     let mut received = #private::Received::new(&arguments);
                     #(#reads)*
                     match (#(#locals,)* received.finish(),) {
