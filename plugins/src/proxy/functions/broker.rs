@@ -9,7 +9,7 @@ use framex_bus::nats::{Auth, Follow, NatsBus, NatsError, Options, Tls};
 use framex_bus::{Bus, LocalBus};
 use framex_core::args::Args;
 use framex_core::context::{CallMeta, Context, Request};
-use framex_core::error::{Error, Result};
+use framex_core::error::Result;
 use framex_core::id::is_token;
 use framex_core::reply::{RawJson, Reply};
 use http::Uri;
