@@ -84,9 +84,6 @@ impl P {
 
     #[on_proxy]
     async fn registered(&self) {}
-
-    #[on_request(func, guarded)]
-    async fn guarded(&self) {}
 }
 
 fn main() {}

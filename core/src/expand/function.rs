@@ -80,12 +80,30 @@ impl Away {
     ///
     /// # Errors
     ///
-    /// The function's own, those of the way there, and 502 for a result of another type.
-    pub async fn call<T: Incoming>(mut self, ctx: &Context) -> Result<T> {
+    /// The function's own, and those of the way there.
+    pub async fn call(mut self, ctx: &Context) -> Result<Answer> {
         self.object.push(b'}');
         let args = RawJson::checked(self.object.into());
-        let result = self.elsewhere.call(ctx, self.name, args).await?;
-        result.parse().map_err(|error| {
+        let json = self.elsewhere.call(ctx, self.name, args).await?;
+        let name = self.name;
+        Ok(Answer { name, json })
+    }
+}
+
+/// What another system answered.
+pub struct Answer {
+    name: &'static str,
+    json: RawJson,
+}
+
+impl Answer {
+    /// The result.
+    ///
+    /// # Errors
+    ///
+    /// 502 if it is of another type.
+    pub fn read<T: Incoming>(&self) -> Result<T> {
+        self.json.parse().map_err(|error| {
             let message = format!("`{}` answered with a result of another type", self.name);
             Error::new(StatusCode::BAD_GATEWAY, message)
                 .with_code("unexpected_reply")
