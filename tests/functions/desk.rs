@@ -49,6 +49,7 @@ pub(crate) struct Note {
     number: f64,
     large: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(no_recursion)]
     next: Option<Box<Note>>,
 }
 
@@ -164,6 +165,7 @@ impl Desk {
 pub(crate) fn system(proxy: Value) -> ServerBuilder {
     Server::builder()
         .plugin::<Desk>()
+        .set("load_plugins", json!(["desk"]))
         .set("load_builtin_plugins", json!(["proxy"]))
         .set("plugins", json!({"proxy": proxy}))
 }
@@ -188,7 +190,7 @@ pub(crate) fn note() -> Note {
 pub(crate) async fn echoed(front: &Server) -> String {
     let body = serde_json::to_string(&note()).unwrap();
     let ask = front.post("/api/v1/desk/echo?times=2");
-    let answer = ask.json(&body).send().await;
+    let answer = ask.json(body).send().await;
     assert_eq!(answer.status, 200, "{}", answer.lossy());
     let (name, notes): (String, Vec<Note>) = serde_json::from_value(answer.data().clone()).unwrap();
     assert_eq!(notes, [note(), note()]);
