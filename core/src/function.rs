@@ -10,7 +10,6 @@ use std::fmt;
 use bytes::Bytes;
 use futures_core::future::BoxFuture;
 
-use crate::args::Args;
 use crate::context::Context;
 use crate::error::Result;
 
@@ -32,7 +31,7 @@ pub struct Function {
 }
 
 /// Reads the arguments, runs the function, encodes its result.
-pub type Run = fn(Context, Args) -> BoxFuture<'static, Result<Bytes>>;
+pub type Run = fn(Context, Bytes) -> BoxFuture<'static, Result<Bytes>>;
 
 inventory::collect!(Function);
 
@@ -72,7 +71,7 @@ impl Function {
     /// Runs it in this process with a JSON object of named arguments; its result is JSON.
     /// Dropping the future stops it at its next `.await`.
     pub fn run(&self, ctx: Context, args: Bytes) -> BoxFuture<'static, Result<Bytes>> {
-        (self.run)(ctx, Args::from_json(args))
+        (self.run)(ctx, args)
     }
 }
 

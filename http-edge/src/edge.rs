@@ -64,9 +64,15 @@ impl From<&Settings> for Options {
             body_timeout: settings.server.body_timeout,
             sse_heartbeat: settings.server.sse_heartbeat,
             rules: Rules::new(&settings.auth.rules),
-            open: settings.server.use_nats,
+            open: settings.server.use_nats || bridges(settings),
         }
     }
+}
+
+/// Whether routes may come of services behind the bridge.
+fn bridges(settings: &Settings) -> bool {
+    let builtin = &settings.load_builtin_plugins;
+    settings.server.enable_proxy || builtin.iter().any(|name| name == "proxy")
 }
 
 impl Default for Options {

@@ -45,7 +45,9 @@ impl Collector for Numbers {
             for metric in &members {
                 let mut one = family.encode_family(&metric.labels)?;
                 match first.kind {
-                    MetricKind::Counter => one.encode_counter::<(), _, f64>(&metric.value, None)?,
+                    MetricKind::Counter => {
+                        one.encode_counter::<[(String, String); 0], _, f64>(&metric.value, None)?
+                    }
                     MetricKind::Gauge => one.encode_gauge(&metric.value)?,
                 }
             }

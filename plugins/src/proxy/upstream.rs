@@ -218,7 +218,10 @@ mod tests {
         assert!(one.published.contains("/x") && one.streams.contains("/api/v1/chat/stream"));
         assert_eq!(one.timeout, Duration::from_secs(600));
         let bare = all(json!({"proxy_urls": ["http://a"]})).unwrap();
-        assert!(!bare[0].published.contains("/x"), "nothing is published unasked");
+        assert!(
+            !bare[0].published.contains("/x"),
+            "nothing is published unasked"
+        );
     }
 
     #[test]
@@ -245,14 +248,35 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (config, named) in [
-            (json!({"proxy_urls": ["ftp://a"]}), "proxy_urls.\"ftp://a\": write `http"),
-            (json!({"proxy_urls": ["http://u:secret@a"]}), "proxy_urls.\"http://…@a\""),
+            (
+                json!({"proxy_urls": ["ftp://a"]}),
+                "proxy_urls.\"ftp://a\": write `http",
+            ),
+            (
+                json!({"proxy_urls": ["http://u:secret@a"]}),
+                "proxy_urls.\"http://…@a\"",
+            ),
             (json!({"proxy_urls": ["http://a?b"]}), "a query"),
-            (json!({"proxy_urls": {"http://a": {"name": "A b"}}}), ".name: `A b`"),
-            (json!({"proxy_urls": {"http://a": {"enable": ["/x*"]}}}), ".enable: `/x*`"),
-            (json!({"proxy_urls": {"http://a": {"prefix": "x"}}}), ".prefix: `x`"),
-            (json!({"proxy_urls": {"http://a": {"docs_path": "x"}}}), ".docs_path: `x`"),
-            (json!({"proxy_urls": {"http://a": {"enabled": []}}}), "unknown field `enabled`"),
+            (
+                json!({"proxy_urls": {"http://a": {"name": "A b"}}}),
+                ".name: `A b`",
+            ),
+            (
+                json!({"proxy_urls": {"http://a": {"enable": ["/x*"]}}}),
+                ".enable: `/x*`",
+            ),
+            (
+                json!({"proxy_urls": {"http://a": {"prefix": "x"}}}),
+                ".prefix: `x`",
+            ),
+            (
+                json!({"proxy_urls": {"http://a": {"docs_path": "x"}}}),
+                ".docs_path: `x`",
+            ),
+            (
+                json!({"proxy_urls": {"http://a": {"enabled": []}}}),
+                "unknown field `enabled`",
+            ),
             (json!({"proxy_urls": 1}), "a list of URLs"),
             (
                 json!({"proxy_urls": {"http://a": {"name": "x"}, "http://b": {"name": "x"}}}),
