@@ -42,9 +42,18 @@ pub(super) struct Breaker {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    Closed { failures: u32 },
-    Open { until: Instant, wait: Duration },
-    HalfOpen { probe: u64, until: Instant, wait: Duration },
+    Closed {
+        failures: u32,
+    },
+    Open {
+        until: Instant,
+        wait: Duration,
+    },
+    HalfOpen {
+        probe: u64,
+        until: Instant,
+        wait: Duration,
+    },
 }
 
 /// Leave for one call. Dropped without a word, it never was.
@@ -123,9 +132,15 @@ impl Breaker {
         match next {
             State::Closed { .. } => tracing::info!(upstream, "the upstream answers again"),
             State::Open { wait, .. } => {
-                tracing::warn!(upstream, ?wait, "no calls to an upstream that does not answer");
+                tracing::warn!(
+                    upstream,
+                    ?wait,
+                    "no calls to an upstream that does not answer"
+                );
             }
-            State::HalfOpen { .. } => tracing::debug!(upstream, "one call to see whether it answers"),
+            State::HalfOpen { .. } => {
+                tracing::debug!(upstream, "one call to see whether it answers")
+            }
         }
     }
 
@@ -144,9 +159,12 @@ impl Leave {
             State::Closed { failures: 0 } => {}
             State::Closed { .. } => *state = State::Closed { failures: 0 },
             // Whoever began before it opened is late, and proves as much.
-            State::HalfOpen { .. } => self.breaker.enter(&mut state, State::Closed { failures: 0 }),
+            State::HalfOpen { .. } => self
+                .breaker
+                .enter(&mut state, State::Closed { failures: 0 }),
             State::Open { .. } if probe.is_some() => {
-                self.breaker.enter(&mut state, State::Closed { failures: 0 });
+                self.breaker
+                    .enter(&mut state, State::Closed { failures: 0 });
             }
             State::Open { .. } => {}
         }

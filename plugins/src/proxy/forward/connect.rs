@@ -50,7 +50,9 @@ impl Connector {
     ) -> Result<Self, BoxError> {
         let authority = &upstream.authority;
         let host = authority.host();
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let bare = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
         let host = bare.unwrap_or(host).to_owned();
         let default = if tls.is_some() { 443 } else { 80 };
         let tls = match tls {

@@ -15,6 +15,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::Place;
 use super::failure::Failure;
 use super::outgoing::{Outgoing, Progress};
 use super::pool::{Connection, Pool};
@@ -125,8 +126,10 @@ pub(super) struct Pieces {
     /// None once there is nothing more to come.
     connection: Option<Connection>,
     pool: Arc<Pool>,
-    /// How long the next piece may take; none: as long as it likes.
-    limit: Option<Duration>,
+    /// Of the call, until the end.
+    place: Option<Place>,
+    /// How long the next piece may take.
+    limit: Duration,
     /// Since when somebody waits for a piece.
     waiting: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -134,11 +137,12 @@ pub(super) struct Pieces {
 
 impl Answer {
     /// The head, and the body's bytes; between two pieces may be `limit`.
-    pub(super) fn into_parts(self, pool: &Arc<Pool>, limit: Option<Duration>) -> (Parts, Pieces) {
+    pub(super) fn into_parts(self, pool: &Arc<Pool>, limit: Duration) -> (Parts, Pieces) {
         let pieces = Pieces {
             body: self.body,
             connection: Some(self.connection),
             pool: Arc::clone(pool),
+            place: None,
             limit,
             waiting: None,
             timer: None,
@@ -148,6 +152,12 @@ impl Answer {
 }
 
 impl Pieces {
+    /// The same, which keep `place` until their end.
+    pub(super) fn holding(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
     /// How many bytes will come, if the upstream says.
     pub(super) fn size(&self) -> Option<u64> {
         self.body.size_hint().exact()
@@ -183,11 +193,8 @@ impl Pieces {
     }
 
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Duration> {
-        let Some(limit) = self.limit else {
-            return Poll::Pending;
-        };
         let waiting = *self.waiting.get_or_insert_with(Instant::now);
-        poll_timer(&mut self.timer, waiting + limit, cx).map(|()| limit)
+        poll_timer(&mut self.timer, waiting + self.limit, cx).map(|()| self.limit)
     }
 }
 
@@ -204,6 +211,7 @@ impl Stream for Pieces {
             Poll::Pending => {
                 let limit = ready!(this.poll_late(cx));
                 this.connection = None;
+                this.place = None;
                 return Poll::Ready(Some(Err(Failure::TimedOut(limit))));
             }
         };
@@ -214,6 +222,7 @@ impl Stream for Pieces {
                 this.pool.put(connection, cx);
             }
             this.timer = None;
+            this.place = None;
         }
         Poll::Ready(item.map(|item| item.map_err(Failure::Broken)))
     }

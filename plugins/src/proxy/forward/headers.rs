@@ -102,7 +102,7 @@ fn tell(to: &mut HeaderMap, ctx: &Context, told: Told<'_>) {
     to.insert(TRAIL, told.trail);
     to.insert(X_REQUEST_ID, ctx.request_id().header().clone());
     if let Some(trace) = ctx.known_trace()
-        && let Ok(value) = HeaderValue::from_str(&trace.to_string())
+        && let Ok(value) = HeaderValue::from_str(&trace.child().to_string())
     {
         to.insert(TRACEPARENT, value);
     }
@@ -132,7 +132,14 @@ pub(super) fn clean(headers: &mut HeaderMap) {
         is_hop_by_hop(name.as_str()) || is_ours(name.as_str()) || listed.has(name)
     };
     // Few have any but these.
-    for name in [CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH, TRAILER, ALT_SVC, X_REQUEST_ID] {
+    for name in [
+        CONNECTION,
+        TRANSFER_ENCODING,
+        CONTENT_LENGTH,
+        TRAILER,
+        ALT_SVC,
+        X_REQUEST_ID,
+    ] {
         headers.remove(name);
     }
     if headers.keys().any(gone) {

@@ -217,7 +217,11 @@ mod tests {
             let (all, broken) = sent(coming(pieces, size)).await;
             assert!(all.starts_with("ab"));
             assert_eq!(broken.is_some(), told.is_some());
-            assert!(broken.unwrap_or_default().contains(told.unwrap_or_default()));
+            assert!(
+                broken
+                    .unwrap_or_default()
+                    .contains(told.unwrap_or_default())
+            );
         }
         let full = Outgoing::from(ByteStream::full("abc"));
         assert!(full.progress().is_none() && !full.is_empty());

@@ -11,7 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use hyper::client::conn::http1::{self, SendRequest};
@@ -131,7 +131,10 @@ impl Pool {
         }
         let runtime = connection.runtime;
         // What another runtime opened may have nobody there to close it in time.
-        let Some(here) = Handle::try_current().ok().filter(|here| here.id() == runtime) else {
+        let Some(here) = Handle::try_current()
+            .ok()
+            .filter(|here| here.id() == runtime)
+        else {
             return;
         };
         let mut idle = self.idle();

@@ -22,10 +22,16 @@ pub(super) fn onward(target: &str, prefix: &str, base: &str) -> Result<Uri> {
         let text = format!("the path has {reason}, which could lead to another one");
         return Err(Error::bad_request(text).with_code("ambiguous_path"));
     }
-    let slash = if path.is_empty() && base.is_empty() { "/" } else { "" };
+    let slash = if path.is_empty() && base.is_empty() {
+        "/"
+    } else {
+        ""
+    };
     let whole = format!("{base}{slash}{own}");
     let whole = PathAndQuery::from_maybe_shared(whole.into_bytes());
-    Ok(whole.map(Uri::from).map_err(|_| Error::bad_request("the path cannot be sent"))?)
+    Ok(whole
+        .map(Uri::from)
+        .map_err(|_| Error::bad_request("the path cannot be sent"))?)
 }
 
 /// Why an upstream might not read `segment` as one segment of this name.
@@ -92,11 +98,21 @@ mod tests {
     fn a_target_changes_its_prefix_and_nothing_else() {
         for (target, prefix, base, there) in [
             ("/x", "", "", "/x"),
-            ("/up/x/%C3%A4?a=1&a='2'&&b", "/up", "/v1", "/v1/x/%C3%A4?a=1&a='2'&&b"),
+            (
+                "/up/x/%C3%A4?a=1&a='2'&&b",
+                "/up",
+                "/v1",
+                "/v1/x/%C3%A4?a=1&a='2'&&b",
+            ),
             ("/up?x", "/up", "", "/?x"),
             ("/up", "/up", "/v1", "/v1"),
             ("/upper", "/up", "/v1", "/v1/upper"),
-            ("/a%20b/%2e%2e./x;y?p=../%2f", "", "", "/a%20b/%2e%2e./x;y?p=../%2f"),
+            (
+                "/a%20b/%2e%2e./x;y?p=../%2f",
+                "",
+                "",
+                "/a%20b/%2e%2e./x;y?p=../%2f",
+            ),
             ("/100%25//x/", "", "", "/100%25//x/"),
             ("/%zz/{a}|'", "", "", "/%zz/{a}|'"),
         ] {
@@ -107,8 +123,18 @@ mod tests {
     #[test]
     fn what_could_lead_elsewhere_is_refused() {
         for path in [
-            "/a/../b", "/a/%2e%2e/b", "/a/.%2E", "/./a", "/a/%2e", "/a\\b", "/a%5cb", "/a%5C..%5cb",
-            "/a%2fb", "/a/..%2Fb", "/a/..;x/b", "/%2e%2e%2fa",
+            "/a/../b",
+            "/a/%2e%2e/b",
+            "/a/.%2E",
+            "/./a",
+            "/a/%2e",
+            "/a\\b",
+            "/a%5cb",
+            "/a%5C..%5cb",
+            "/a%2fb",
+            "/a/..%2Fb",
+            "/a/..;x/b",
+            "/%2e%2e%2fa",
         ] {
             let error = onward(path, "", "/base").unwrap_err();
             assert_eq!(error.status(), 400, "{path}");
@@ -120,7 +146,12 @@ mod tests {
         let scheme = Scheme::HTTP;
         let authority = Authority::from_static("inner:8000");
         for (location, prefix, base, ours) in [
-            ("http://inner:8000/v1/items/?q=1", "/up", "/v1", Some("/up/items/?q=1")),
+            (
+                "http://inner:8000/v1/items/?q=1",
+                "/up",
+                "/v1",
+                Some("/up/items/?q=1"),
+            ),
             ("HTTP://INNER:8000/x#f", "", "", Some("/x#f")),
             ("https://inner:8000", "/up", "/v1", Some("/up/")),
             ("http://inner:8000/v1?x", "/up", "/v1", Some("/up/?x")),
