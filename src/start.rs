@@ -12,7 +12,7 @@ use framex_core::plugin::{PluginDefinition, PluginError, PluginInstance};
 use framex_core::settings::{Loaded, SettingsError, check_plugin_tables, nearest};
 use framex_http_edge::{EdgeError, Status, server::ListenError};
 
-use crate::bridge::Bridge;
+use crate::bridge::{self, Bridge};
 use crate::transport::Transport;
 
 /// How long `on_start` and `on_stop` of one plugin may take.
@@ -289,6 +289,15 @@ impl Serving {
         let status = Arc::new(Status::of(env!("CARGO_PKG_VERSION"), process));
         if server.enable_proxy {
             Bridge::attach(&transport.bus());
+            let here = chosen
+                .iter()
+                .any(|plugin| plugin.metadata().name == bridge::PLUGIN);
+            if role.loads() && !here && transport.nats().is_none() {
+                tracing::warn!(
+                    "`server.enable_proxy` is on, and there is no bridge: load it with --load-builtin-plugins {}",
+                    bridge::PLUGIN
+                );
+            }
         }
         let mut plugins = Vec::new();
         let allow_failed = settings.settings.allow_failed_plugins;

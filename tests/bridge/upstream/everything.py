@@ -83,6 +83,11 @@ async def file_at(where: str) -> str:
     return where
 
 
+@app.get("/users", operation_id="list")
+async def users() -> list[str]:
+    return ["ann"]
+
+
 @app.get("/places/{country}/{city}")
 async def place(country: str, city: str) -> list[str]:
     return [country, city]
