@@ -104,7 +104,7 @@ impl Handler for Tell {
 }
 
 /// Gives a body back as it comes.
-fn turn(ctx: &Context, tag: &str, passed: framex::args::Passed) -> Result<Reply> {
+fn turn(ctx: &Context, tag: &str, passed: args::Passed) -> Result<Reply> {
     let line = format!("{tag} {} {}", passed.method, passed.target);
     let header = |text: &str| HeaderValue::from_str(text).expect("a header");
     let kind = |body: &Upload| header(&body.content_type);

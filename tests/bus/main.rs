@@ -8,6 +8,7 @@ mod adder;
 mod bodies;
 mod discovery;
 mod durable;
+mod fallback;
 mod large;
 mod local;
 mod nats;
