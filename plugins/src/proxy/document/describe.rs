@@ -17,7 +17,7 @@ use super::refs::Source;
 use super::schemas::{Schemas, references};
 use super::template::{self, Template};
 use super::{Imported, REMOTE, servers};
-use crate::proxy::operation::{Argument, Body, Operation, Place, Shape};
+use crate::proxy::operation::{Argument, Operation, Place, Shape};
 use crate::proxy::upstream::Upstream;
 
 /// The bridges that an operation came through.
@@ -268,10 +268,8 @@ impl<'a> Reader<'a> {
         api.headers = true;
         api.live = true;
         api.bridged = true;
-        let asks = self.asks_for_a_key(entry.operation) || {
-            let key = upstream.keys.key_for(entry.path);
-            key.is_some()
-        };
+        let key = upstream.keys.key_for(entry.path);
+        let asks = key.is_some() || self.asks_for_a_key(entry.operation);
         api.guarded = asks && !upstream.public.contains(entry.path);
     }
 
