@@ -237,6 +237,10 @@ fn components(
     for (name, schema) in failures::schemas() {
         components = components.schema(name, embed(schema));
     }
+    // Kept streams have it, and nothing else.
+    if failures.contains(&(Failure::Gone, true)) {
+        components = components.parameter(streams::LAST_EVENT_ID, streams::last_event_id());
+    }
     for (failure, stream) in failures {
         components = components.response(failure.name(*stream), failure.response(*stream));
     }
@@ -283,7 +287,7 @@ impl Writer<'_> {
         }
         if keeps(api) {
             operation = operation
-                .parameter(streams::last_event_id())
+                .parameter_ref(streams::last_event_id_reference())
                 .response("204", streams::over());
         }
         for failure in self.failures() {

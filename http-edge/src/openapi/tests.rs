@@ -312,11 +312,10 @@ fn kept_streams_have_an_address() {
             .as_array()
             .cloned()
             .unwrap_or_default();
-        let header = &operation["responses"]["200"]["headers"]["X-FrameX-Stream"];
+        let address = &operation["responses"]["200"]["headers"]["X-FrameX-Stream"];
         let gone = &operation["responses"]["410"];
-        parameters.iter().any(|p| p["name"] == "Last-Event-ID")
-            && header.is_object()
-            && gone.is_object()
+        let header = "#/components/parameters/FrameX.LastEventId";
+        parameters.iter().any(|p| p["$ref"] == header) && address.is_object() && gone.is_object()
     };
     assert_eq!(
         ["/live", "/kept", "/shut"].map(resumable),
@@ -324,6 +323,8 @@ fn kept_streams_have_an_address() {
     );
     let address = "/api/v1/streams/{stream}";
     assert!(resumable(address));
+    let header = &document["components"]["parameters"]["FrameX.LastEventId"];
+    assert_eq!(header["name"], "Last-Event-ID");
     assert_eq!(
         operation(address, "get")["operationId"],
         "framex_stream_follow"

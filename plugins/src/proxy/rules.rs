@@ -49,6 +49,11 @@ impl PathRules {
         })
     }
 
+    /// Whether nothing is allowed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.enable.is_empty()
+    }
+
     /// Whether `path`, as a document writes it, is allowed.
     pub(crate) fn contains(&self, path: &str) -> bool {
         covered(&self.enable, path) && !covered(&self.disable, path)

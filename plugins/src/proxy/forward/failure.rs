@@ -1,0 +1,1 @@
+//! Why a request brought no answer.
