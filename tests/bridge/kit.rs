@@ -12,7 +12,7 @@ fn chunk(text: char) -> String {
 }
 
 /// Its own proxy plugin reads our document and calls what is in it.
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn in_front_of_us() {
     let ours = Server::builder()
         .set("load_builtin_plugins", json!(["echo"]))
@@ -24,7 +24,7 @@ async fn in_front_of_us() {
          [plugins.proxy.proxy_urls.\"http://{}\"]\nenable = [\"/*\"]\n",
         ours.address()
     );
-    let theirs = tokio::task::spawn_blocking(|| kit(&settings)).await.unwrap();
+    let theirs = kit(&settings);
 
     // It serves before it has read, and answers 200 to what it does not know.
     let begun = Instant::now();
@@ -39,11 +39,7 @@ async fn in_front_of_us() {
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    for path in [
-        "/api/v1/echo",
-        "/api/v1/echo_model",
-        "/api/v1/echo_stream",
-    ] {
+    for path in ["/api/v1/echo", "/api/v1/echo_model", "/api/v1/echo_stream"] {
         assert!(document["paths"][path].is_object(), "{path}: {document}");
     }
 
@@ -65,7 +61,9 @@ async fn in_front_of_us() {
     let stream = stream.send().await;
     let mut events = stream.text().to_owned();
     for text in "This message is being streamed., !".chars() {
-        let at = events.find(&chunk(text)).unwrap_or_else(|| panic!("{text:?}: {events}"));
+        let at = events
+            .find(&chunk(text))
+            .unwrap_or_else(|| panic!("{text:?}: {events}"));
         events.drain(..at + chunk(text).len());
     }
     assert!(events.contains("event: finish\ndata: {}\n\n"), "{events}");

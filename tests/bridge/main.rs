@@ -10,5 +10,10 @@
 )]
 
 mod caller;
+mod calling;
+mod forwarding;
+mod importing;
 mod kit;
+mod safety;
 mod site;
+mod streams;

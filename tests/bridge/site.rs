@@ -135,7 +135,10 @@ pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>
         if let Some(found) = ask().await {
             return found;
         }
-        assert!(begun.elapsed() < PATIENCE, "waited {PATIENCE:?} until {what}");
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "waited {PATIENCE:?} until {what}"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -151,7 +154,10 @@ pub(crate) async fn until_status(server: &Server, target: &str, status: u16) -> 
 
 /// How often everything.py has counted `key`.
 pub(crate) async fn seen(key: &str) -> u64 {
-    let answer = everything().ask("GET", &format!("/seen/{key}")).send().await;
+    let answer = everything()
+        .ask("GET", &format!("/seen/{key}"))
+        .send()
+        .await;
     answer.json().as_u64().unwrap()
 }
 
