@@ -15,6 +15,8 @@ use framex_http_edge::{EdgeError, Status, server::ListenError};
 use crate::bridge::Bridge;
 use crate::transport::Transport;
 
+/// The built-in plugin that takes what nobody answers.
+const BRIDGE: &str = "proxy";
 /// How long `on_start` and `on_stop` of one plugin may take.
 const LIFECYCLE_LIMIT: Duration = Duration::from_secs(60);
 
@@ -289,6 +291,12 @@ impl Serving {
         let status = Arc::new(Status::of(env!("CARGO_PKG_VERSION"), process));
         if server.enable_proxy {
             Bridge::attach(&transport.bus());
+            let here = chosen.iter().any(|plugin| plugin.metadata().name == BRIDGE);
+            if role.loads() && !here && transport.nats().is_none() {
+                tracing::warn!(
+                    "`server.enable_proxy` is on, and there is no bridge: load it with --load-builtin-plugins {BRIDGE}"
+                );
+            }
         }
         let mut plugins = Vec::new();
         let allow_failed = settings.settings.allow_failed_plugins;

@@ -28,7 +28,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("server.dashboard_host", Shape::Text(Text::Host), "Address of the dashboard."),
     key("server.dashboard_port", PORT, "Port of the dashboard; 0 takes a free one."),
     key("server.num_cpus", Shape::Integer { min: 1, max: 1024 }, "Threads of the edge; not set means one less than there are CPUs."),
-    key("server.enable_proxy", Shape::Bool, "Forward what no plugin here serves."),
+    key("server.enable_proxy", Shape::Bool, "Give what no plugin answers to the bridge."),
     key("server.use_nats", Shape::Bool, "Use the broker instead of the bus in this process."),
     key("server.excluded_log_paths", Shape::List(Text::UrlPath), "Paths whose requests are not logged."),
     key("server.max_body_size", Shape::Size { min: 1, max: 4 << 30 }, "Largest request body; 413 above it."),
