@@ -30,7 +30,10 @@ async fn by_path_and_by_id() {
     let deleted = call("DELETE /items/{item_id}", json!({ "item_id": 5 })).await;
     assert_eq!(deleted.data(), Value::Null);
     let place = json!({ "country": "d/ä", "city": "a b?" });
-    assert_eq!(call("/places/{country}/{city}", place).await.data(), json!(["d/ä", "a b?"]));
+    assert_eq!(
+        call("/places/{country}/{city}", place).await.data(),
+        json!(["d/ä", "a b?"])
+    );
 }
 
 #[tokio::test]
@@ -53,35 +56,70 @@ async fn named_values_go_where_the_document_says() {
     // A single value that is no parameter is the body, whatever it is called; so is `body`.
     for name in ["body", "item"] {
         let set = call("/json/object", json!({ name: { "id": 1, "unknown": [2] } })).await;
-        assert_eq!(set.data()["set"], json!(["id", "unknown"]), "{}", set.lossy());
+        assert_eq!(
+            set.data()["set"],
+            json!(["id", "unknown"]),
+            "{}",
+            set.lossy()
+        );
     }
     for (target, body) in [
-        ("/json/array", json!([{"id": 1, "name": "n", "note": null, "colour": null}])),
+        (
+            "/json/array",
+            json!([{"id": 1, "name": "n", "note": null, "colour": null}]),
+        ),
         ("/json/scalar", json!(7)),
         ("/json/maybe", Value::Null),
         ("/json/any", json!([1, {"x": null}])),
-        ("/json/tree", json!({"name": "a", "children": [{"name": "b", "children": []}]})),
+        (
+            "/json/tree",
+            json!({"name": "a", "children": [{"name": "b", "children": []}]}),
+        ),
     ] {
-        assert_eq!(call(target, json!({ "body": body })).await.data(), body, "{target}");
+        assert_eq!(
+            call(target, json!({ "body": body })).await.data(),
+            body,
+            "{target}"
+        );
     }
-    let embedded = json!({ "item_id": 4, "dry": true, "body": { "item": { "id": 1 }, "why": "so" } });
-    let embedded = call("PATCH /json/embedded/{item_id}", embedded).await.data();
+    let embedded =
+        json!({ "item_id": 4, "dry": true, "body": { "item": { "id": 1 }, "why": "so" } });
+    let embedded = call("PATCH /json/embedded/{item_id}", embedded)
+        .await
+        .data();
     assert_eq!(
         (&embedded["item_id"], &embedded["dry"], &embedded["why"]),
         (&json!(4), &json!(true), &json!("so"))
     );
-    let form = call("/form", json!({ "name": "ä &", "age": 4, "tags": ["a", "b"] })).await;
-    assert_eq!(form.data(), json!({"name": "ä &", "age": 4, "tags": ["a", "b"]}));
+    let form = call(
+        "/form",
+        json!({ "name": "ä &", "age": 4, "tags": ["a", "b"] }),
+    )
+    .await;
+    assert_eq!(
+        form.data(),
+        json!({"name": "ä &", "age": 4, "tags": ["a", "b"]})
+    );
 }
 
 #[tokio::test]
 async fn files() {
     let target = "/api/v1/call-files?target=/files&field=files&names=one.txt&names=%C3%A4.txt";
-    let sent = front().post(target).json(json!({ "note": "n" }).to_string());
+    let sent = front()
+        .post(target)
+        .json(json!({ "note": "n" }).to_string());
     let sent = sent.send().await.data();
     assert_eq!(sent["note"], "n");
-    let shown: Vec<_> = sent["files"].as_array().unwrap().iter().map(|f| (&f["name"], &f["size"])).collect();
-    assert_eq!(shown[0], (&json!("one.txt"), &json!("this is one.txt".len())));
+    let shown: Vec<_> = sent["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| (&f["name"], &f["size"]))
+        .collect();
+    assert_eq!(
+        shown[0],
+        (&json!("one.txt"), &json!("this is one.txt".len()))
+    );
     assert_eq!(shown[1], (&json!("ä.txt"), &json!("this is ä.txt".len())));
 }
 
@@ -110,9 +148,14 @@ async fn failures_are_errors() {
     for named in ["count_of", "from", "nonsense"] {
         assert!(text.contains(named), "{text}");
     }
-    let failed = call("/fail/{status}", json!({ "status": 409 })).await.json();
+    let failed = call("/fail/{status}", json!({ "status": 409 }))
+        .await
+        .json();
     assert_eq!(failed["code"], "upstream_error");
-    assert!(failed["message"].as_str().unwrap().contains("everything"), "{failed}");
+    assert!(
+        failed["message"].as_str().unwrap().contains("everything"),
+        "{failed}"
+    );
 }
 
 #[tokio::test]
@@ -120,9 +163,15 @@ async fn other_kinds_of_answers() {
     let reply = async |target: &str, values: Value| ask("reply", target, values).await.data();
     assert_eq!(reply("/null", json!({})).await, json!({ "value": null }));
     assert_eq!(reply("/nothing", json!({})).await, json!({ "value": null }));
-    assert_eq!(reply("/created", json!({})).await, json!({ "value": { "id": 7 } }));
+    assert_eq!(
+        reply("/created", json!({})).await,
+        json!({ "value": { "id": 7 } })
+    );
     let text = reply("/text", json!({})).await;
-    assert_eq!(text, json!({ "response": 200, "size": "just text, ä".len() }));
+    assert_eq!(
+        text,
+        json!({ "response": 200, "size": "just text, ä".len() })
+    );
     let bytes = reply("/bytes/{kind}", json!({ "kind": "binary" })).await;
     assert_eq!(bytes, json!({ "response": 200, "size": 256 }));
     let stream = reply("/sse", json!({})).await;

@@ -9,11 +9,16 @@
     reason = "helpers of tests are tests"
 )]
 
+mod broker;
 mod caller;
 mod calling;
+mod failing;
+mod falling;
 mod forwarding;
 mod importing;
 mod kit;
+#[path = "../process/mod.rs"]
+mod process;
 mod safety;
 mod site;
 mod streams;

@@ -15,15 +15,23 @@ async fn document(server: &Server) -> String {
 /// not by the way of what nobody answers, however it is written.
 #[tokio::test]
 async fn held_back() {
-    for (name, keys) in [("keyed", json!({"/secure/*": [KEY]})), ("keyless", json!({}))] {
+    for (name, keys) in [
+        ("keyed", json!({"/secure/*": [KEY]})),
+        ("keyless", json!({})),
+    ] {
         let rules = json!({ "auth": { "rules": keys } });
         let server = bridge_to(everything(), name, rules);
         let server = server.server("enable_proxy", true).start().await;
         imported(&server, name).await;
         for target in [
-            "/secure/data", "/secure/data?count=held", "/%73ecure/data?count=held",
-            "/secure%2Fdata?count=held", "//secure/data?count=held", "/x/../secure/data?count=held",
-            "/secure/./data?count=held", "/mirror/../secure/data?count=held",
+            "/secure/data",
+            "/secure/data?count=held",
+            "/%73ecure/data?count=held",
+            "/secure%2Fdata?count=held",
+            "//secure/data?count=held",
+            "/x/../secure/data?count=held",
+            "/secure/./data?count=held",
+            "/mirror/../secure/data?count=held",
         ] {
             for method in ["GET", "HEAD", "POST", "OPTIONS"] {
                 let mut ask = server.ask(method, target);
@@ -41,7 +49,10 @@ async fn held_back() {
         assert!(!document(&server).await.contains("/secure/"));
         let told = log::lines_with(&format!("proxy.{name}.secure_data_secure_data_get"));
         assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].contains("held back") && told[0].contains("/secure/data"), "{told:?}");
+        assert!(
+            told[0].contains("held back") && told[0].contains("/secure/data"),
+            "{told:?}"
+        );
         // Whoever may call plugins' APIs is inside: the key goes along, where there is one.
         let call = server.post(&format!(
             "/api/v1/call?target=proxy.{name}.secure_data_secure_data_get"
@@ -49,7 +60,11 @@ async fn held_back() {
         let answer = call.json("{}").send().await;
         match name {
             "keyed" => assert_eq!(answer.data(), json!({"secret": "data"})),
-            _ => assert!(matches!(answer.status, 401 | 403 | 422), "{}", answer.lossy()),
+            _ => assert!(
+                matches!(answer.status, 401 | 403 | 422),
+                "{}",
+                answer.lossy()
+            ),
         }
         server.stop().await;
     }
@@ -66,12 +81,16 @@ async fn protected_here_too() {
         .await;
     imported(&server, "shut").await;
     for wrong in ["", KEY, "Bearer other"] {
-        let answer = server.get("/secure/data?count=shut").header("Authorization", wrong);
+        let answer = server
+            .get("/secure/data?count=shut")
+            .header("Authorization", wrong);
         let answer = answer.send().await;
         assert_eq!(answer.status, 401, "{wrong}: {}", answer.lossy());
     }
     assert_eq!(seen("shut").await, 0);
-    let answer = server.get("/secure/data").header("Authorization", "client-key");
+    let answer = server
+        .get("/secure/data")
+        .header("Authorization", "client-key");
     assert_eq!(answer.send().await.json(), json!({"secret": "data"}));
     // The other one is still held back.
     assert_eq!(server.get("/secure/other").send().await.status, 404);
@@ -87,7 +106,9 @@ async fn protected_here_without_a_key_for_there() {
     let server = bridge_to(everything(), "closed", json!({}));
     let server = server.rule("/secure/*", &["client-key"]).start().await;
     imported(&server, "closed").await;
-    let answer = server.get("/secure/data").header("Authorization", "client-key");
+    let answer = server
+        .get("/secure/data")
+        .header("Authorization", "client-key");
     let answer = answer.send().await;
     assert!(matches!(answer.status, 401 | 403), "{}", answer.lossy());
     assert!(answer.json()["detail"].is_string());
@@ -100,7 +121,9 @@ async fn said_to_be_public() {
     let rules = json!({ "public": ["/secure/other"], "auth": { "rules": { "/secure/*": [KEY] } } });
     let server = bridge_to(everything(), "public", rules).start().await;
     imported(&server, "public").await;
-    let other = server.get("/secure/other").header("Authorization", "anything");
+    let other = server
+        .get("/secure/other")
+        .header("Authorization", "anything");
     assert_eq!(other.send().await.json(), "other");
     assert_eq!(server.get("/secure/data").send().await.status, 404);
     // The key is for those paths alone.
@@ -133,7 +156,9 @@ async fn a_rule_of_the_whole_document() {
     let kept = crate::site::paper().ask("PUT", at).json(text.to_string());
     assert_eq!(kept.send().await.status, 204);
     let rules = json!({ "docs_path": at });
-    let server = bridge_to(crate::site::paper(), "secured", rules).start().await;
+    let server = bridge_to(crate::site::paper(), "secured", rules)
+        .start()
+        .await;
     imported(&server, "secured").await;
     assert_eq!(server.get("/opens").send().await.status, 200);
     assert_eq!(server.get("/may").send().await.status, 200);
@@ -150,7 +175,10 @@ async fn nothing_tells_where_things_are() {
     let server = bridge_to(&upstream, "inside", rules);
     let server = server.server("enable_proxy", true).start().await;
     imported(&server, "inside").await;
-    let (address, port) = (upstream.address().to_string(), upstream.address().port().to_string());
+    let (address, port) = (
+        upstream.address().to_string(),
+        upstream.address().port().to_string(),
+    );
     let mut texts = vec![document(&server).await];
     upstream.stop();
     let down = until_status(&server, "/text", 502).await;
@@ -160,7 +188,11 @@ async fn nothing_tells_where_things_are() {
     }
     let fallen = server.get("/nowhere/at/all").send().await;
     texts.push(format!("{:?} {}", fallen.headers, fallen.lossy()));
-    let called = server.post("/api/v1/call?target=GET%20/text").json("{}").send().await;
+    let called = server
+        .post("/api/v1/call?target=GET%20/text")
+        .json("{}")
+        .send()
+        .await;
     assert_eq!(called.status, 502, "{}", called.lossy());
     texts.push(called.lossy());
     let catalog = Ask::new(server.dashboard(), "GET", "/catalog").send().await;
@@ -178,15 +210,33 @@ async fn nothing_tells_where_things_are() {
 async fn wrong_settings() {
     let url = "http://127.0.0.1:9";
     for (proxy, named) in [
-        (json!({ "proxy_urls": { url: { "enable": ["/x*"] } } }), "/x*"),
-        (json!({ "proxy_urls": { url: { "disable": ["x"] } } }), "disable"),
-        (json!({ "proxy_urls": { url: { "public": ["/a/*/b"] } } }), "/a/*/b"),
+        (
+            json!({ "proxy_urls": { url: { "enable": ["/x*"] } } }),
+            "/x*",
+        ),
+        (
+            json!({ "proxy_urls": { url: { "disable": ["x"] } } }),
+            "disable",
+        ),
+        (
+            json!({ "proxy_urls": { url: { "public": ["/a/*/b"] } } }),
+            "/a/*/b",
+        ),
         (json!({ "proxy_urls": { url: { "enabel": [] } } }), "enabel"),
         (json!({ "proxy_urls": ["ftp://x"] }), "ftp://x"),
         (json!({ "proxy_urls": [url], "white_list": ["*x"] }), "*x"),
-        (json!({ "proxy_urls": [url], "auth": { "rules": { "/x*": ["k"] } } }), "/x*"),
-        (json!({ "proxy_urls": [url], "timeout": "never" }), "timeout"),
-        (json!({ "proxy_functions": { "gopher://x": ["f"] } }), "gopher"),
+        (
+            json!({ "proxy_urls": [url], "auth": { "rules": { "/x*": ["k"] } } }),
+            "/x*",
+        ),
+        (
+            json!({ "proxy_urls": [url], "timeout": "never" }),
+            "timeout",
+        ),
+        (
+            json!({ "proxy_functions": { "gopher://x": ["f"] } }),
+            "gopher",
+        ),
     ] {
         let error = match bridge(proxy.clone()).try_start().await {
             Ok(_) => panic!("{proxy} starts"),

@@ -23,13 +23,24 @@ async fn byte_by_byte() {
 async fn as_it_comes() {
     let begun = Instant::now();
     let (head, mut connection) = front().get("/sse?pause=0.4").open().await;
-    assert_eq!(head.header("content-type"), Some("text/event-stream; charset=utf-8"));
+    assert_eq!(
+        head.header("content-type"),
+        Some("text/event-stream; charset=utf-8")
+    );
     let first = connection.chunk().await.unwrap();
     assert_eq!(first, b": a comment\n\n");
-    assert!(begun.elapsed() < Duration::from_millis(390), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_millis(390),
+        "{:?}",
+        begun.elapsed()
+    );
     let second = connection.chunk().await.unwrap();
     assert_eq!(second, b"data: plain\n\n");
-    assert!(begun.elapsed() < Duration::from_millis(790), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_millis(790),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 /// A stream that breaks says so in its own terms; the upstream's words stay inside.
@@ -43,7 +54,10 @@ async fn broken_off() {
     assert_eq!(error["status"], 502);
     assert!(error["request_id"].is_string());
     assert!(error["message"].as_str().unwrap().contains("everything"));
-    assert!(!text.contains("password") && !text.contains("127.0.0.1"), "{text}");
+    assert!(
+        !text.contains("password") && !text.contains("127.0.0.1"),
+        "{text}"
+    );
     // Other bodies break as they broke there.
     for kind in ["length", "chunked"] {
         let (head, mut connection) = front().get(&format!("/cut?kind={kind}")).open().await;
@@ -72,10 +86,15 @@ async fn the_client_leaves() {
 async fn many_at_once() {
     let begun = Instant::now();
     let asks = (0..40).map(|_| front().get("/sse?pause=0.1").send());
-    for answer in framex_test_support::patiently("all", futures_util::future::join_all(asks)).await {
+    for answer in framex_test_support::patiently("all", futures_util::future::join_all(asks)).await
+    {
         assert_eq!(answer.status, 200);
         assert!(answer.text().ends_with("data: [DONE]\n\n"));
     }
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        begun.elapsed()
+    );
     assert_eq!(json!(front().get("/text").send().await.status), 200);
 }
