@@ -128,6 +128,7 @@ fn options(settings: &Settings, role: Role) -> nats::Options {
             Role::Worker => nats::Follow::Declared,
             Role::Whole | Role::Edge | Role::Client => nats::Follow::All,
         },
+        follow_also: Vec::new(),
         name: format!("framex {}", role.as_str()),
     }
 }

@@ -1,5 +1,6 @@
 //! The catalog: every API that can be called now.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use framex_core::error::CallError;
 use framex_core::id::ApiId;
 use framex_core::route::Route;
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use crate::local::LocalApi;
 use crate::nats::Remote;
@@ -172,11 +174,14 @@ impl Catalog {
     }
 
     /// The API that `target` means: an id, a path template (`/api/v1/echo`), or a
-    /// method and a path template (`GET /api/v1/echo`).
+    /// method and a path template (`GET /api/v1/echo`). Where several APIs have a path, one
+    /// that somebody serves goes before one that is remembered only, and then one of a plugin
+    /// before one that is bridged.
     ///
     /// # Errors
     ///
-    /// [`CallError::Unknown`]; [`CallError::Ambiguous`] for a path with several APIs.
+    /// [`CallError::Unknown`]; [`CallError::Ambiguous`] for a path with several APIs that
+    /// are equal in that.
     pub fn resolve(&self, target: &str) -> Result<Arc<Api>, CallError> {
         let unknown = || CallError::Unknown {
             target: target.to_owned(),
@@ -193,15 +198,26 @@ impl Catalog {
             route.path == path
                 && method.is_none_or(|m| route.method.as_str().eq_ignore_ascii_case(m))
         };
-        let mut found = at_path
+        let found = at_path
             .iter()
             .filter(|api| api.descriptor.routes.iter().any(route));
-        match (found.next(), found.next()) {
-            (Some(api), None) => Ok(Arc::clone(api)),
-            (None, _) => Err(unknown()),
-            (Some(_), Some(_)) => Err(CallError::Ambiguous {
+        // Whoever is not there yields, and so does what is bridged.
+        let rank = |api: &Arc<Api>| (api.is_forsaken(), api.descriptor.bridged);
+        let mut best: SmallVec<[&Arc<Api>; 2]> = SmallVec::new();
+        for api in found {
+            match best.first().map(|first| rank(api).cmp(&rank(first))) {
+                Some(Ordering::Greater) => continue,
+                Some(Ordering::Less) => best.clear(),
+                Some(Ordering::Equal) | None => {}
+            }
+            best.push(api);
+        }
+        match &best[..] {
+            [] => Err(unknown()),
+            [api] => Ok(Arc::clone(api)),
+            several => Err(CallError::Ambiguous {
                 target: target.to_owned(),
-                candidates: at_path
+                candidates: several
                     .iter()
                     .flat_map(|api| &api.descriptor.routes)
                     .map(|route| format!("`{route}`"))

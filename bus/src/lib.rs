@@ -18,6 +18,8 @@
 
 mod call;
 mod catalog;
+mod claims;
+mod fallback;
 mod kept;
 mod local;
 pub mod nats;
@@ -34,6 +36,7 @@ use tokio::sync::watch;
 
 pub use call::Call;
 pub use catalog::{Api, Catalog, PluginEntry};
+pub use fallback::Fallback;
 pub use kept::{KeepOptions, KeptStream};
 pub use local::{LocalBus, ServeError};
 
@@ -86,7 +89,8 @@ pub trait Bus: Caller + Send + Sync + 'static {
     }
 
     /// Gives the calls that nobody answers to `fallback`: unknown targets, and APIs
-    /// without an instance. The first one stays.
+    /// without an instance, by their route where they have one. Not those of the bridge's
+    /// own APIs (`proxy.ProxyPlugin.*`). The first one stays.
     fn set_fallback(&self, fallback: Arc<dyn Fallback>);
 
     /// Where such calls go, if anywhere.
@@ -98,18 +102,11 @@ pub trait Bus: Caller + Send + Sync + 'static {
     ///
     /// [`CallError::Unknown`] and [`CallError::Ambiguous`], and as [`Bus::call`].
     fn call_target(&self, target: &str, request: Request) -> Call {
-        match (self.catalog().resolve(target), self.fallback()) {
-            (Ok(api), _) => self.call(&api, request),
-            (Err(CallError::Unknown { .. }), Some(fallback)) => fallback.call(target, request),
-            (Err(error), _) => Call::failed(error),
+        match self.catalog().resolve(target) {
+            Ok(api) => self.call(&api, request),
+            Err(error) => fallback::unresolved(self.fallback(), target, request, error, |e| e),
         }
     }
-}
-
-/// Where calls go that nobody on the bus answers: the bridge.
-pub trait Fallback: Send + Sync {
-    /// Calls `target`: an API id, a path, or a method and a path.
-    fn call(&self, target: &str, request: Request) -> Call;
 }
 
 /// The outcome of one call.

@@ -1,28 +1,31 @@
 //! The bus of one process.
 
-use std::collections::BTreeMap;
+mod added;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use framex_core::context::{Caller, Context, MAX_HOPS, Request, Scope};
-use framex_core::descriptor::ApiDescriptor;
+use framex_core::descriptor::{ApiDescriptor, PluginMetadata};
 use framex_core::error::CallError;
 use framex_core::kept::{self, StreamId};
 use framex_core::plugin::{AddedApi, Handler, PluginInstance, Refused};
 use framex_core::process::Process;
 use framex_core::reply::Reply;
-use framex_core::route::shape;
 use framex_core::watch::{self, ApiNumber};
 use futures_core::future::BoxFuture;
 use tokio::sync::{Notify, watch as channel};
 
 use crate::call::{Call, Keep, LocalCall, TimeLimit, panicked};
 use crate::catalog::{Api, Catalog};
-use crate::kept::{KeepOptions, Keeper, KeptStream};
-use crate::{Bus, Fallback};
+use crate::claims::{Claims, Taken};
+use crate::kept::{KeepOptions, Keeper, KeptStream, is_kept};
+use crate::{Bus, Fallback, fallback};
+use added::Latest;
 
 /// What a call that takes files may take, where nobody says anything.
 const WITH_FILES: Duration = Duration::from_secs(60 * 60);
@@ -36,10 +39,18 @@ pub struct LocalBus {
     load: Arc<Load>,
     /// The streams that this process keeps.
     pub(crate) keeper: Arc<Keeper>,
-    writing: Mutex<()>,
+    /// Every plugin that is served, by its name. Locked by whoever changes the catalog.
+    places: Mutex<BTreeMap<String, Place>>,
     process: Arc<Process>,
     /// Takes the calls that nobody answers.
     fallback: OnceLock<Arc<dyn Fallback>>,
+}
+
+/// What the APIs of a plugin share.
+struct Place {
+    plugin: Arc<PluginMetadata>,
+    scope: Arc<Scope>,
+    limit: Option<Arc<Limit>>,
 }
 
 /// What runs in this process, all plugins together.
@@ -85,9 +96,11 @@ pub enum ServeError {
 
 /// An API that this process serves.
 pub(crate) struct LocalApi {
-    pub(crate) descriptor: &'static ApiDescriptor,
+    pub(crate) descriptor: Arc<ApiDescriptor>,
     pub(crate) number: ApiNumber,
     handler: Arc<dyn Handler>,
+    /// The same, where the plugin has added it.
+    added: Option<Arc<Latest>>,
     scope: Arc<Scope>,
     limit: Limit,
     plugin_limit: Option<Arc<Limit>>,
@@ -211,7 +224,7 @@ impl LocalBus {
             changes: channel::Sender::new(0),
             load: Arc::default(),
             keeper: Keeper::new(options),
-            writing: Mutex::new(()),
+            places: Mutex::default(),
             process: Arc::default(),
             fallback: OnceLock::new(),
         })
@@ -232,52 +245,88 @@ impl LocalBus {
         plugin: &PluginInstance,
         caller: Weak<dyn Caller>,
     ) -> Result<Arc<Scope>, ServeError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.places();
         let catalog = self.catalog.load();
         let metadata = plugin.metadata();
-        if catalog.apis().any(|api| api.plugin.name == metadata.name) {
+        let name = &metadata.name;
+        if places.contains_key(name) {
             return Err(ServeError::LoadedTwice {
-                plugin: metadata.name.clone(),
+                plugin: name.clone(),
             });
         }
-        let mut routes: BTreeMap<String, String> = BTreeMap::new();
-        let mut ids: BTreeMap<String, String> = BTreeMap::new();
+        let mut claims = Claims::default();
         for api in catalog.apis() {
-            claim(&api.descriptor, &api.plugin.name, &mut ids, &mut routes)?;
+            // They agree already.
+            let _ = claims.take(&api.descriptor);
         }
-        for (descriptor, _) in plugin.apis() {
-            claim(descriptor, &metadata.name, &mut ids, &mut routes)?;
+        let mut ids = BTreeSet::new();
+        for (api, _) in plugin.apis() {
+            let known = catalog.get(api.id.as_str());
+            let first = known.map(|known| &known.plugin.name);
+            if let Some(first) = first.or_else(|| (!ids.insert(&api.id)).then_some(name)) {
+                return Err(ServeError::SameId {
+                    id: api.id.to_string(),
+                    first: first.clone(),
+                    second: name.clone(),
+                });
+            }
+            claims
+                .take(api)
+                .map_err(|Taken { route, first }| ServeError::SameRoute {
+                    route,
+                    first: first.to_string(),
+                    second: api.id.to_string(),
+                })?;
         }
 
         let scope = Arc::new(Scope::new(metadata, caller));
-        let shared = Arc::new(metadata.clone());
-        let plugin_limit = metadata
+        let limit = metadata
             .max_ongoing_requests
             .map(|most| Arc::new(Limit::new(Some(most))));
-        let added = plugin.apis().iter().map(|(descriptor, handler)| {
-            Arc::new(Api {
-                descriptor: Arc::new((*descriptor).clone()),
-                plugin: Arc::clone(&shared),
-                remote: None,
-                local: Some(Arc::new(LocalApi {
-                    descriptor,
-                    number: watch::register(&descriptor.id),
-                    handler: Arc::clone(handler),
-                    scope: Arc::clone(&scope),
-                    limit: Limit::new(descriptor.max_ongoing_requests),
-                    plugin_limit: plugin_limit.clone(),
-                    load: Arc::clone(&self.load),
-                })),
-            })
+        let place = Place {
+            plugin: Arc::new(metadata.clone()),
+            scope: Arc::clone(&scope),
+            limit,
+        };
+        let own = plugin.apis().iter().map(|(descriptor, handler)| {
+            let descriptor = Arc::new((*descriptor).clone());
+            self.api(&place, descriptor, Arc::clone(handler), None)
         });
-        let all = catalog.apis().cloned().chain(added);
+        let all = catalog.apis().cloned().chain(own);
         self.publish(Catalog::new(all));
+        places.insert(name.clone(), place);
         Ok(scope)
+    }
+
+    /// The entry of an API of the plugin at `place`.
+    fn api(
+        &self,
+        place: &Place,
+        descriptor: Arc<ApiDescriptor>,
+        handler: Arc<dyn Handler>,
+        added: Option<Arc<Latest>>,
+    ) -> Arc<Api> {
+        Arc::new(Api {
+            descriptor: Arc::clone(&descriptor),
+            plugin: Arc::clone(&place.plugin),
+            remote: None,
+            local: Some(Arc::new(LocalApi {
+                number: watch::register(&descriptor.id),
+                handler,
+                added,
+                scope: Arc::clone(&place.scope),
+                limit: Limit::new(descriptor.max_ongoing_requests),
+                plugin_limit: place.limit.clone(),
+                load: Arc::clone(&self.load),
+                descriptor,
+            })),
+        })
     }
 
     /// Takes the APIs of `plugin` out of the catalog. Calls that run go on.
     pub fn withdraw(&self, plugin: &str) {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.places();
+        places.remove(plugin);
         let catalog = self.catalog.load();
         let rest = catalog
             .apis()
@@ -324,6 +373,10 @@ impl LocalBus {
         self.load.ongoing.load(Ordering::SeqCst)
     }
 
+    fn places(&self) -> MutexGuard<'_, BTreeMap<String, Place>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn publish(&self, catalog: Catalog) {
         self.catalog.store(Arc::new(catalog));
         self.changes.send_modify(|count| *count += 1);
@@ -352,8 +405,12 @@ impl LocalBus {
             return Err(CallError::Stopping { api: id() });
         }
         let started = Instant::now();
-        let (deadline, only_first_event) =
-            deadline(api.descriptor, meta.deadline, started, self.default_timeout);
+        let (deadline, only_first_event) = deadline(
+            &api.descriptor,
+            meta.deadline,
+            started,
+            self.default_timeout,
+        );
         if deadline <= started {
             return Err(CallError::TimedOut {
                 api: id(),
@@ -365,7 +422,7 @@ impl LocalBus {
         } else {
             Some(deadline)
         };
-        let kept = meta.keep && api.descriptor.streams() && !api.descriptor.live;
+        let kept = meta.keep && is_kept(&api.descriptor);
         let keep = kept.then(|| {
             Box::new(Keep {
                 keeper: Arc::clone(&self.keeper),
@@ -433,12 +490,17 @@ impl Bus for LocalBus {
 
 impl Caller for LocalBus {
     fn add_apis(&self, scope: &Scope, apis: Vec<AddedApi>) -> Vec<Refused> {
-        let _ = scope;
-        let refused = |api: AddedApi| Refused {
-            api: api.descriptor.id.clone(),
-            reason: "this bus takes none".to_owned(),
-        };
-        apis.into_iter().map(refused).collect()
+        let places = self.places();
+        match places.get(&scope.plugin().name) {
+            Some(place) => self.replace_added(place, apis),
+            None => {
+                let refused = |api: AddedApi| Refused {
+                    api: api.descriptor.id.clone(),
+                    reason: "its plugin is not served".to_owned(),
+                };
+                apis.into_iter().map(refused).collect()
+            }
+        }
     }
 
     fn process(&self) -> &Arc<Process> {
@@ -451,16 +513,10 @@ impl Caller for LocalBus {
         target: &str,
         request: Request,
     ) -> BoxFuture<'static, Result<Reply, CallError>> {
-        Box::pin(
-            match (
-                self.catalog.load().resolve_for(scope, target),
-                self.fallback(),
-            ) {
-                (Ok(api), _) => self.call(&api, request),
-                (Err(CallError::Unknown { .. }), Some(fallback)) => fallback.call(target, request),
-                (Err(error), _) => Call::failed(error),
-            },
-        )
+        Box::pin(match self.catalog.load().resolve_for(scope, target) {
+            Ok(api) => self.call(&api, request),
+            Err(error) => fallback::unresolved(self.fallback(), target, request, error, |e| e),
+        })
     }
 }
 
@@ -484,32 +540,4 @@ pub(crate) fn deadline(
         false => default_timeout,
     };
     (asked.unwrap_or(started + usual), only_first_event)
-}
-
-/// Notes whose id and routes these are, or says whose they already were.
-fn claim(
-    descriptor: &ApiDescriptor,
-    plugin: &str,
-    ids: &mut BTreeMap<String, String>,
-    routes: &mut BTreeMap<String, String>,
-) -> Result<(), ServeError> {
-    let id = descriptor.id.to_string();
-    if let Some(first) = ids.insert(id.clone(), plugin.to_owned()) {
-        return Err(ServeError::SameId {
-            id,
-            first,
-            second: plugin.to_owned(),
-        });
-    }
-    for route in &descriptor.routes {
-        let key = format!("{} {}", route.method, shape(&route.path));
-        if let Some(first) = routes.insert(key, id.clone()) {
-            return Err(ServeError::SameRoute {
-                route: route.to_string(),
-                first,
-                second: id,
-            });
-        }
-    }
-    Ok(())
 }

@@ -24,7 +24,6 @@ pub use std::boxed::Box;
 pub use std::sync::{Arc, OnceLock};
 pub use std::vec::Vec;
 
-pub use bytes::Bytes;
 pub use futures_core::Stream;
 pub use futures_core::future::BoxFuture;
 pub use inventory;
@@ -37,7 +36,7 @@ pub use crate::event::EventStream;
 pub use crate::function::Function;
 pub use crate::plugin::{Api, Plugin};
 pub use crate::remote::run_blocking;
-pub use crate::reply::Reply;
+pub use crate::reply::{RawJson, Reply};
 
 pub use check::check;
 pub use describe::{Described, Named};

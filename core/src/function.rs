@@ -6,21 +6,25 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::OnceLock;
 
-use bytes::Bytes;
 use futures_core::future::BoxFuture;
 
 use crate::context::Context;
 use crate::error::Result;
+use crate::reply::RawJson;
 
 /// Knows which functions run on other systems, and calls them there.
 pub trait Elsewhere: Send + Sync {
     /// Whether the function called `name` runs on another system.
     fn runs(&self, name: &str) -> bool;
 
-    /// Calls it there, once, with a JSON object of named arguments, and gives its result as
-    /// JSON. `ctx` is that of the call within which it is called.
-    fn call(&self, ctx: &Context, name: &str, args: Bytes) -> BoxFuture<'static, Result<Bytes>>;
+    /// Calls it there, once, with a JSON object of named arguments. `ctx` is that of the call
+    /// within which it is called.
+    ///
+    /// Dropping the future stops the function there.
+    fn call(&self, ctx: &Context, name: &str, args: RawJson)
+    -> BoxFuture<'static, Result<RawJson>>;
 }
 
 /// A function of this binary that other systems may have run here.
@@ -31,7 +35,7 @@ pub struct Function {
 }
 
 /// Reads the arguments, runs the function, encodes its result.
-pub type Run = fn(Context, Bytes) -> BoxFuture<'static, Result<Bytes>>;
+pub type Run = fn(Context, RawJson) -> BoxFuture<'static, Result<RawJson>>;
 
 inventory::collect!(Function);
 
@@ -68,9 +72,9 @@ impl Function {
         self.place
     }
 
-    /// Runs it in this process with a JSON object of named arguments; its result is JSON.
-    /// Dropping the future stops it at its next `.await`.
-    pub fn run(&self, ctx: Context, args: Bytes) -> BoxFuture<'static, Result<Bytes>> {
+    /// Runs it in this process with a JSON object of named arguments. Dropping the future stops
+    /// it at its next `.await`.
+    pub fn run(&self, ctx: Context, args: RawJson) -> BoxFuture<'static, Result<RawJson>> {
         (self.run)(ctx, args)
     }
 }
@@ -81,26 +85,29 @@ impl fmt::Debug for Function {
     }
 }
 
-/// The functions of this binary, by name.
+/// Functions by their names.
+pub type Functions = BTreeMap<&'static str, &'static Function>;
+
+/// The functions of this binary.
 ///
 /// # Errors
 ///
 /// Two with one name.
-pub fn all() -> Result<BTreeMap<&'static str, &'static Function>, Duplicate> {
-    by_name(inventory::iter::<Function>())
+pub fn all() -> Result<&'static Functions, Duplicate> {
+    static ALL: OnceLock<Result<Functions, Duplicate>> = OnceLock::new();
+    ALL.get_or_init(|| by_name(inventory::iter::<Function>()))
+        .as_ref()
+        .map_err(Clone::clone)
 }
 
-fn by_name(
-    functions: impl IntoIterator<Item = &'static Function>,
-) -> Result<BTreeMap<&'static str, &'static Function>, Duplicate> {
-    let mut named: BTreeMap<_, &Function> = BTreeMap::new();
+fn by_name(functions: impl IntoIterator<Item = &'static Function>) -> Result<Functions, Duplicate> {
+    let mut named = Functions::new();
     for function in functions {
         if let Some(other) = named.insert(function.name, function) {
-            // Whichever way they were linked, the message is the same.
-            let (first, second) = (
-                other.place.min(function.place),
-                other.place.max(function.place),
-            );
+            // The linker's order is no reason for another message.
+            let mut places = [other.place, function.place];
+            places.sort_unstable();
+            let [first, second] = places;
             return Err(Duplicate {
                 name: function.name,
                 first,
@@ -109,4 +116,26 @@ fn by_name(
         }
     }
     Ok(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nothing(_: Context, args: RawJson) -> BoxFuture<'static, Result<RawJson>> {
+        Box::pin(std::future::ready(Ok(args)))
+    }
+
+    #[test]
+    fn two_of_one_name_are_both_told() {
+        static FUNCTIONS: [Function; 3] = [
+            Function::new("heavy", "b::heavy (b.rs:1)", nothing),
+            Function::new("light", "a::light (a.rs:2)", nothing),
+            Function::new("heavy", "a::heavy (a.rs:1)", nothing),
+        ];
+        assert_eq!(by_name(&FUNCTIONS[..2]).unwrap().len(), 2);
+        let error = by_name(&FUNCTIONS).unwrap_err().to_string();
+        let both = "`heavy`, in a::heavy (a.rs:1) and in b::heavy (b.rs:1)";
+        assert!(error.contains(both), "{error}");
+    }
 }

@@ -5,8 +5,9 @@
 //! poll is blocked. The notes cost two relaxed stores a poll.
 
 use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::id::ApiId;
@@ -15,7 +16,14 @@ use crate::id::ApiId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ApiNumber(u32);
 
-static APIS: Mutex<Vec<ApiId>> = Mutex::new(Vec::new());
+/// Every API that ever had a number, and the numbers.
+#[derive(Default)]
+struct Apis {
+    ids: Vec<ApiId>,
+    numbers: HashMap<ApiId, ApiNumber>,
+}
+
+static APIS: LazyLock<Mutex<Apis>> = LazyLock::new(Mutex::default);
 static THREADS: Mutex<Vec<Weak<Note>>> = Mutex::new(Vec::new());
 
 #[derive(Default)]
@@ -30,18 +38,17 @@ thread_local! {
     static NOTE: OnceCell<Arc<Note>> = const { OnceCell::new() };
 }
 
-/// Gives `api` its number.
+/// Gives `api` its number, the same one each time.
 #[must_use]
 pub fn register(api: &ApiId) -> ApiNumber {
     let mut apis = APIS.lock().unwrap_or_else(PoisonError::into_inner);
-    let index = apis
-        .iter()
-        .position(|known| known == api)
-        .unwrap_or_else(|| {
-            apis.push(api.clone());
-            apis.len() - 1
-        });
-    ApiNumber(u32::try_from(index + 1).unwrap_or(u32::MAX))
+    if let Some(number) = apis.numbers.get(api) {
+        return *number;
+    }
+    apis.ids.push(api.clone());
+    let number = ApiNumber(u32::try_from(apis.ids.len()).unwrap_or(u32::MAX));
+    apis.numbers.insert(api.clone(), number);
+    number
 }
 
 /// Runs `poll`, one poll of a handler of `api`, with a note of it.
@@ -130,7 +137,7 @@ impl Watch {
             let since = now.duration_since(first);
             if since >= limit {
                 let apis = APIS.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(id) = apis.get(api as usize - 1) {
+                if let Some(id) = apis.ids.get(api as usize - 1) {
                     blocked.push(Blocked {
                         thread: note.thread.clone(),
                         api: id.clone(),

@@ -36,6 +36,7 @@ pub(crate) fn options(url: String, timeout: Duration) -> Options {
         inbox_prefix: "_INBOX".into(),
         default_timeout: timeout,
         follow: Follow::All,
+        follow_also: Vec::new(),
         streams: None,
         name: "test".into(),
     }

@@ -58,6 +58,7 @@ pub(crate) fn serve(count: usize, url: &str) {
 fn options(url: &str) -> Options {
     Options {
         follow: Follow::Declared,
+        follow_also: Vec::new(),
         urls: vec![url.to_owned()],
         auth: Auth::default(),
         tls: Tls::default(),

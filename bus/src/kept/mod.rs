@@ -10,6 +10,7 @@ mod tests;
 
 use std::time::Duration;
 
+use framex_core::descriptor::ApiDescriptor;
 use framex_core::error::CallError;
 use framex_core::event::EventStream;
 use framex_core::id::ApiId;
@@ -17,6 +18,12 @@ use framex_core::kept::Position;
 use futures_core::future::BoxFuture;
 
 pub(crate) use keeper::Keeper;
+
+/// Whether streams of `api` can be kept: whoever follows a bridged one again asks whoever
+/// has its events.
+pub(crate) fn is_kept(api: &ApiDescriptor) -> bool {
+    api.streams() && !api.live && !api.bridged
+}
 
 /// What a stream counts besides its events, in bytes.
 const STREAM: usize = 1024;

@@ -34,6 +34,8 @@ use super::stream::RemoteStream;
 use super::waiting::{Expect, Lost};
 use super::wire::{self, Answer, Keep, Origin, Told};
 use crate::call::to_the_millisecond;
+use crate::fallback::{self, is_bridge};
+use crate::kept::is_kept;
 use crate::local::deadline;
 use crate::{Api, Bus as _, Outcome};
 
@@ -61,6 +63,8 @@ struct Journey {
     started: Instant,
     deadline: Instant,
     only_first_event: bool,
+    /// What the bridge gets in place of the luggage.
+    again: Option<Args>,
 }
 
 /// How an attempt ended that did not end the call.
@@ -76,11 +80,20 @@ enum Elsewhere {
 }
 
 pub(super) async fn call(shared: Arc<Shared>, api: Arc<Api>, request: Request) -> Outcome {
-    let Some(remote) = api.remote.clone() else {
-        return Err(CallError::NoResponders {
-            api: api.descriptor.id.clone(),
-        });
+    let nobody = || CallError::NoResponders {
+        api: api.descriptor.id.clone(),
     };
+    let Some(remote) = api.remote.clone() else {
+        return Err(nobody());
+    };
+    let fallback = shared.local.fallback();
+    let fallback = fallback.filter(|_| !is_bridge(api.descriptor.id.as_str()));
+    if let Some(fallback) = fallback
+        && remote.endpoints.load().is_empty()
+        && !request.args.has_form()
+    {
+        return fallback::give(fallback, &target(&api), request, nobody()).await;
+    }
     let Request { args, meta } = request;
     if meta.hops > MAX_HOPS {
         return Err(CallError::Loop {
@@ -103,6 +116,7 @@ pub(super) async fn call(shared: Arc<Shared>, api: Arc<Api>, request: Request) -
         true => INLINE,
         false => usize::MAX,
     };
+    let again = fallback.and_then(|_| args.again());
     let message = args.to_message(&api.descriptor, inline);
     let Message { payload, bodies } = message.map_err(CallError::Handler)?;
     let origin = match args.by_http() {
@@ -118,11 +132,20 @@ pub(super) async fn call(shared: Arc<Shared>, api: Arc<Api>, request: Request) -
         started,
         deadline,
         only_first_event,
+        again,
     };
     if deadline <= started {
         return Err(journey.timed_out());
     }
     journey.run(&remote).await
+}
+
+/// What the bridge is asked for in place of an API: its route, if it has one.
+fn target(api: &Api) -> String {
+    match api.descriptor.routes.first() {
+        Some(route) => route.to_string(),
+        None => api.descriptor.id.to_string(),
+    }
 }
 
 impl Journey {
@@ -198,19 +221,24 @@ impl Journey {
 
     /// Nobody serves it: the bridge's turn, where there is one.
     async fn nobody(&self) -> Outcome {
-        let id = self.api.descriptor.id.clone();
+        let id = &self.api.descriptor.id;
+        let error = CallError::NoResponders { api: id.clone() };
         let Some(fallback) = self.shared.local.fallback() else {
-            return Err(CallError::NoResponders { api: id });
+            return Err(error);
         };
-        let request = Request {
-            args: Args::from_message(
+        if is_bridge(id.as_str()) {
+            return Err(error);
+        }
+        let args = match self.again.as_ref().and_then(Args::again) {
+            Some(args) => args,
+            None => Args::from_message(
                 self.luggage.payload().clone(),
                 Arc::clone(&self.luggage) as _,
             )
             .made_of_http(self.origin == Origin::Http),
-            meta: self.meta.clone(),
         };
-        fallback.call(id.as_str(), request).await
+        let meta = self.meta.clone();
+        fallback::give(fallback, &target(&self.api), Request { args, meta }, error).await
     }
 
     async fn attempt(
@@ -252,7 +280,11 @@ impl Journey {
             origin: self.origin,
             meta: &self.meta,
             left,
-            streams: api.streams(),
+            // A plugin gets a stream of whatever turns out to be one.
+            streams: match api.bridged {
+                true => self.origin == Origin::Bus,
+                false => api.streams(),
+            },
         };
         let body = payload.bytes().clone();
         let expect = Expect {
@@ -290,7 +322,8 @@ impl Journey {
             pending.over = true;
             return Err(unsent);
         }
-        if api.streams() {
+        // What a bridged one answers, its answer says.
+        if api.streams() && !api.bridged {
             return Box::pin(self.stream(pending, instance, keep)).await;
         }
         let message = pending.next().await;
@@ -319,6 +352,10 @@ impl Journey {
             Answer::Response(response) => Ok(Reply::Response(response)),
             Answer::Download(download) => Ok(Reply::Download(download)),
             Answer::Failed { error, started } => Err(self.failed(error, started)),
+            first @ (Answer::Chunks(_) | Answer::End { .. }) if api.bridged => {
+                pending.over = false;
+                Ok(Reply::Stream(self.events(pending, Some(first))))
+            }
             Answer::Chunks(_) | Answer::End { .. } | Answer::Body { .. } => {
                 pending.over = false;
                 Err(self.unreadable("a stream, which its descriptor does not promise".into()))
@@ -384,13 +421,19 @@ impl Journey {
                 pending.over = true;
                 Err(self.failed(error, false))
             }
+            Some(Answer::Download(download)) => {
+                pending.over = true;
+                Ok(Reply::Download(download))
+            }
+            Some(Answer::Body {
+                head,
+                announced,
+                back,
+            }) => self.download(head, announced, back, pending),
             first => {
-                let deadline = (!self.only_first_event).then_some(self.deadline);
-                let timed_out = self.timed_out();
-                let events = RemoteStream::new(pending, api.id.clone(), deadline, timed_out, first);
-                let events = EventStream::new(events);
+                let events = self.events(pending, first);
                 // No store, or an instance that knows of none.
-                let events = match self.meta.keep && !api.live {
+                let events = match self.meta.keep && is_kept(api) {
                     true => {
                         let keeper = &self.shared.local.keeper;
                         keeper.keep(events, api.id.clone(), self.meta.principal.clone())
@@ -400,6 +443,14 @@ impl Journey {
                 Ok(Reply::Stream(events))
             }
         }
+    }
+
+    /// The events of a stream that has begun, or is being worked on.
+    fn events(&self, pending: Pending, first: Option<Answer>) -> EventStream {
+        let deadline = (!self.only_first_event).then_some(self.deadline);
+        let id = self.api.descriptor.id.clone();
+        let timed_out = self.timed_out();
+        EventStream::new(RemoteStream::new(pending, id, deadline, timed_out, first))
     }
 
     /// Passed on into other documents, so it has to be one.
@@ -416,7 +467,7 @@ impl Journey {
     /// How its stream is to be kept, if it is.
     fn keep(&self, link: &Link, instance: Option<&Arc<Instance>>) -> Option<Keep> {
         let api = &self.api.descriptor;
-        let wanted = self.meta.keep && api.streams() && !api.live;
+        let wanted = self.meta.keep && is_kept(api);
         let native = instance.is_some_and(|instance| instance.native);
         let store = self.shared.durable.ready();
         let store = store.filter(|_| wanted && native && link.starts_streams())?;

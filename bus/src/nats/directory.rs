@@ -1,6 +1,6 @@
 //! The catalog of a process on a broker: its own APIs and those of others.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,10 +8,10 @@ use arc_swap::ArcSwap;
 use async_nats::Subject;
 use framex_core::descriptor::{ApiDescriptor, PluginMetadata};
 use framex_core::id::ApiId;
-use framex_core::route::shape;
 use tokio::sync::watch;
 
 use super::peers::{Endpoint, Remote};
+use crate::claims::{Claims, Taken};
 use crate::local::LocalApi;
 use crate::{Api, Bus as _, Catalog, LocalBus};
 
@@ -36,27 +36,6 @@ pub(crate) struct RemoteApi {
     pub(crate) endpoints: Vec<Endpoint>,
     /// See [`Remote::shut`].
     pub(crate) shut: bool,
-}
-
-/// Routes and the APIs that have them.
-#[derive(Default)]
-struct Claims<'a>(HashMap<String, &'a ApiId>);
-
-impl<'a> Claims<'a> {
-    /// Takes all routes of an API, or gives the first that is another's.
-    fn take(&mut self, api: &'a ApiDescriptor) -> Result<(), (String, &'a ApiId)> {
-        for route in &api.routes {
-            let key = format!("{} {}", route.method, shape(&route.path));
-            if let Some(first) = self.0.get(&key).filter(|id| **id != &api.id) {
-                return Err((route.to_string(), first));
-            }
-        }
-        for route in &api.routes {
-            let key = format!("{} {}", route.method, shape(&route.path));
-            self.0.insert(key, &api.id);
-        }
-        Ok(())
-    }
 }
 
 impl Directory {
@@ -132,7 +111,7 @@ impl Directory {
     }
 }
 
-/// The APIs of others whose routes are free. What has a route keeps it; of those
+/// The APIs of others whose routes are free; bridged ones yield. What has a route keeps it; of those
 /// that come together, the plugin with the lower name has it.
 fn admitted<'a>(
     before: &Catalog,
@@ -171,7 +150,7 @@ fn admitted<'a>(
             }
             // Who has left is remembered, and not to blame.
             Err(_) if api.endpoints.is_empty() => {}
-            Err((route, first)) => {
+            Err(Taken { route, first }) => {
                 let who = super::discovery::instances(api.endpoints.iter().map(|e| &e.instance));
                 refused.push(format!(
                     "`{id}` ({who}) is refused: its route `{route}` is the one of `{first}`"

@@ -36,7 +36,7 @@ use http::header::RETRY_AFTER;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Api, Bus, Call, Catalog, Fallback, KeptStream, LocalBus, ServeError};
+use crate::{Api, Bus, Call, Catalog, Fallback, KeptStream, LocalBus, ServeError, fallback};
 pub use options::{Auth, Follow, NatsError, Options, StreamStore, Tls};
 pub(crate) use peers::Remote;
 pub use state::{Keeping, State};
@@ -327,17 +327,8 @@ impl NatsBus {
 
     /// What becomes of a plugin's call that the catalog has no API for.
     fn absent(&self, scope: &Scope, target: &str, request: Request, error: CallError) -> Call {
-        match self.shared.local.fallback() {
-            None => Call::failed(not_there_yet(scope, target, error)),
-            Some(_) => self.unresolved(target, request, error),
-        }
-    }
-
-    fn unresolved(&self, target: &str, request: Request, error: CallError) -> Call {
-        match (&error, self.shared.local.fallback()) {
-            (CallError::Unknown { .. }, Some(fallback)) => fallback.call(target, request),
-            _ => Call::failed(error),
-        }
+        let shown = |error| not_there_yet(scope, target, error);
+        fallback::unresolved(self.fallback(), target, request, error, shown)
     }
 }
 
@@ -442,7 +433,10 @@ impl Bus for NatsBus {
 
 impl Caller for NatsBus {
     fn add_apis(&self, scope: &Scope, apis: Vec<AddedApi>) -> Vec<Refused> {
-        self.shared.local.add_apis(scope, apis)
+        let refused = self.shared.local.add_apis(scope, apis);
+        self.shared.directory.merge(&self.shared.local);
+        serve::renew(&self.shared, &scope.plugin().name);
+        refused
     }
 
     fn process(&self) -> &Arc<Process> {

@@ -32,6 +32,9 @@ pub struct Options {
     pub default_timeout: Duration,
     /// Of whom this process wants to know.
     pub follow: Follow,
+    /// Plugins that this process wants to know of besides: those that take what nobody
+    /// answers.
+    pub follow_also: Vec<String>,
     /// Where the streams are kept that this process starts: in JetStream, if the
     /// broker has it; else, and if none, in this process.
     pub streams: Option<StreamStore>,

@@ -17,6 +17,9 @@ use crate::{argument, types};
 
 /// What these functions are called in messages.
 const PROXY: &str = "a proxy function";
+/// What is wrong with a method.
+pub(crate) const FREE: &str =
+    "`#[on_proxy]` goes on a free function: another system has no `self` to call it with";
 
 /// What the attribute says.
 struct Options {
@@ -116,10 +119,7 @@ impl<'a> Function<'a> {
         let mut arguments = Vec::new();
         for (index, input) in sig.inputs.iter().enumerate() {
             match input {
-                FnArg::Receiver(receiver) => errors.at(
-                    receiver,
-                    "`#[on_proxy]` goes on a free function: another system has no `self` to call it with",
-                ),
+                FnArg::Receiver(receiver) => errors.at(receiver, FREE),
                 FnArg::Typed(taken) if argument::is_context(&taken.ty) => {
                     if index > 0 {
                         errors.at(taken, "the context comes first: `ctx: &Context`");
@@ -165,7 +165,7 @@ impl<'a> Function<'a> {
             quote_spanned!(span=> let away = away.#with;)
         });
         let value = &self.returned.value;
-        let received = quote_spanned!(at(value)=> call::<#value>(ctx));
+        let received = quote_spanned!(at(value)=> read::<#value>());
         let context = self.takes_context.then(|| quote_spanned!(span=> ctx,));
         let here = self.opened(
             &quote_spanned!(span=> #ident(#context #(#given),*)),
@@ -197,7 +197,7 @@ impl<'a> Function<'a> {
                     match #private::Away::find(ctx, #name)? {
                         #private::core::option::Option::Some(away) => {
                             #(#sent)*
-                            away.#received.await
+                            away.call(ctx).await?.#received
                         }
                         #private::core::option::Option::None => #here,
                     }
@@ -235,8 +235,8 @@ impl<'a> Function<'a> {
                 #[allow(unused_mut, unused_variables, unused_imports, clippy::let_unit_value)]
                 fn __framex_run(
                     context: #private::Context,
-                    arguments: #private::Bytes,
-                ) -> #private::BoxFuture<'static, #private::Result<#private::Bytes>> {
+                    arguments: #private::RawJson,
+                ) -> #private::BoxFuture<'static, #private::Result<#private::RawJson>> {
                     let mut received = #private::Received::new(&arguments);
                     #(#reads)*
                     match (#(#locals,)* received.finish(),) {

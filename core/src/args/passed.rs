@@ -139,6 +139,34 @@ impl Args {
         }
     }
 
+    /// The same again, if they are an HTTP request all of which lies here and can be
+    /// [passed](Args::passed) on as it came: cheap, for whoever may have to send it twice.
+    #[must_use]
+    pub fn again(&self) -> Option<Self> {
+        let Repr::Http(request) = &self.repr else {
+            return None;
+        };
+        let body = match &request.body {
+            HttpBody::Empty => HttpBody::Empty,
+            HttpBody::Json(bytes) => HttpBody::Json(bytes.clone()),
+            HttpBody::Raw(bytes) => HttpBody::Raw(bytes.clone()),
+            HttpBody::Upload(_) | HttpBody::Form(_) => return None,
+        };
+        Some(Self::from_http(HttpArgs {
+            method: request.method.clone(),
+            uri: request.uri.clone(),
+            path: request.path.clone(),
+            body,
+        }))
+    }
+
+    /// Whether they are an HTTP request whose form was read: that cannot be
+    /// [passed](Args::passed) on any more.
+    #[must_use]
+    pub fn has_form(&self) -> bool {
+        matches!(&self.repr, Repr::Http(request) if matches!(request.body, HttpBody::Form(_)))
+    }
+
     /// The values that a plugin named for `api`, whatever their types. The files are there
     /// for the first who asks.
     ///
@@ -210,10 +238,15 @@ pub(super) fn message(request: &HttpArgs, inline: Option<usize>) -> Result<Messa
     let mut object = Map::new();
     object.insert(REQUEST.to_owned(), line.into());
     let object = serde_json::to_vec(&object)?;
+    let whole;
     let packed = match &request.body {
         HttpBody::Empty => None,
         HttpBody::Upload(slot) => Some(slot),
-        HttpBody::Json(_) | HttpBody::Raw(_) | HttpBody::Form(_) => {
+        HttpBody::Json(_) | HttpBody::Raw(_) => {
+            whole = body(&request.body).map(Slot::from);
+            whole.as_ref()
+        }
+        HttpBody::Form(_) => {
             return Err(Error::internal("the body of a passed request was read"));
         }
     };
@@ -266,7 +299,10 @@ fn target(request: &HttpArgs) -> &str {
 fn body(body: &HttpBody) -> Option<Upload> {
     match body {
         HttpBody::Upload(slot) => Slot::take(slot),
-        HttpBody::Raw(bytes) | HttpBody::Json(bytes) => Some(Upload::new(Bytes::clone(bytes))),
+        HttpBody::Raw(bytes) => Some(Upload::new(Bytes::clone(bytes))),
+        HttpBody::Json(bytes) => {
+            Some(Upload::new(Bytes::clone(bytes)).with_content_type(payload::JSON))
+        }
         HttpBody::Empty | HttpBody::Form(_) => None,
     }
 }
@@ -325,6 +361,8 @@ mod tests {
         for (body, text) in [
             (coming as fn() -> HttpBody, Some("abcdef")),
             (small, Some("abc")),
+            (|| HttpBody::Raw("abc".into()), Some("abc")),
+            (|| HttpBody::Json("[1, 2]".into()), Some("[1, 2]")),
             (|| HttpBody::Empty, None),
         ] {
             for travels in [false, true] {

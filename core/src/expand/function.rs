@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,6 +13,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::function::Elsewhere;
 use crate::problem::{Loc, Problem};
+use crate::reply::RawJson;
 
 /// A value that goes to another system.
 #[diagnostic::on_unimplemented(
@@ -80,14 +80,30 @@ impl Away {
     ///
     /// # Errors
     ///
-    /// The function's own, those of the way there, and 502 for a result of another type.
-    pub async fn call<T: Incoming>(mut self, ctx: &Context) -> Result<T> {
+    /// The function's own, and those of the way there.
+    pub async fn call(mut self, ctx: &Context) -> Result<Answer> {
         self.object.push(b'}');
-        let call = self
-            .elsewhere
-            .call(ctx, self.name, Bytes::from(self.object));
-        let result = call.await?;
-        serde_json::from_slice(&result).map_err(|error| {
+        let args = RawJson::checked(self.object.into());
+        let json = self.elsewhere.call(ctx, self.name, args).await?;
+        let name = self.name;
+        Ok(Answer { name, json })
+    }
+}
+
+/// What another system answered.
+pub struct Answer {
+    name: &'static str,
+    json: RawJson,
+}
+
+impl Answer {
+    /// The result.
+    ///
+    /// # Errors
+    ///
+    /// 502 if it is of another type.
+    pub fn read<T: Incoming>(&self) -> Result<T> {
+        self.json.parse().map_err(|error| {
             let message = format!("`{}` answered with a result of another type", self.name);
             Error::new(StatusCode::BAD_GATEWAY, message)
                 .with_code("unexpected_reply")
@@ -105,8 +121,8 @@ pub struct Received<'a> {
 impl<'a> Received<'a> {
     /// Starts to read a JSON object.
     #[must_use]
-    pub fn new(object: &'a Bytes) -> Self {
-        let (values, problems) = match serde_json::from_slice(object) {
+    pub fn new(object: &'a RawJson) -> Self {
+        let (values, problems) = match serde_json::from_slice(object.as_bytes()) {
             Ok(values) => (values, Vec::new()),
             Err(_) => {
                 let problem =
@@ -175,6 +191,6 @@ fn place(name: Option<Loc>) -> Vec<Loc> {
 /// # Errors
 ///
 /// 500 if it cannot be.
-pub fn written<T: Outgoing>(value: &T) -> Result<Bytes> {
-    Ok(serde_json::to_vec(value)?.into())
+pub fn written<T: Outgoing>(value: &T) -> Result<RawJson> {
+    Ok(RawJson::checked(serde_json::to_vec(value)?.into()))
 }

@@ -40,7 +40,6 @@ use utoipa::ToSchema;
 
 use config::ProxyConfig;
 use functions::{Functions, RemoteCall};
-use rules::KeyRules;
 use surface::Surface;
 use upstream::Upstream;
 use watch::Watched;
@@ -95,13 +94,7 @@ impl ProxyPlugin {
             }
         }
         let id: Arc<str> = uuid::Uuid::new_v4().simple().to_string()[..16].into();
-        let keys = KeyRules::parse(&config.auth)?;
-        let functions = Functions::new(
-            &config.proxy_functions,
-            keys,
-            config.timeout,
-            Arc::clone(&id),
-        )?;
+        let functions = Functions::new(&config, &id)?;
         let watched = upstreams
             .into_iter()
             .map(|upstream| Watched::new(upstream, &id, config.refresh));

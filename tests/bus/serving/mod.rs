@@ -73,6 +73,7 @@ fn options(url: String) -> Options {
         inbox_prefix: "_INBOX".into(),
         streams: None,
         follow: framex::bus::nats::Follow::All,
+        follow_also: Vec::new(),
         default_timeout: Duration::from_secs(10),
         name: "serving".into(),
     }

@@ -1,6 +1,6 @@
 //! The answers to those who ask for the plugins of this process.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -41,7 +41,7 @@ struct Describe {
 
 /// One plugin of this process, as others are told about it.
 pub(super) struct Told {
-    offer: Arc<Offer>,
+    apis: Arc<[Arc<OfferedApi>]>,
     data: Option<Arc<Link>>,
     names: Names,
     namespace: Option<String>,
@@ -54,36 +54,36 @@ pub(super) struct Told {
     started: String,
     started_ms: u128,
     metadata: Bytes,
-    /// Descriptors as they are sent, with their digests.
-    descriptors: HashMap<String, (Bytes, String)>,
 }
 
 impl Told {
     pub(super) fn new(shared: &Shared, offer: &Arc<Offer>) -> Self {
-        let metadata = json(&*offer.plugin);
-        let mut all = metadata.to_vec();
-        let mut descriptors = HashMap::new();
-        for api in &offer.apis {
-            let text = json(&*api.descriptor);
-            let digest = digest(&text);
-            all.extend_from_slice(digest.as_bytes());
-            descriptors.insert(api.descriptor.id.to_string(), (text, digest));
-        }
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        Self {
+        let mut told = Self {
             names: shared.names.clone(),
             namespace: shared.options.namespace.clone(),
             id: Arc::clone(&shared.id),
             plugin: Arc::clone(&offer.plugin),
             version: version(&offer.plugin.version).to_string(),
-            digest: digest(&all),
+            digest: String::new(),
             started: Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true),
             started_ms: since.unwrap_or_default().as_millis(),
-            metadata,
-            descriptors,
+            metadata: json(&*offer.plugin),
             data: shared.data().map(Arc::clone),
-            offer: Arc::clone(offer),
+            apis: Arc::default(),
+        };
+        told.renew(Arc::clone(&offer.apis.borrow()));
+        told
+    }
+
+    /// From now on it serves `apis`.
+    pub(super) fn renew(&mut self, apis: Arc<[Arc<OfferedApi>]>) {
+        let mut all = self.metadata.to_vec();
+        for api in apis.iter() {
+            all.extend_from_slice(api.digest.as_bytes());
         }
+        self.digest = digest(&all);
+        self.apis = apis;
     }
 
     /// Where questions come in.
@@ -170,9 +170,7 @@ impl Told {
 
     fn info_with(&self, state: Stage, everything: bool) -> Info<'_> {
         let endpoint = |api: &Arc<OfferedApi>| {
-            let digest = self.descriptors.get(api.descriptor.id.as_str());
-            let digest = digest.map_or_else(String::new, |(_, digest)| digest.clone());
-            let mut metadata = BTreeMap::from([(key::DIGEST, digest)]);
+            let mut metadata = BTreeMap::from([(key::DIGEST, api.digest.clone())]);
             if everything {
                 metadata.extend(shown(&api.descriptor));
             }
@@ -190,21 +188,21 @@ impl Told {
                 true => self.plugin.description.lines().next().unwrap_or_default(),
                 false => "",
             },
-            endpoints: self.offer.apis.iter().map(endpoint).collect(),
+            endpoints: self.apis.iter().map(endpoint).collect(),
         }
     }
 
     fn stats(&self, state: Stage) -> adr32::Stats<'_> {
         let endpoint = |api: &Arc<OfferedApi>| {
-            let requests = api.stats.requests.load(Ordering::Relaxed);
-            let time = api.stats.time.load(Ordering::Relaxed);
-            let last_error = api.stats.last_error.lock();
+            let requests = api.record.stats.requests.load(Ordering::Relaxed);
+            let time = api.record.stats.time.load(Ordering::Relaxed);
+            let last_error = api.record.stats.last_error.lock();
             StatsEndpoint {
                 name: endpoint_name(&api.descriptor),
                 subject: self.names.api(api.descriptor.id.as_str()),
                 queue_group: &self.plugin.name,
                 num_requests: requests,
-                num_errors: api.stats.errors.load(Ordering::Relaxed),
+                num_errors: api.record.stats.errors.load(Ordering::Relaxed),
                 last_error: last_error.map(|text| text.clone()).unwrap_or_default(),
                 processing_time: time,
                 average_processing_time: time.checked_div(requests).unwrap_or_default(),
@@ -214,16 +212,24 @@ impl Told {
         adr32::Stats {
             identity: self.identity(adr32::STATS, state),
             started: &self.started,
-            endpoints: self.offer.apis.iter().map(endpoint).collect(),
+            endpoints: self.apis.iter().map(endpoint).collect(),
         }
+    }
+
+    fn find(&self, id: &str) -> Option<&Arc<OfferedApi>> {
+        // As the catalog has them: by their ids.
+        let found = self
+            .apis
+            .binary_search_by(|api| api.descriptor.id.as_str().cmp(id));
+        found.ok().and_then(|index| self.apis.get(index))
     }
 
     fn describe(&self, payload: &[u8]) -> Outgoing {
         const HOW: &str = r#"write {"api": "<id>"} or {"plugin": true}"#;
         let refuse = |error: Error| wire::error(&error, false);
         match serde_json::from_slice(payload) {
-            Ok(Describe { api: Some(api), .. }) => match self.descriptors.get(&api) {
-                Some((text, _)) => Outgoing::bare(text.clone()),
+            Ok(Describe { api: Some(api), .. }) => match self.find(&api) {
+                Some(api) => Outgoing::bare(api.text.clone()),
                 None => {
                     let plugin = &self.plugin.name;
                     refuse(Error::not_found(format!("`{plugin}` has no such API")))
@@ -252,6 +258,7 @@ fn shown(api: &ApiDescriptor) -> Vec<(&'static str, String)> {
         ("deprecated", api.deprecated),
         ("hidden", !api.include_in_schema),
         ("headers", api.headers),
+        ("bridged", api.bridged),
     ];
     let flags = flags.iter().filter(|(_, set)| *set).map(|(name, _)| *name);
     let flags: Vec<&str> = flags.collect();

@@ -24,7 +24,7 @@ impl Interest {
         if shared.options.follow == Follow::All {
             return Self::Everybody;
         }
-        let mut names = BTreeSet::new();
+        let mut names = BTreeSet::from_iter(shared.options.follow_also.iter().cloned());
         for plugin in shared.local.catalog().plugins() {
             if !shared.options.prefer_local {
                 names.insert(plugin.metadata.name.clone());

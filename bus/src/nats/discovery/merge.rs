@@ -156,6 +156,13 @@ fn fits(shown: &ApiDescriptor, other: &ApiDescriptor) -> Result<(), String> {
     if routes(shown) != routes(other) {
         return Err("their routes differ".into());
     }
+    if shown.bridged != other.bridged {
+        return Err("one is passed requests as they come, one is not".into());
+    }
+    // Whatever else their documents say, each gets what the client sends.
+    if shown.bridged {
+        return Ok(());
+    }
     let kind = |api: &ApiDescriptor| match api.reply {
         ReplyShape::Value { .. } => "a value",
         ReplyShape::Response => "a response of its own",

@@ -66,7 +66,7 @@ fn connects(data: Option<&Arc<Link>>) -> u64 {
 }
 
 /// Tells two texts apart: the first half of their SHA-256, in hexadecimal.
-fn digest(bytes: &[u8]) -> String {
+pub(super) fn digest(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
 
     let hash = Sha256::digest(bytes);

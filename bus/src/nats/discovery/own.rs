@@ -60,8 +60,9 @@ async fn attend(shared: &Arc<Shared>, link: &Arc<Link>, offer: Arc<Offer>) -> Ar
         offer.told.send_replace(OfferState::Stopped);
         return offer;
     };
-    let told = Told::new(shared, &offer);
-    let plugin = &told.plugin.name;
+    let mut apis = offer.apis.subscribe();
+    let mut told = Told::new(shared, &offer);
+    let plugin = &offer.plugin.name;
     let subjects = told.subjects();
     let mut questions = Vec::new();
     for (subject, question) in &subjects {
@@ -85,6 +86,13 @@ async fn attend(shared: &Arc<Shared>, link: &Arc<Link>, offer: Arc<Offer>) -> Ar
                 continue;
             }
             changed = state.changed() => if changed.is_err() { break },
+            changed = apis.changed() => {
+                if changed.is_err() {
+                    break;
+                }
+                let now = Arc::clone(&apis.borrow_and_update());
+                told.renew(now);
+            }
             changed = phase.changed() => if changed.is_err() { break },
             _ = beat.tick() => {}
         }

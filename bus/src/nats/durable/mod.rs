@@ -30,6 +30,7 @@ use super::peers::{Endpoint, Instance};
 use super::serve::OfferState;
 use super::{Follow, Keeping, Options, Remote, Shared, StreamStore};
 use crate::Api;
+use crate::kept::is_kept;
 
 pub(super) use find::find;
 pub(super) use reader::Reader;
@@ -98,7 +99,7 @@ pub(super) fn through_store(
     request: &Request,
 ) -> Option<Arc<Api>> {
     let descriptor = &api.descriptor;
-    if !request.meta.keep || !descriptor.streams() || descriptor.live {
+    if !request.meta.keep || !is_kept(descriptor) {
         return None;
     }
     shared.durable.ready()?;

@@ -18,8 +18,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::large::{Awaited, Large};
 use super::log::{self, Seldom};
 use super::stream::pump;
-use super::{OfferedApi, kept};
+use super::{OfferedApi, Record, kept};
 use crate::call::LocalCall;
+use crate::kept::is_kept;
 use crate::nats::large::server::Dock;
 use crate::nats::wire::{self, Asked, Given, Incoming, Keep, Outgoing};
 use crate::nats::{Shared, link};
@@ -86,23 +87,35 @@ enum Concluded {
 }
 
 impl Service {
+    /// The same, for an API that is described in another way.
+    pub(super) fn become_another(&self, api: Arc<OfferedApi>) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            api,
+            client: self.client.clone(),
+            dock: self.dock.clone(),
+            threads: self.threads,
+            silent: Seldom::default(),
+        }
+    }
+
     pub(super) fn id(&self) -> &ApiId {
         &self.api.descriptor.id
     }
 
     /// Whether its handler has held a thread.
     pub(super) fn is_heavy(&self) -> bool {
-        self.threads && self.api.heavy.load(Ordering::Relaxed)
+        self.threads && self.api.record.heavy.load(Ordering::Relaxed)
     }
 
     /// Whether the next call may block: its handler has, or is not known yet.
     fn is_careful(&self) -> bool {
-        let left = &self.api.probation;
+        let left = &self.api.record.probation;
         let new = left.load(Ordering::Relaxed) > 0
             && left
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
                 .is_ok();
-        self.threads && (new || self.api.heavy.load(Ordering::Relaxed))
+        self.threads && (new || self.api.record.heavy.load(Ordering::Relaxed))
     }
 
     /// Runs `work`, which may block, so that other tasks of this thread go on.
@@ -135,8 +148,8 @@ impl Service {
         } = match read {
             Ok(incoming) => incoming,
             Err(error) => {
-                self.api.stats.count(began, began);
-                self.api.stats.count_error(&error);
+                self.api.record.stats.count(began, began);
+                self.api.record.stats.count_error(&error);
                 // Not for another instance to try: it would refuse it too.
                 let out = wire::error(&error, true);
                 return Begun::Answered(Answer { reply, out });
@@ -144,7 +157,7 @@ impl Service {
         };
         // Everything else ends with its caller.
         let descriptor = &self.api.descriptor;
-        let keep = keep.filter(|_| descriptor.streams() && !descriptor.live);
+        let keep = keep.filter(|_| is_kept(descriptor));
         let (bodies, over) = self.bodies(&reply, args.form()).unzip();
         let task = Task {
             reply,
@@ -221,7 +234,8 @@ impl Service {
 
     /// Where neither the API nor its plugin says how many calls may run.
     pub(super) fn runs_too_many(&self) -> bool {
-        !self.api.local.is_bounded() && self.api.running.load(Ordering::Relaxed) >= MOST_RUNNING
+        !self.api.local.is_bounded()
+            && self.api.record.running.load(Ordering::Relaxed) >= MOST_RUNNING
     }
 
     /// The rest of a call that did not finish at once; nothing if it is cancelled.
@@ -232,7 +246,7 @@ impl Service {
         let entered = jobs.enter(&task.reply, task.asked, keep, task.began)?;
         let job = Arc::clone(entered.job());
         let service = Arc::clone(self);
-        let running = Running::new(&self.api);
+        let running = Running::new(&self.api.record);
         let work = entered.run(async move {
             let _running = running;
             let mut started = started;
@@ -259,7 +273,7 @@ impl Service {
                         }
                         _ => pump(&service, events, &task, &job).await,
                     }
-                    service.api.stats.count(task.began, Instant::now());
+                    service.api.record.stats.count(task.began, Instant::now());
                 }
                 Started::Large(large) => Box::pin(service.send_large(large, &task)).await,
                 Started::Awaited(_) | Started::Call(_) => {}
@@ -275,7 +289,7 @@ impl Service {
             Ok(Reply::Value(json)) => wire::value(json, task.asked),
             Ok(Reply::Response(response)) => wire::response(response),
             Ok(Reply::Download(download)) if download.body.as_full().is_none() => {
-                self.api.stats.count(task.began, now);
+                self.api.record.stats.count(task.began, now);
                 return Concluded::Large(Large::download(download), task);
             }
             Ok(Reply::Download(download)) => wire::download(download, task.asked),
@@ -295,13 +309,13 @@ impl Service {
         if let Some(too_large) = self.too_large(&out) {
             return match task.asked.frames {
                 true => {
-                    self.api.stats.count(task.began, now);
+                    self.api.record.stats.count(task.began, now);
                     Concluded::Large(Large::of(out), task)
                 }
                 false => Concluded::Answer(self.failed(too_large, task, now)),
             };
         }
-        self.api.stats.count(task.began, now);
+        self.api.record.stats.count(task.began, now);
         let reply = task.reply;
         Concluded::Answer(Answer { reply, out })
     }
@@ -324,8 +338,8 @@ impl Service {
         log::failure(&failed, self.id(), &task.id);
         let may_have_run = wire::may_have_run(&failed);
         let error = failed.into_error();
-        self.api.stats.count(task.began, now);
-        self.api.stats.count_error(&error);
+        self.api.record.stats.count(task.began, now);
+        self.api.record.stats.count_error(&error);
         wire::error(&error, may_have_run)
     }
 
@@ -352,8 +366,8 @@ impl Service {
 
     /// For as long as the result lives, a stop waits: an answer is being made.
     pub(super) fn answering(&self) -> Answering {
-        self.api.answering.fetch_add(1, Ordering::SeqCst);
-        Answering(Arc::clone(&self.api))
+        self.api.record.answering.fetch_add(1, Ordering::SeqCst);
+        Answering(Arc::clone(&self.api.record))
     }
 
     fn wants_no_answer(&self, subject: &str) {
@@ -369,7 +383,7 @@ impl Service {
 }
 
 /// See [`Service::answering`].
-pub(super) struct Answering(Arc<OfferedApi>);
+pub(super) struct Answering(Arc<Record>);
 
 impl Drop for Answering {
     fn drop(&mut self) {
@@ -385,12 +399,12 @@ fn principal_of(meta: &CallMeta, keep: Option<&Keep>) -> Option<String> {
 }
 
 /// One of the calls that did not finish at once.
-struct Running(Arc<OfferedApi>);
+struct Running(Arc<Record>);
 
 impl Running {
-    fn new(api: &Arc<OfferedApi>) -> Self {
-        api.running.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(api))
+    fn new(record: &Arc<Record>) -> Self {
+        record.running.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(record))
     }
 }
 

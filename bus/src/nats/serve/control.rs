@@ -239,9 +239,9 @@ async fn watch(shared: &Arc<Shared>) {
 
 fn mark(shared: &Shared, blocked: &ApiId) {
     for offer in shared.offers.list() {
-        for api in &offer.apis {
+        for api in offer.apis.borrow().iter() {
             if api.descriptor.id == *blocked {
-                api.heavy.store(true, Ordering::Relaxed);
+                api.record.heavy.store(true, Ordering::Relaxed);
             }
         }
     }

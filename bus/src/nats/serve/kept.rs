@@ -120,7 +120,7 @@ pub(super) async fn pump(
     drop(events);
     if let Err(error) = &end {
         log::error_of(error, service.id(), &task.id);
-        service.api.stats.count_error(error);
+        service.api.record.stats.count_error(error);
     }
     let number = outlet.progress.last + 1;
     let mut last = wire::kept_end(number, end.as_ref().map(|&()| ()));

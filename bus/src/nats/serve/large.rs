@@ -220,7 +220,7 @@ impl Service {
             }
             Err(error) => {
                 log::error_of(&error, self.id(), &task.id);
-                self.api.stats.count_error(&error);
+                self.api.record.stats.count_error(&error);
                 wire::error(&error, true)
             }
         };
@@ -239,7 +239,7 @@ impl Service {
         };
         log::failure(&error, self.id(), &task.id);
         let error = error.into_error();
-        self.api.stats.count_error(&error);
+        self.api.record.stats.count_error(&error);
         self.send(&task.reply, wire::error(&error, true)).await;
     }
 }

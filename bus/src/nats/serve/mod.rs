@@ -3,6 +3,7 @@
 //! | module | its secret |
 //! |---|---|
 //! | `offer` | from a plugin of this process to subscriptions that the broker has, and back |
+//! | `places` | its APIs, while it adds some and removes some |
 //! | `run` | one task for each API: it takes requests and polls what they start |
 //! | `answer` | from a request to its answer |
 //! | `batch` | the events that are ready together |
@@ -24,14 +25,16 @@ mod large;
 mod leave;
 mod log;
 mod offer;
+mod places;
 mod run;
 mod stream;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use framex_core::descriptor::{ApiDescriptor, PluginMetadata};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -58,7 +61,12 @@ const PROBATION: u32 = 8;
 /// A plugin that others may call.
 pub(crate) struct Offer {
     pub(crate) plugin: Arc<PluginMetadata>,
-    pub(crate) apis: Vec<Arc<OfferedApi>>,
+    /// What others are to know of.
+    pub(crate) apis: watch::Sender<Arc<[Arc<OfferedApi>]>>,
+    /// Says that the plugin serves something else than before.
+    renewed: watch::Sender<()>,
+    /// Removed, and not answered for to the end.
+    removed: Mutex<Vec<Weak<Record>>>,
     pub(crate) state: watch::Sender<OfferState>,
     /// What others have been told of it.
     pub(crate) told: watch::Sender<OfferState>,
@@ -82,7 +90,16 @@ pub(crate) enum OfferState {
 /// An API of an offer.
 pub(crate) struct OfferedApi {
     pub(crate) descriptor: Arc<ApiDescriptor>,
+    /// The descriptor as it is sent.
+    pub(crate) text: Bytes,
+    /// Of `text`.
+    pub(crate) digest: String,
     pub(crate) local: Arc<LocalApi>,
+    pub(crate) record: Arc<Record>,
+}
+
+/// What is known of an API's calls, whatever it says of itself.
+pub(crate) struct Record {
     pub(crate) stats: Stats,
     /// Its handler has blocked a thread: it runs where it stops nobody else.
     heavy: AtomicBool,
@@ -92,6 +109,18 @@ pub(crate) struct OfferedApi {
     running: AtomicUsize,
     /// Whoever may hold answers that are not sent yet.
     answering: AtomicUsize,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self {
+            stats: Stats::default(),
+            heavy: AtomicBool::new(false),
+            probation: AtomicU32::new(PROBATION),
+            running: AtomicUsize::new(0),
+            answering: AtomicUsize::new(0),
+        }
+    }
 }
 
 /// What `$SRV.STATS` tells of an API.
@@ -161,6 +190,32 @@ impl Offer {
         }
     }
 
+    /// Has others hear of `apis`, if they are others than before.
+    fn list(&self, apis: Arc<[Arc<OfferedApi>]>) {
+        let same = |a: &Arc<OfferedApi>, b: &Arc<OfferedApi>| Arc::ptr_eq(a, b);
+        self.apis.send_if_modified(|now| {
+            let news = now.len() != apis.len() || !now.iter().zip(&*apis).all(|(a, b)| same(a, b));
+            *now = apis;
+            news
+        });
+    }
+
+    /// Those of its APIs that were removed have calls that run.
+    fn still_answer(&self, removed: impl Iterator<Item = Arc<Record>>) {
+        let mut all = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|record| record.strong_count() > 0);
+        all.extend(removed.map(|record| Arc::downgrade(&record)));
+    }
+
+    /// Whether anybody may hold answers that are not sent yet.
+    fn is_answering(&self) -> bool {
+        let answers = |record: &Record| record.answering.load(Ordering::SeqCst) > 0;
+        let removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut removed = removed.iter().filter_map(Weak::upgrade);
+        self.apis.borrow().iter().any(|api| answers(&api.record))
+            || removed.any(|record| answers(&record))
+    }
+
     /// Whether it is on its way out, or gone.
     fn leaves(&self) -> bool {
         matches!(self.state(), OfferState::Draining | OfferState::Stopped)
@@ -189,11 +244,8 @@ impl Stats {
 /// is there. A plugin that is on offer already stays so.
 pub(crate) fn offer(shared: &Arc<Shared>, plugin: &str) {
     let catalog = shared.local.catalog();
-    let mine: Vec<_> = catalog
-        .apis()
-        .filter(|api| api.plugin.name == plugin)
-        .collect();
-    let Some(metadata) = mine.first().map(|api| Arc::clone(&api.plugin)) else {
+    let mut mine = catalog.apis().filter(|api| api.plugin.name == plugin);
+    let Some(metadata) = mine.next().map(|api| Arc::clone(&api.plugin)) else {
         return;
     };
     let Some(runtime) = &shared.offers.runtime else {
@@ -203,20 +255,11 @@ pub(crate) fn offer(shared: &Arc<Shared>, plugin: &str) {
         );
         return;
     };
-    let apis = mine.iter().filter_map(|api| {
-        Some(Arc::new(OfferedApi {
-            descriptor: Arc::clone(&api.descriptor),
-            local: Arc::clone(api.local.as_ref()?),
-            stats: Stats::default(),
-            heavy: AtomicBool::new(false),
-            probation: AtomicU32::new(PROBATION),
-            running: AtomicUsize::new(0),
-            answering: AtomicUsize::new(0),
-        }))
-    });
     let offer = Arc::new(Offer {
         plugin: metadata,
-        apis: apis.collect(),
+        apis: watch::Sender::new(Arc::default()),
+        renewed: watch::Sender::new(()),
+        removed: Mutex::default(),
         state: watch::Sender::new(OfferState::Starting),
         told: watch::Sender::new(OfferState::Starting),
         leave: CancellationToken::new(),
@@ -235,6 +278,14 @@ pub(crate) fn offer(shared: &Arc<Shared>, plugin: &str) {
     tell_offered(shared);
     let attend = offer::attend(Arc::clone(shared), offer);
     runtime.spawn(shared.stop.clone().run_until_cancelled_owned(attend));
+}
+
+/// Has others told that `plugin`, if it is on offer, serves something else than before.
+pub(crate) fn renew(shared: &Shared, plugin: &str) {
+    let offers = shared.offers.list();
+    for offer in offers.iter().filter(|offer| offer.plugin.name == plugin) {
+        offer.renewed.send_replace(());
+    }
 }
 
 /// Takes `plugin` out of the catalogs of others, and what is on its way to it.
@@ -303,11 +354,7 @@ pub(crate) async fn flush(shared: &Arc<Shared>) {
     };
     let until = Instant::now() + FLUSH_LIMIT;
     let offers = shared.offers.list();
-    let answering = || {
-        let mut apis = offers.iter().flat_map(|offer| &offer.apis);
-        apis.any(|api| api.answering.load(Ordering::SeqCst) > 0)
-    };
-    while answering() && Instant::now() < until {
+    while offers.iter().any(|offer| offer.is_answering()) && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let left = until.saturating_duration_since(Instant::now());

@@ -1,16 +1,13 @@
 //! One plugin on the broker, from its first subscription to its last.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc;
 
-use super::answer::Service;
-use super::log::Seldom;
-use super::run::Receiver;
+use super::places::{Places, Site};
 use super::{Offer, OfferState, OfferedApi};
-use crate::nats::large::server::{Dock, listen};
+use crate::nats::large::server::listen;
 use crate::nats::link::Link;
 use crate::nats::{Shared, discovery};
 
@@ -20,9 +17,8 @@ const FENCE_LIMIT: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(100);
 /// What the broker refuses is told beside the messages, a little later.
 const REFUSALS_COME: Duration = Duration::from_millis(20);
-/// Between the news that the plugin leaves and its leaving: in a cluster, callers
-/// of other nodes hear it before those nodes do.
-const NEWS_TRAVEL: Duration = Duration::from_millis(50);
+/// Between two changes of what the plugin serves.
+const RENEW_EVERY: Duration = Duration::from_millis(250);
 /// How long the last requests may take to come.
 const LEAVE_LIMIT: Duration = Duration::from_secs(4);
 
@@ -67,19 +63,26 @@ async fn serve(
         tracing::error!(plugin, error, "the broker's client takes no subscription");
         return;
     }
-    for api in &offer.apis {
-        if let Err(error) = subscribe(shared, offer, link, api, &serving).await {
-            let api = &api.descriptor.id;
+    let site = Site {
+        shared,
+        offer,
+        link,
+        serving,
+    };
+    let mut places = Places::default();
+    let mut renewals = offer.renewed.subscribe();
+    loop {
+        let now = phase.borrow_and_update().clone();
+        renewals.mark_unchanged();
+        let begun = Instant::now();
+        if let Err((api, error)) = places.renew(&site).await {
             tracing::error!(%api, error, "the broker's client takes no subscription");
             return;
         }
-    }
-    drop(serving);
-    loop {
-        let now = phase.borrow_and_update().clone();
         if now.up && link.fence(FENCE_LIMIT).await.is_ok() {
             tokio::time::sleep(REFUSALS_COME).await;
-            let refused = refused(shared, offer, link);
+            let apis = places.apis();
+            let refused = refused(shared, offer, &apis, link);
             let state = match refused.is_empty() {
                 true => OfferState::Ready,
                 false => OfferState::Starting,
@@ -88,17 +91,29 @@ async fn serve(
             let same = phase.has_changed().is_ok_and(|changed| !changed);
             // Withdrawn in the meantime, it stays so.
             if same && !offer.leaves() {
+                offer.list(apis);
                 offer.set(shared, state);
+                places.let_go(offer);
             }
         } else if now.up {
             tokio::time::sleep(PAUSE).await;
             continue;
         }
-        if phase.changed().await.is_err() {
-            return;
-        }
-        if !offer.leaves() {
-            offer.set(shared, OfferState::Starting);
+        let renewed = async {
+            let renewed = renewals.changed().await;
+            tokio::time::sleep_until((begun + RENEW_EVERY).into()).await;
+            renewed
+        };
+        tokio::select! {
+            changed = phase.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                if !offer.leaves() {
+                    offer.set(shared, OfferState::Starting);
+                }
+            }
+            renewed = renewed => if renewed.is_err() { return },
         }
     }
 }
@@ -128,56 +143,8 @@ async fn dock(shared: &Arc<Shared>, offer: &Offer, link: &Arc<Link>) -> Result<(
     Ok(())
 }
 
-async fn subscribe(
-    shared: &Arc<Shared>,
-    offer: &Arc<Offer>,
-    link: &Arc<Link>,
-    api: &Arc<OfferedApi>,
-    serving: &mpsc::Sender<()>,
-) -> Result<(), String> {
-    let Some(client) = link.client() else {
-        return Err("there is no connection".into());
-    };
-    let id = api.descriptor.id.as_str();
-    let group = offer.plugin.name.clone();
-    let text = |error: async_nats::client::SubscribeError| error.to_string();
-    let public = client.queue_subscribe(shared.names.api(id), group).await;
-    let own = client.subscribe(shared.names.api_at(id, &shared.id)).await;
-    let subscribers = vec![public.map_err(text)?, own.map_err(text)?];
-    let service = Arc::new(Service {
-        shared: Arc::clone(shared),
-        api: Arc::clone(api),
-        client: client.clone(),
-        dock: Dock {
-            link: Arc::clone(link),
-            subject: shared.names.bodies(&offer.plugin.name, &shared.id).into(),
-        },
-        threads: Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread,
-        silent: Seldom::default(),
-    });
-    let token = offer.leave.clone();
-    let leave = async move {
-        token.cancelled().await;
-        tokio::time::sleep(NEWS_TRAVEL).await;
-    };
-    let receiver = Receiver::new(
-        service,
-        Arc::clone(link),
-        subscribers,
-        Box::pin(leave),
-        serving.clone(),
-    );
-    tokio::spawn(
-        shared
-            .stop
-            .clone()
-            .run_until_cancelled_owned(receiver.run()),
-    );
-    Ok(())
-}
-
 /// What the broker does not let this process subscribe to, in words for the operator.
-fn refused(shared: &Shared, offer: &Offer, link: &Link) -> Vec<String> {
+fn refused(shared: &Shared, offer: &Offer, apis: &[Arc<OfferedApi>], link: &Link) -> Vec<String> {
     let plugin = &offer.plugin.name;
     let mut refused = Vec::new();
     let bodies = format!("{}.*", shared.names.bodies(plugin, &shared.id));
@@ -186,7 +153,7 @@ fn refused(shared: &Shared, offer: &Offer, link: &Link) -> Vec<String> {
             "`{plugin}` cannot get what is larger than a message: its user may not subscribe to `{bodies}`"
         ));
     }
-    for api in &offer.apis {
+    for api in apis {
         let id = api.descriptor.id.as_str();
         for (subject, group) in [
             (shared.names.api(id), format!(" in queue group `{plugin}`")),

@@ -12,21 +12,28 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_nats::{Message, Subscriber};
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::coop::has_budget_remaining;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::answer::{Answer, Begun, Service, Work};
-use super::leave;
+use super::{OfferedApi, leave};
 use crate::nats::link::Link;
 
 /// Answers that are sent together.
 const MOST_TOGETHER: usize = 128;
+
+/// Between the news that the plugin leaves and its leaving: in a cluster, callers
+/// of other nodes hear it before those nodes do.
+const NEWS_TRAVEL: Duration = Duration::from_millis(50);
+/// The same where only this API goes: others have to ask what is left.
+const CHANGES_TRAVEL: Duration = Duration::from_millis(500);
 
 /// How often a call of its own task is polled with care, whatever its API.
 const CAREFUL_POLLS: u32 = 3;
@@ -35,8 +42,8 @@ const CAREFUL_POLLS: u32 = 3;
 enum Turn {
     /// There are answers to send.
     Answers,
-    /// It is to be withdrawn.
-    Leave,
+    /// Something is to change.
+    Word(Word),
     /// Everything that was sent to it has arrived.
     Arrived,
     /// And has been taken.
@@ -47,13 +54,67 @@ enum Turn {
 
 /// How far the way out is.
 enum Stage {
-    /// Until the word to leave.
-    Serving(BoxFuture<'static, ()>),
+    /// Until there is a word.
+    Serving(BoxFuture<'static, Word>),
     /// Until the broker has ended the subscriptions.
     Leaving(BoxFuture<'static, ()>),
     /// Until what it sent before is taken.
     Emptying,
     Left,
+}
+
+/// What a receiver is told while it serves.
+enum Word {
+    /// The API is described in another way.
+    Become(Arc<OfferedApi>, Orders),
+    /// It is to be withdrawn.
+    Leave,
+}
+
+/// Where the words come from.
+pub(super) struct Orders {
+    pub(super) changes: watch::Receiver<Arc<OfferedApi>>,
+    /// The whole plugin leaves.
+    pub(super) plugin: CancellationToken,
+    /// Only this API does.
+    pub(super) own: CancellationToken,
+}
+
+impl Orders {
+    async fn next(mut self) -> Word {
+        let removed = async {
+            self.own.cancelled().await;
+            tokio::time::sleep(CHANGES_TRAVEL).await;
+        };
+        let withdrawn = async {
+            self.plugin.cancelled().await;
+            tokio::time::sleep(NEWS_TRAVEL).await;
+        };
+        tokio::select! {
+            () = removed => Word::Leave,
+            () = withdrawn => Word::Leave,
+            Ok(()) = self.changes.changed() => {
+                let api = Arc::clone(&self.changes.borrow_and_update());
+                Word::Become(api, self)
+            }
+        }
+    }
+}
+
+/// Held for as long as requests may come.
+pub(super) struct Serving {
+    _serving: mpsc::Sender<()>,
+    _left: DropGuard,
+}
+
+impl Serving {
+    /// Cancels `left` when it goes.
+    pub(super) fn new(serving: mpsc::Sender<()>, left: CancellationToken) -> Self {
+        Self {
+            _serving: serving,
+            _left: left.drop_guard(),
+        }
+    }
 }
 
 /// See the module.
@@ -69,7 +130,7 @@ pub(super) struct Receiver {
     running: FuturesUnordered<Work>,
     answers: Vec<Answer>,
     /// Dropped when no more requests will come.
-    serving: Option<mpsc::Sender<()>>,
+    serving: Option<Serving>,
 }
 
 impl Receiver {
@@ -77,8 +138,8 @@ impl Receiver {
         service: Arc<Service>,
         link: Arc<Link>,
         subscribers: Vec<Subscriber>,
-        leave: BoxFuture<'static, ()>,
-        serving: mpsc::Sender<()>,
+        orders: Orders,
+        serving: Serving,
     ) -> Self {
         Self {
             service,
@@ -86,9 +147,9 @@ impl Receiver {
             subscribers,
             next: 0,
             ahead: None,
-            stage: Stage::Serving(leave),
+            stage: Stage::Serving(Box::pin(orders.next())),
             running: FuturesUnordered::new(),
-            answers: Vec::with_capacity(MOST_TOGETHER),
+            answers: Vec::new(),
             serving: Some(serving),
         }
     }
@@ -103,13 +164,21 @@ impl Receiver {
                         self.service.send(&reply, out).await;
                     }
                     self.answers = answers;
-                    self.service.api.answering.fetch_sub(1, Ordering::SeqCst);
+                    self.service
+                        .api
+                        .record
+                        .answering
+                        .fetch_sub(1, Ordering::SeqCst);
                     if poll_fn(|cx| Poll::Ready(self.has_more(cx))).await {
                         // The connection first: it would wait for the next handlers.
                         tokio::task::yield_now().await;
                     }
                 }
-                Turn::Leave => {
+                Turn::Word(Word::Become(api, orders)) => {
+                    self.service = Arc::new(self.service.become_another(api));
+                    self.stage = Stage::Serving(Box::pin(orders.next()));
+                }
+                Turn::Word(Word::Leave) => {
                     for subscriber in &mut self.subscribers {
                         leave::end(subscriber).await;
                     }
@@ -138,7 +207,7 @@ impl Receiver {
             match self.answers.is_empty() {
                 false => Poll::Ready(Turn::Answers),
                 true => {
-                    let answering = &self.service.api.answering;
+                    let answering = &self.service.api.record.answering;
                     answering.fetch_sub(1, Ordering::SeqCst);
                     Poll::Pending
                 }
@@ -149,7 +218,7 @@ impl Receiver {
     /// Runs handlers until there is something to wait for, or to send. With
     /// [`Turn::Answers`], `answering` stays raised until they are sent.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
-        let answering = &Arc::clone(&self.service).api.answering;
+        let answering = &Arc::clone(&self.service).api.record.answering;
         answering.fetch_add(1, Ordering::SeqCst);
         self.finish_some(cx);
         let before = self.running.len();
@@ -244,10 +313,7 @@ impl Receiver {
     /// With nothing to take: the way out goes on.
     fn poll_stage(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
         let turn = match &mut self.stage {
-            Stage::Serving(leave) => {
-                ready!(leave.as_mut().poll(cx));
-                Turn::Leave
-            }
+            Stage::Serving(word) => Turn::Word(ready!(word.as_mut().poll(cx))),
             Stage::Leaving(arrived) => {
                 ready!(arrived.as_mut().poll(cx));
                 // Since it was looked for messages, the last ones may have come.

@@ -57,7 +57,7 @@ pub(super) async fn pump(service: &Service, mut events: EventStream, task: &Task
         Ok(()) => wire::end(count),
         Err(error) => {
             log::error_of(&error, service.id(), &task.id);
-            service.api.stats.count_error(&error);
+            service.api.record.stats.count_error(&error);
             wire::error(&error, true)
         }
     };

@@ -13,8 +13,9 @@ use serde_json::{Map, Value};
 
 use super::chunk::Chunks;
 use super::frame::{Announced, announce, announced};
+use super::headers::{all_headers, header_map, read_header_object};
 use super::names::is_subject;
-use super::request::{Asked, is_message_pack, one_line, read_header_object, shortened};
+use super::request::{Asked, is_message_pack, one_line, shortened};
 use super::{BEAT, CHUNK, CONTENT_TYPE, END, ERROR, ERROR_CODE, EVENT, HEADERS, POLL, STATUS};
 
 /// A message that answers.
@@ -70,23 +71,6 @@ pub(crate) fn download(download: Download, asked: Asked) -> Outgoing {
         announce(headers, Announced { size, stream: true });
     }
     out
-}
-
-pub(super) fn all_headers(headers: &http::HeaderMap) -> Map<String, Value> {
-    let mut object = Map::new();
-    for name in headers.keys() {
-        let mut values: Vec<Value> = headers
-            .get_all(name)
-            .iter()
-            .map(|value| Value::from(String::from_utf8_lossy(value.as_bytes())))
-            .collect();
-        let value = match values.len() {
-            1 => values.remove(0),
-            _ => Value::Array(values),
-        };
-        object.insert(name.as_str().to_owned(), value);
-    }
-    object
 }
 
 /// The body of an error.
@@ -334,7 +318,7 @@ fn failed(said: &str, code: Option<&str>, payload: &[u8]) -> Answer {
     if let Some(detail) = body.detail {
         error = error.with_detail(detail);
     }
-    let headers = read_header_object(&Value::Object(body.headers).to_string());
+    let headers = header_map(body.headers);
     for (name, value) in &headers {
         error = error.with_header(name.clone(), value.clone());
     }

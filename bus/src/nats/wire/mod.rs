@@ -5,6 +5,7 @@
 mod answer;
 mod chunk;
 mod frame;
+mod headers;
 mod kept;
 mod names;
 mod request;
@@ -26,6 +27,7 @@ const CALL: HeaderName = HeaderName::from_static("Framex-Call");
 const PRINCIPAL: HeaderName = HeaderName::from_static("Framex-Principal");
 const TRACE: HeaderName = HeaderName::from_static("traceparent");
 const HEADERS: HeaderName = HeaderName::from_static("Framex-Headers");
+const TRAIL: HeaderName = HeaderName::from_static("Framex-Trail");
 const STATUS: HeaderName = HeaderName::from_static("Framex-Status");
 const BEAT: HeaderName = HeaderName::from_static("Framex-Beat");
 const STREAM: HeaderName = HeaderName::from_static("Framex-Stream");

@@ -15,18 +15,16 @@ use framex_core::payload::{JSON, MESSAGE_PACK, Payload};
 use http::{HeaderValue, StatusCode};
 use serde_json::Value;
 
-use super::answer::all_headers;
 use super::frame::announced;
+use super::headers::{all_headers, read_header_object};
 use super::kept::Keep;
-use super::{ACCEPT, CALL, CONTENT_TYPE, HEADERS, PRINCIPAL, STREAM, TRACE, WINDOW};
+use super::{ACCEPT, CALL, CONTENT_TYPE, HEADERS, PRINCIPAL, STREAM, TRACE, TRAIL, WINDOW};
 
-/// Headers of an HTTP request that are about its connection or its body, and
-/// those that travel on their own.
-const STAY: [&str; 14] = [
+/// Headers of an HTTP request that are about its connection, and those that travel
+/// on their own.
+const STAY: [&str; 12] = [
     "connection",
     "content-length",
-    "content-type",
-    "content-encoding",
     "expect",
     "keep-alive",
     "proxy-authorization",
@@ -38,6 +36,8 @@ const STAY: [&str; 14] = [
     "traceparent",
     "x-request-id",
 ];
+/// Those that are about its body. They go with one that is passed on as it came.
+const OF_THE_BODY: [&str; 2] = ["content-type", "content-encoding"];
 
 /// What a call may take where nobody says anything: then nothing needs to be said.
 const USUAL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -73,9 +73,12 @@ pub(crate) fn request_headers(
         (None, None) => {}
     }
     if api.headers
-        && let Some(json) = header_object(&meta.headers)
+        && let Some(json) = header_object(&meta.headers, api.bridged)
     {
         headers.insert(HEADERS, json);
+    }
+    if let Some(trail) = &meta.trail {
+        headers.insert(TRAIL, one_line(trail));
     }
     (!headers.is_empty()).then_some(headers)
 }
@@ -180,33 +183,11 @@ pub(super) fn one_line(text: &str) -> String {
 
 /// What a handler may want of an HTTP request's headers, as a JSON object on one
 /// line; none if there is nothing.
-fn header_object(headers: &http::HeaderMap) -> Option<String> {
+fn header_object(headers: &http::HeaderMap, bridged: bool) -> Option<String> {
     let mut object = all_headers(headers);
-    object.retain(|name, _| !STAY.contains(&name.as_str()));
+    let stays = |name: &str| STAY.contains(&name) || !bridged && OF_THE_BODY.contains(&name);
+    object.retain(|name, _| !stays(name));
     (!object.is_empty()).then(|| Value::Object(object).to_string())
-}
-
-pub(super) fn read_header_object(text: &str) -> http::HeaderMap {
-    let mut headers = http::HeaderMap::new();
-    let Ok(Value::Object(object)) = serde_json::from_str(text) else {
-        return headers;
-    };
-    for (name, value) in object {
-        let Ok(name) = http::HeaderName::try_from(name) else {
-            continue;
-        };
-        let values = match value {
-            Value::Array(values) => values,
-            one => vec![one],
-        };
-        for value in values {
-            let value = value.as_str().map(HeaderValue::from_str);
-            if let Some(Ok(value)) = value {
-                headers.append(name.clone(), value);
-            }
-        }
-    }
-    headers
 }
 
 /// What `Framex-Call` says, or a reply subject in its place.
@@ -383,6 +364,7 @@ pub(crate) fn read_request(
         principal: text(PRINCIPAL).map(Principal::new),
         headers: text(HEADERS).map(read_header_object).unwrap_or_default(),
         trace: text(TRACE).and_then(TraceContext::parse).map(Box::new),
+        trail: text(TRAIL).map(Arc::from),
         ..call.meta(arrived)
     };
     let form = Form { packed, by_http };
@@ -455,6 +437,36 @@ mod tests {
             CallHeader::read(CallHeader::default(), "hops=900").hops,
             u8::MAX
         );
+    }
+
+    #[test]
+    fn a_trail_and_the_headers_of_a_body_go_where_they_are_wanted() {
+        let id = framex_core::id::ApiId::parse("a.B.c").unwrap();
+        let mut api = ApiDescriptor::new(id, framex_core::descriptor::ApiKind::Http);
+        let mut meta = CallMeta {
+            trail: Some("one, two".into()),
+            ..CallMeta::default()
+        };
+        for (name, value) in [("content-type", "text/x"), ("te", "trailers"), ("x-a", "1")] {
+            meta.headers.insert(name, HeaderValue::from_static(value));
+        }
+        for (headers, bridged, expected) in [
+            (false, false, &[][..]),
+            (true, false, &["x-a"]),
+            (true, true, &["content-type", "x-a"]),
+        ] {
+            (api.headers, api.bridged) = (headers, bridged);
+            let sent = request_headers(&meta, &api, &Payload::Json(Bytes::new()));
+            let now = Instant::now();
+            // Whoever asks, and in whatever way.
+            for reply in ["_INBOX.x.00000000deadbeef-id", "_INBOX.foreign"] {
+                let read = read_request(Bytes::new(), sent.as_ref(), reply, now);
+                let read = read.unwrap_or_else(|_| panic!()).meta;
+                assert_eq!(read.trail.as_deref(), Some("one, two"));
+                let names: Vec<_> = read.headers.keys().map(|name| name.as_str()).collect();
+                assert_eq!(names, expected);
+            }
+        }
     }
 
     #[test]
