@@ -19,6 +19,7 @@ mod importing;
 mod kit;
 #[path = "../process/mod.rs"]
 mod process;
+mod programs;
 mod safety;
 mod site;
 mod streams;
