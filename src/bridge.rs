@@ -6,6 +6,9 @@ use framex_bus::{Bus, Call, Fallback};
 use framex_core::context::Request;
 use framex_core::error::CallError;
 
+/// The built-in plugin that takes such calls.
+pub(crate) const PLUGIN: &str = "proxy";
+
 /// The API of the built-in plugin `proxy` that takes such calls, wherever it runs.
 const FALL_BACK: &str = "proxy.ProxyPlugin.fall_back";
 
@@ -27,7 +30,7 @@ impl Bridge {
 impl Fallback for Bridge {
     fn call(&self, target: &str, request: Request) -> Call {
         let unknown = || CallError::Unknown {
-            target: target.to_owned(),
+            target: FALL_BACK.to_owned(),
         };
         let Some(bus) = self.bus.upgrade() else {
             return Call::failed(unknown());

@@ -12,11 +12,9 @@ use framex_core::plugin::{PluginDefinition, PluginError, PluginInstance};
 use framex_core::settings::{Loaded, SettingsError, check_plugin_tables, nearest};
 use framex_http_edge::{EdgeError, Status, server::ListenError};
 
-use crate::bridge::Bridge;
+use crate::bridge::{self, Bridge};
 use crate::transport::Transport;
 
-/// The built-in plugin that takes what nobody answers.
-const BRIDGE: &str = "proxy";
 /// How long `on_start` and `on_stop` of one plugin may take.
 const LIFECYCLE_LIMIT: Duration = Duration::from_secs(60);
 
@@ -291,10 +289,13 @@ impl Serving {
         let status = Arc::new(Status::of(env!("CARGO_PKG_VERSION"), process));
         if server.enable_proxy {
             Bridge::attach(&transport.bus());
-            let here = chosen.iter().any(|plugin| plugin.metadata().name == BRIDGE);
+            let here = chosen
+                .iter()
+                .any(|plugin| plugin.metadata().name == bridge::PLUGIN);
             if role.loads() && !here && transport.nats().is_none() {
                 tracing::warn!(
-                    "`server.enable_proxy` is on, and there is no bridge: load it with --load-builtin-plugins {BRIDGE}"
+                    "`server.enable_proxy` is on, and there is no bridge: load it with --load-builtin-plugins {}",
+                    bridge::PLUGIN
                 );
             }
         }

@@ -329,7 +329,7 @@ impl Edge {
         let head = parts.method == Method::HEAD;
         let found = self.0.table.load().find(&parts.method, parts.uri.path());
         let begun = match found {
-            Found::Route(entry, _) if entry.api.is_forsaken() && self.falls_back() => {
+            Found::Route(entry, _) if self.falls_back() && entry.api.is_forsaken() => {
                 self.pass_on(entry, parts, peer, body, &id)
             }
             Found::Route(entry, path) => self.begin(entry, parts, path, peer, body, &id, head),
@@ -492,7 +492,19 @@ impl Edge {
         };
         passing::tell_upstream(&mut parts, peer);
         let path = PathValues::default();
-        self.call(To::Fallback, answer, parts, path, principal, body, id)
+        let known = entry
+            .api
+            .is_forsaken()
+            .then(|| entry.api.descriptor.id.clone());
+        self.call(
+            To::Fallback(known),
+            answer,
+            parts,
+            path,
+            principal,
+            body,
+            id,
+        )
     }
 
     #[allow(
@@ -513,10 +525,7 @@ impl Edge {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let reads = match (answer.entry.body, to) {
-            (_, To::Fallback) => BodyKind::Passed,
-            (reads, To::Api) => reads,
-        };
+        let reads = answer.entry.body;
         let keep = answer.entry.keeps;
         if reads == BodyKind::None || (reads == BodyKind::Passed && body.is_end_stream()) {
             let request = request(parts, path, HttpBody::Empty, principal, keep, id);
@@ -546,16 +555,26 @@ impl Edge {
 
     fn start(&self, to: To, entry: &Entry, request: CallRequest) -> Call {
         let bus = &self.0.bus;
-        match (to, bus.fallback()) {
-            (To::Api, _) => bus.call(&entry.api, request),
-            (To::Fallback, Some(fallback)) => {
-                let target = request.args.target().unwrap_or_default();
-                fallback.call(&target, request)
+        let known = match to {
+            To::Api => return bus.call(&entry.api, request),
+            To::Fallback(known) => known,
+        };
+        let nobody = match known {
+            Some(api) => CallError::NoResponders { api },
+            None => CallError::Handler(problem::not_found(false)),
+        };
+        let Some(fallback) = bus.fallback() else {
+            return Call::failed(nobody);
+        };
+        let target = request.args.target().unwrap_or_default();
+        let call = fallback.call(&target, request);
+        Call::remote(Box::pin(async move {
+            match call.await {
+                // Nor is there a bridge.
+                Err(CallError::Unknown { .. } | CallError::NoResponders { .. }) => Err(nobody),
+                outcome => outcome,
             }
-            (To::Fallback, None) => Call::failed(CallError::NoResponders {
-                api: entry.api.descriptor.id.clone(),
-            }),
-        }
+        }))
     }
 
     /// Whether somebody takes what nobody on the bus answers.
@@ -599,12 +618,11 @@ fn paths(catalog: &Catalog) -> Vec<&str> {
 }
 
 /// Who gets a request.
-#[derive(Clone, Copy)]
 enum To {
     /// The API at its route.
     Api,
-    /// Whoever takes what nobody answers.
-    Fallback,
+    /// Whoever takes what nobody answers: this API, or none if the path has none.
+    Fallback(Option<ApiId>),
 }
 
 /// How far a request has come without waiting.

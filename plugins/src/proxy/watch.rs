@@ -193,7 +193,11 @@ impl Watched {
 
     fn renew(&self, found: &mut Found, imported: Imported) {
         let name = &self.upstream.name;
-        let skipped: Vec<String> = imported.skipped.iter().map(ToString::to_string).collect();
+        let skipped: Vec<String> = imported
+            .skipped
+            .iter()
+            .map(|skipped| format!("`{}`: {}", skipped.what, skipped.reason))
+            .collect();
         for reason in skipped.iter().filter(|s| !found.skipped.contains(s)) {
             tracing::warn!(upstream = name, "an operation is left out: {reason}");
         }
@@ -215,6 +219,7 @@ impl Watched {
         tracing::info!(
             upstream = name,
             title = imported.title,
+            version = imported.version,
             operations = found.served.len(),
             left_out = found.skipped.len(),
             "its document was read"

@@ -17,7 +17,7 @@ use super::refs::Source;
 use super::schemas::{Schemas, references};
 use super::template::{self, Template};
 use super::{Imported, REMOTE, servers};
-use crate::proxy::operation::{Argument, Body, Operation, Place, Shape};
+use crate::proxy::operation::{Argument, Operation, Place, Shape};
 use crate::proxy::upstream::Upstream;
 
 /// The bridges that an operation came through.

@@ -155,6 +155,7 @@ fn options(uri: &Uri, limit: Duration) -> Result<Options, String> {
         inbox_prefix: own.map_or_else(|| "_INBOX".to_owned(), |user| format!("_INBOX.{user}")),
         default_timeout: limit,
         follow: Follow::All,
+        follow_also: Vec::new(),
         streams: None,
         name: "framex functions".into(),
         auth,
