@@ -171,10 +171,7 @@ async fn the_example() {
     assert_eq!(delete("users-key").await.status, 401);
     assert_eq!(delete("our-key").await.status, 204);
     let gone = ask("GET", "/users/2").send().await;
-    assert_eq!(
-        gone.json(),
-        json!({"detail": "there is no user 2"})
-    );
+    assert_eq!(gone.json(), json!({"detail": "there is no user 2"}));
 
     let document: Value = ask("GET", "/api/v1/openapi.json").send().await.json();
     assert!(document["paths"]["/users/{user_id}"]["get"].is_object());
