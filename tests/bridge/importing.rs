@@ -260,7 +260,7 @@ async fn what_is_no_document() {
         let server = server.start().await;
         imported(&server, "right").await;
         let told = ready(&server).await;
-        assert_eq!(told["status"], "ready", "{told}");
+        assert_eq!(told["status"], "degraded", "{told}");
         let told = told.to_string();
         assert!(told.contains("wrong"), "{name}: {told}");
         assert!(!told.contains("127.0.0.1"), "{told}");
