@@ -120,7 +120,11 @@ impl Upstream {
             let rules = PathRules::parse(enable, disable);
             rules.map_err(|error| wrong(url, key)(error.to_string()))
         };
-        let enable = own.enable.as_ref().unwrap_or(&all.white_list);
+        let (enable_is, enable) = match &own.enable {
+            Some(enable) => (".enable", enable),
+            None => (" takes `white_list`", &all.white_list),
+        };
+        rules(".disable", &own.disable, &[])?;
         let keys = own.auth.as_ref().unwrap_or(&all.auth);
         let keys = KeyRules::parse(keys);
         let streams = [&all.force_stream_apis[..], &own.force_stream_apis].concat();
@@ -141,7 +145,7 @@ impl Upstream {
             docs,
             prefix: prefix(own.prefix.as_deref().unwrap_or_default())
                 .map_err(wrong(url, ".prefix"))?,
-            published: rules(".enable", enable, &own.disable)?,
+            published: rules(enable_is, enable, &own.disable)?,
             public: rules(".public", &own.public, &[])?,
             streams: rules(".force_stream_apis", &streams, &[])?,
             keys: keys.map_err(|error| wrong(url, ".auth.rules")(error.to_string()))?,
@@ -274,6 +278,14 @@ mod tests {
             (
                 json!({"proxy_urls": {"http://a": {"enable": ["/x*"]}}}),
                 ".enable: `/x*`",
+            ),
+            (
+                json!({"proxy_urls": {"http://a": {"disable": ["/x*"]}}}),
+                ".disable: `/x*`",
+            ),
+            (
+                json!({"proxy_urls": ["http://a"], "white_list": ["/x*"]}),
+                "`white_list`: `/x*`",
             ),
             (
                 json!({"proxy_urls": {"http://a": {"prefix": "x"}}}),
