@@ -329,7 +329,7 @@ impl Edge {
         let head = parts.method == Method::HEAD;
         let found = self.0.table.load().find(&parts.method, parts.uri.path());
         let begun = match found {
-            Found::Route(entry, _) if entry.api.is_forsaken() && self.falls_back() => {
+            Found::Route(entry, _) if self.falls_back() && entry.api.is_forsaken() => {
                 self.pass_on(entry, parts, peer, body, &id)
             }
             Found::Route(entry, path) => self.begin(entry, parts, path, peer, body, &id, head),

@@ -2,9 +2,8 @@
 
 use framex::Reply;
 use framex::args::Args;
-use framex::event::Data;
 use framex::prelude::*;
-use futures_util::StreamExt as _;
+use framex_core::event::Data;
 use serde_json::{Value, json};
 
 /// Its name and what it carries.

@@ -9,6 +9,17 @@
     reason = "helpers of tests are tests"
 )]
 
+mod broker;
 mod caller;
+mod calling;
+mod failing;
+mod falling;
+mod forwarding;
+mod importing;
 mod kit;
+#[path = "../process/mod.rs"]
+mod process;
+mod programs;
+mod safety;
 mod site;
+mod streams;

@@ -28,7 +28,12 @@ pub(crate) fn masked(value: &Value) -> Value {
                     _ if hides(key) => Value::from(MASK),
                     _ => masked(value),
                 };
-                (key.clone(), shown)
+                // Tables of URLs have secrets in their keys.
+                let key = match key.contains("://") {
+                    true => urls(key),
+                    false => key.clone(),
+                };
+                (key, shown)
             })
             .collect(),
         Value::Array(items) => items.iter().map(masked).collect(),
@@ -108,6 +113,13 @@ mod tests {
             "nats://u:********@a, nats://u:********@b"
         );
         assert_eq!(urls("nats://u:p,w@a"), "nats://u:********@a");
+    }
+
+    #[test]
+    fn secrets_are_found_in_keys() {
+        let value = json!({"functions": {"nats://u:p@h": ["a"]}});
+        let shown = json!({"functions": {"nats://u:********@h": ["a"]}});
+        assert_eq!(masked(&value), shown);
     }
 
     #[test]

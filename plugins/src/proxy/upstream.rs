@@ -55,7 +55,8 @@ pub(crate) struct UpstreamError {
     url: String,
     /// With a dot in front; empty if it is about the URL.
     key: &'static str,
-    reason: String,
+    /// What would be right.
+    pub(crate) reason: String,
 }
 
 impl Upstream {
@@ -80,7 +81,16 @@ impl Upstream {
         Ok(all)
     }
 
-    fn read(url: &str, own: &UpstreamConfig, all: &ProxyConfig) -> Result<Self, UpstreamError> {
+    /// The one at `url`, of which `own` is said, and `all` of every one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Upstream::all`].
+    pub(crate) fn read(
+        url: &str,
+        own: &UpstreamConfig,
+        all: &ProxyConfig,
+    ) -> Result<Self, UpstreamError> {
         let about_url = wrong(url, "");
         let uri: Uri = url
             .parse()
@@ -110,7 +120,11 @@ impl Upstream {
             let rules = PathRules::parse(enable, disable);
             rules.map_err(|error| wrong(url, key)(error.to_string()))
         };
-        let enable = own.enable.as_ref().unwrap_or(&all.white_list);
+        let (enable_is, enable) = match &own.enable {
+            Some(enable) => (".enable", enable),
+            None => (" takes `white_list`", &all.white_list),
+        };
+        rules(".disable", &own.disable, &[])?;
         let keys = own.auth.as_ref().unwrap_or(&all.auth);
         let keys = KeyRules::parse(keys);
         let streams = [&all.force_stream_apis[..], &own.force_stream_apis].concat();
@@ -131,7 +145,7 @@ impl Upstream {
             docs,
             prefix: prefix(own.prefix.as_deref().unwrap_or_default())
                 .map_err(wrong(url, ".prefix"))?,
-            published: rules(".enable", enable, &own.disable)?,
+            published: rules(enable_is, enable, &own.disable)?,
             public: rules(".public", &own.public, &[])?,
             streams: rules(".force_stream_apis", &streams, &[])?,
             keys: keys.map_err(|error| wrong(url, ".auth.rules")(error.to_string()))?,
@@ -170,7 +184,7 @@ fn wrong(url: &str, key: &'static str) -> impl Fn(String) -> UpstreamError {
 }
 
 /// A name that tells nothing of where it is, and is the same in every process.
-fn nameless(url: &str) -> String {
+pub(crate) fn nameless(url: &str) -> String {
     let digest = Sha256::digest(url.trim_end_matches('/').as_bytes());
     let mut name = "upstream_".to_owned();
     for byte in &digest[..3] {
@@ -264,6 +278,14 @@ mod tests {
             (
                 json!({"proxy_urls": {"http://a": {"enable": ["/x*"]}}}),
                 ".enable: `/x*`",
+            ),
+            (
+                json!({"proxy_urls": {"http://a": {"disable": ["/x*"]}}}),
+                ".disable: `/x*`",
+            ),
+            (
+                json!({"proxy_urls": ["http://a"], "white_list": ["/x*"]}),
+                "`white_list`: `/x*`",
             ),
             (
                 json!({"proxy_urls": {"http://a": {"prefix": "x"}}}),

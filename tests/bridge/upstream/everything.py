@@ -17,6 +17,7 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTex
 from fastapi.responses import RedirectResponse, StreamingResponse
 from fastapi.security import APIKeyHeader
 from pydantic import BaseModel, ConfigDict
+from starlette.requests import ClientDisconnect
 
 KEY = "up-key"
 
@@ -24,12 +25,22 @@ app = FastAPI(title="Everything", version="3.2.1", description="Served at http:/
 seen: Counter[str] = Counter()
 
 
-@app.middleware("http")
-async def count(request: Request, call_next):
-    key = request.headers.get("x-count") or request.query_params.get("count")
-    if key:
-        seen[key] += 1
-    return await call_next(request)
+class Count:
+    """Counts requests by their key."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "http":
+            request = Request(scope)
+            key = request.headers.get("x-count") or request.query_params.get("count")
+            if key:
+                seen[key] += 1
+        await self.inner(scope, receive, send)
+
+
+app.add_middleware(Count)
 
 
 @app.get("/seen/{key}", summary="What came in")
@@ -201,9 +212,13 @@ BYTES = {"requestBody": {"required": True, "content": {
 @app.post("/raw", openapi_extra=BYTES)
 async def raw(request: Request) -> Any:
     size, digest = 0, hashlib.sha256()
-    async for piece in request.stream():
-        size += len(piece)
-        digest.update(piece)
+    try:
+        async for piece in request.stream():
+            size += len(piece)
+            digest.update(piece)
+    except ClientDisconnect:
+        seen["raw-broken-off"] += 1
+        raise
     return {"size": size, "sha256": digest.hexdigest(), "type": request.headers.get("content-type"),
             "length": request.headers.get("content-length")}
 
@@ -339,12 +354,16 @@ async def crash() -> None:
 
 @app.get("/slow")
 async def slow(seconds: float) -> str:
-    try:
-        await asyncio.sleep(seconds)
-    except asyncio.CancelledError:
-        seen["slow-cancelled"] += 1
-        raise
+    await asyncio.sleep(seconds)
     return "at last"
+
+
+@app.get("/waits")
+async def waits(request: Request, key: str) -> None:
+    """Until its client has gone."""
+    while not await request.is_disconnected():
+        await asyncio.sleep(0.02)
+    seen[f"{key}-gone"] += 1
 
 
 @app.get("/cut")

@@ -3,6 +3,7 @@
 //! - [`Server`]: an app on ports of its own, gone when the test ends;
 //! - [`raw`]: an HTTP/1.1 client that sends any bytes, whole or in pieces;
 //! - [`h2`]: an HTTP/2 client without TLS;
+//! - [`port`]: ports that are known before anybody listens;
 //! - [`nats`]: real brokers, one or a cluster;
 //! - [`process`]: child processes that can be frozen and killed, and never stay;
 //! - [`log`]: what the process wrote to its log;
@@ -15,7 +16,7 @@
 pub mod h2;
 pub mod log;
 pub mod nats;
-mod port;
+pub mod port;
 pub mod process;
 pub mod python;
 pub mod raw;

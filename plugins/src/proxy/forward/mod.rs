@@ -4,13 +4,42 @@
 //! breaker, its limit and its counters. What comes from an HTTP client ([`Passed`]) is sent
 //! on as it came and answered as the upstream answers; what a plugin names ([`Named`]) is
 //! made a request, and its answer a value, a stream of events, or an error.
+//!
+//! | module | its secret |
+//! |---|---|
+//! | `target`, `headers` | what of a request goes on, and what of an answer comes back |
+//! | `named`, `multipart` | how named values become a request |
+//! | `outgoing`, `exchange` | one request on one connection, and how long it may take |
+//! | `pool`, `connect`, `wire` | where connections come from |
+//! | `breaker`, `failure` | upstreams that do not answer |
+//! | `answer` | what HTTP clients get |
+//! | `value`, `sse`, `framex` | what plugins get |
+//! | `fetch` | documents |
+//! | `post` | calls of functions |
 
+mod answer;
 mod breaker;
+mod connect;
+mod exchange;
 mod failure;
 mod fetch;
+mod framex;
+mod headers;
+mod multipart;
+mod named;
+mod outgoing;
+mod pool;
+mod post;
+mod sse;
+mod target;
+#[cfg(test)]
+mod tests;
+mod value;
+mod wire;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use framex_core::args::{Args, Named, Passed};
 use framex_core::context::Context;
@@ -19,22 +48,52 @@ use framex_core::error::{Error, Result};
 use framex_core::plugin::Handler;
 use framex_core::reply::Reply;
 use futures_core::future::BoxFuture;
-use http::HeaderValue;
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, LOCATION, TRANSFER_ENCODING,
+};
+use http::response::Parts;
+use http::{HeaderValue, Method, Request};
 use tokio::sync::watch;
 
 use super::operation::Shape;
 use super::upstream::Upstream;
+use answer::Manner;
+use breaker::Breaker;
 pub(crate) use breaker::Circuit;
+use connect::Connector;
+use exchange::{Lost, Pieces};
+use failure::Failure;
+pub(crate) use failure::trail;
 pub(crate) use fetch::{FetchError, Fetched};
+use headers::Told;
+use outgoing::Outgoing;
+use pool::Pool;
+
+/// How long a stream of events may say nothing: long, for some have little to say, and an
+/// upstream that is gone without a word is noticed at last.
+const SILENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// See the module.
 pub(crate) struct Forwarder {
     upstream: Arc<Upstream>,
     /// This process' bridge, as trails name it.
     bridge: Arc<str>,
+    /// What `Host` says.
+    host: HeaderValue,
     /// Whether the upstream is a FrameX: its envelopes are opened then.
     framex: AtomicBool,
-    circuit: watch::Sender<Circuit>,
+    pool: Arc<Pool>,
+    breaker: Arc<Breaker>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    requests: AtomicU64,
+    failures: AtomicU64,
+    retries: AtomicU64,
+    refused: AtomicU64,
+    in_flight: AtomicUsize,
 }
 
 /// What became of an upstream's calls so far.
@@ -50,8 +109,18 @@ pub(crate) struct State {
     pub(crate) retries: u64,
     /// Calls that are not answered to their end.
     pub(crate) in_flight: usize,
-    /// Calls that were refused since too many were.
+    /// Calls that were refused since too many were, or since the circuit is open.
     pub(crate) refused: u64,
+}
+
+/// A call among those that are not answered to their end.
+#[derive(Debug)]
+struct Place(Arc<Counts>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Forwarder {
@@ -61,11 +130,23 @@ impl Forwarder {
     ///
     /// 500 if the upstream speaks TLS and no root certificates can be read.
     pub(crate) fn new(upstream: Arc<Upstream>, bridge: Arc<str>) -> Result<Arc<Self>> {
+        let connector = Connector::new(&upstream).map_err(Error::internal)?;
+        Self::with_connector(upstream, bridge, connector)
+    }
+
+    fn with_connector(
+        upstream: Arc<Upstream>,
+        bridge: Arc<str>,
+        connector: Connector,
+    ) -> Result<Arc<Self>> {
         Ok(Arc::new(Self {
+            host: HeaderValue::from_str(upstream.authority.as_str())?,
+            framex: AtomicBool::new(false),
+            pool: Pool::new(connector),
+            breaker: Breaker::new(&upstream.name),
+            counts: Arc::default(),
             upstream,
             bridge,
-            framex: AtomicBool::new(false),
-            circuit: watch::Sender::new(Circuit::Closed),
         }))
     }
 
@@ -93,9 +174,13 @@ impl Forwarder {
     /// # Errors
     ///
     /// Those of forwarding; an upstream's own errors are replies.
-    pub(crate) async fn pass(self: &Arc<Self>, ctx: &Context, passed: Passed) -> Result<Reply> {
-        let _ = (ctx, passed, &self.upstream, &self.bridge);
-        Err(Error::unavailable("not yet"))
+    pub(crate) async fn pass(&self, ctx: &Context, passed: Passed) -> Result<Reply> {
+        let upstream = &self.upstream;
+        let path = passed.target.split('?').next().unwrap_or_default();
+        let own = upstream.own_path(path).unwrap_or(path);
+        let key = self.key_for(own)?;
+        self.pass_on(ctx, passed, &upstream.prefix, &upstream.path, key)
+            .await
     }
 
     /// Calls `target` for a plugin, for which there is no operation: `GET /x`, or a path alone.
@@ -105,14 +190,20 @@ impl Forwarder {
     /// # Errors
     ///
     /// Those of forwarding, and the upstream's own.
-    pub(crate) async fn call(
-        self: &Arc<Self>,
-        ctx: &Context,
-        target: &str,
-        named: Named,
-    ) -> Result<Reply> {
-        let _ = (ctx, target, named);
-        Err(Error::unavailable("not yet"))
+    pub(crate) async fn call(&self, ctx: &Context, target: &str, named: Named) -> Result<Reply> {
+        let upstream = &self.upstream;
+        let (method, path) = match target.split_once(' ') {
+            Some((method, path)) => (Some(method), path.trim()),
+            None => (None, target),
+        };
+        let path = upstream.own_path(path).unwrap_or(path);
+        let own = match method {
+            Some(method) => format!("{method} {path}"),
+            None => path.to_owned(),
+        };
+        let made = named::undescribed(&own, &upstream.path, named)?;
+        let key = self.key_for(path.split('?').next().unwrap_or_default())?;
+        self.ask(ctx, made, key).await
     }
 
     /// Asks for a document at `path`, which is below the upstream's URL.
@@ -125,26 +216,236 @@ impl Forwarder {
         path: &str,
         etag: Option<&HeaderValue>,
     ) -> Result<Fetched, FetchError> {
-        let _ = (path, etag);
-        Err(FetchError::Failed(Error::unavailable("not yet")))
+        fetch::fetch(self, path, etag).await
     }
 
     /// The circuit breaker, whenever it changes.
     pub(crate) fn circuit(&self) -> watch::Receiver<Circuit> {
-        self.circuit.subscribe()
+        self.breaker.changes()
     }
 
     /// What became of the calls so far.
     pub(crate) fn state(&self) -> State {
+        let counts = &self.counts;
         State {
-            circuit: *self.circuit.borrow(),
-            requests: 0,
-            failures: 0,
-            retries: 0,
-            in_flight: 0,
-            refused: 0,
+            circuit: self.breaker.circuit(),
+            requests: counts.requests.load(Ordering::Relaxed),
+            failures: counts.failures.load(Ordering::Relaxed),
+            retries: counts.retries.load(Ordering::Relaxed),
+            in_flight: counts.in_flight.load(Ordering::Relaxed),
+            refused: counts.refused.load(Ordering::Relaxed),
         }
     }
+
+    /// A client's request, sent on as it came, and its answer.
+    async fn pass_on(
+        &self,
+        ctx: &Context,
+        passed: Passed,
+        prefix: &str,
+        base: &str,
+        key: Option<HeaderValue>,
+    ) -> Result<Reply> {
+        let Passed {
+            method,
+            target,
+            body,
+        } = passed;
+        let path = target.split('?').next().unwrap_or_default();
+        let trail = trail(ctx, &self.bridge, path)?;
+        let uri = target::onward(&target, prefix, base)?;
+        let content_type = body.as_ref().map(|body| body.content_type.clone());
+        let mut headers = headers::passed(
+            ctx,
+            self.told(key, &trail)?,
+            &content_type.unwrap_or_default(),
+        );
+        let framex = self.framex.load(Ordering::Relaxed);
+        if self.upstream.envelope {
+            // What is compressed cannot be put into anything.
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+        let has_body = body.is_some();
+        let body = match body {
+            Some(body) => Outgoing::from(body.into_stream()),
+            None => Outgoing::empty(),
+        };
+        if body.is_open() {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        } else if has_body && body.is_empty() {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        let mut request = Request::new(body);
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        let (mut head, pieces) = self.send(request).await?;
+        let origin = (&self.upstream.scheme, &self.upstream.authority);
+        for name in [LOCATION, CONTENT_LOCATION] {
+            let location = head.headers.get(&name);
+            let own = location.and_then(|value| target::homeward(value, origin, prefix, base));
+            if let Some(own) = own {
+                head.headers.insert(name, own);
+            }
+        }
+        let manner = Manner {
+            upstream: &self.upstream.name,
+            method,
+            envelope: self.upstream.envelope,
+            framex,
+            request_id: ctx.request_id().clone(),
+        };
+        answer::pass(head, pieces, manner).await
+    }
+
+    /// A plugin's request, and its answer.
+    async fn ask(
+        &self,
+        ctx: &Context,
+        made: named::Made,
+        key: Option<HeaderValue>,
+    ) -> Result<Reply> {
+        let trail = trail(ctx, &self.bridge, made.uri.path())?;
+        let mut headers = headers::named(ctx, self.told(key, &trail)?);
+        headers.extend(made.headers);
+        let bodied = matches!(made.method, Method::POST | Method::PUT | Method::PATCH);
+        if made.body.is_open() {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        } else if bodied && made.body.is_empty() {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        let mut request = Request::new(made.body);
+        *request.method_mut() = made.method;
+        *request.uri_mut() = made.uri;
+        *request.headers_mut() = headers;
+        let (head, pieces) = self.send(request).await?;
+        let framex = self.framex.load(Ordering::Relaxed);
+        value::read(head, pieces, &self.upstream.name, framex).await
+    }
+
+    fn told(&self, key: Option<HeaderValue>, trail: &str) -> Result<Told<'_>> {
+        Ok(Told {
+            host: &self.host,
+            key,
+            forward_authorization: self.upstream.forward_authorization,
+            trail: HeaderValue::from_str(trail)?,
+        })
+    }
+
+    /// Our key for `path`, as the upstream's document has it.
+    fn key_for(&self, path: &str) -> Result<Option<HeaderValue>> {
+        let Some(key) = self.upstream.keys.key_for(path) else {
+            return Ok(None);
+        };
+        let unusable = |_| {
+            let name = &self.upstream.name;
+            Error::internal(format!(
+                "a key for the upstream `{name}` cannot be a header"
+            ))
+        };
+        let mut value = HeaderValue::from_str(key.expose()).map_err(unusable)?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+
+    /// Sends a request, if there is room and the upstream is thought to be there, and waits
+    /// for the head of its answer.
+    async fn send(&self, request: Request<Outgoing>) -> Result<(Parts, Pieces)> {
+        let counts = &self.counts;
+        let answered = self.try_send(request).await;
+        answered.map_err(|failure| {
+            match &failure {
+                Failure::Overloaded | Failure::Down(_) => &counts.refused,
+                _ => &counts.failures,
+            }
+            .fetch_add(1, Ordering::Relaxed);
+            failure.into_error(&self.upstream.name)
+        })
+    }
+
+    async fn try_send(&self, request: Request<Outgoing>) -> Result<(Parts, Pieces), Failure> {
+        let before = self.counts.in_flight.fetch_add(1, Ordering::Relaxed);
+        let place = Place(Arc::clone(&self.counts));
+        if before >= self.upstream.max_ongoing {
+            return Err(Failure::Overloaded);
+        }
+        let leave = self.breaker.admit().map_err(Failure::Down)?;
+        self.counts.requests.fetch_add(1, Ordering::Relaxed);
+        match self.exchange(request).await {
+            Ok((head, pieces)) => {
+                leave.answered();
+                Ok((head, pieces.holding(place)))
+            }
+            Err(failure) => {
+                if failure.is_upstreams() {
+                    leave.failed();
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Sends a request, whatever the circuit breaker thinks. One that can do no harm is sent
+    /// once more if its connection was an old one and died in silence.
+    async fn exchange(&self, mut request: Request<Outgoing>) -> Result<(Parts, Pieces), Failure> {
+        let mut again = is_safe(request.method()) && request.body().is_empty();
+        let mut fresh = false;
+        loop {
+            let waiting = match fresh {
+                true => None,
+                false => self.pool.take(),
+            };
+            let connection = match waiting {
+                Some(connection) => connection,
+                None => self.pool.connect().await?,
+            };
+            let reused = connection.reused;
+            let spare = (again && reused).then(|| copy(&request));
+            let limit = self.upstream.timeout;
+            request = match exchange::exchange(connection, request, limit).await {
+                Ok(answer) => {
+                    let pause = match answer::is_events(&answer.head.headers) {
+                        true => SILENCE,
+                        false => limit,
+                    };
+                    return Ok(answer.into_parts(&self.pool, pause));
+                }
+                Err(Lost::Unsent(request)) if reused => *request,
+                Err(Lost::Unsent(_)) => {
+                    let reason = "the connection was closed before the request was sent";
+                    return Err(Failure::Unreachable(reason.into()));
+                }
+                Err(Lost::Silent(failure)) => match spare {
+                    Some(request) => {
+                        self.counts.retries.fetch_add(1, Ordering::Relaxed);
+                        again = false;
+                        request
+                    }
+                    None => return Err(failure),
+                },
+                Err(Lost::Other(failure)) => return Err(failure),
+            };
+            // Where one old connection died, others may have, too.
+            fresh = true;
+        }
+    }
+}
+
+/// Whether asking twice is as good as asking once (RFC 9110).
+fn is_safe(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE
+    )
+}
+
+/// The same request, which has no body.
+fn copy(request: &Request<Outgoing>) -> Request<Outgoing> {
+    let mut copy = Request::new(Outgoing::empty());
+    request.method().clone_into(copy.method_mut());
+    request.uri().clone_into(copy.uri_mut());
+    request.headers().clone_into(copy.headers_mut());
+    copy
 }
 
 /// Runs an API that stands for an operation.
@@ -159,8 +460,23 @@ impl Handler for Operation {
         let forwarder = Arc::clone(&self.forwarder);
         let (descriptor, shape) = (Arc::clone(&self.descriptor), Arc::clone(&self.shape));
         Box::pin(async move {
-            let _ = (args, descriptor, shape, &forwarder.framex);
-            forwarder.call(&ctx, "", Named::default()).await
+            let key = forwarder.key_for(&shape.path)?;
+            match args.passed()? {
+                Some(passed) => {
+                    // A template may stand for paths that are not published.
+                    let path = passed.target.split('?').next().unwrap_or_default();
+                    let own = path.strip_prefix(&*shape.prefix).unwrap_or(path);
+                    if forwarder.upstream.published.excludes(own) {
+                        return Err(Error::not_found("Not Found"));
+                    }
+                    let (prefix, base) = (&shape.prefix, &shape.base);
+                    forwarder.pass_on(&ctx, passed, prefix, base, key).await
+                }
+                None => {
+                    let made = named::make(&shape, args.named(&descriptor)?)?;
+                    forwarder.ask(&ctx, made, key).await
+                }
+            }
         })
     }
 }
