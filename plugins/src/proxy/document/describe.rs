@@ -215,8 +215,8 @@ impl<'a> Reader<'a> {
     fn reply(&mut self, responses: &Map<String, Value>, streams: bool) -> ReplyShape {
         let any = || json!({});
         let contents = |response: &Value, wanted: &dyn Fn(&str) -> bool| {
-            let content = response["content"].as_object()?.iter();
-            let media = content.filter(|(name, _)| wanted(&essence(name))).next()?.1;
+            let mut content = response["content"].as_object()?.iter();
+            let (_, media) = content.find(|(name, _)| wanted(&essence(name)))?;
             Some(media.get("schema").cloned().unwrap_or_else(any))
         };
         let good = responses

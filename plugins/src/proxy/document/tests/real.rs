@@ -146,7 +146,10 @@ fn documents_of_3_0_are_told_in_the_words_of_3_1() {
     );
     // Data and names are not keywords.
     assert_eq!(pet["properties"]["nullable"], json!({"type": "boolean"}));
-    assert_eq!(pet["default"], json!({"nullable": true, "example": 1}));
+    assert_eq!(
+        pet["default"],
+        json!({"kind": "dog", "nullable": true, "example": 1})
+    );
     assert_eq!(
         pet["discriminator"]["mapping"],
         json!({"dog": "#/components/schemas/Dog", "cat": "#/components/schemas/Cat"})
