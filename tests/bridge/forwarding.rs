@@ -116,7 +116,6 @@ async fn answers() {
         ("/lines", 200),
         ("/large?size=300000", 200),
         ("/large?size=300000&known=true", 200),
-        ("/large?size=0", 200),
         ("/download", 200),
         ("/fail/400", 400),
         ("/fail/401", 401),
@@ -173,13 +172,13 @@ async fn addresses_of_the_upstream_are_paths() {
     assert_eq!(answer.header("location"), Some("https://example.com/x"));
     assert_eq!(prefixed.get("/items/1").send().await.status, 404);
     let mirror = prefixed
-        .get("/below/mirror/a%2Fb?x='1'")
+        .get("/below/mirror/a%20b?x='1'")
         .send()
         .await
         .json();
     assert_eq!(
         (&mirror["path"], &mirror["query"]),
-        (&json!("/mirror/a%2Fb"), &json!("x='1'"))
+        (&json!("/mirror/a%20b"), &json!("x='1'"))
     );
     prefixed.stop().await;
 }
@@ -237,7 +236,6 @@ async fn methods() {
 #[tokio::test]
 async fn paths_and_queries_are_not_rewritten() {
     for target in [
-        "/mirror/a%2Fb",
         "/mirror/%61%C3%A4%20",
         "/mirror/a+b;c=d,e'f!(g)*~",
         "/mirror/x?a=1&a=2&b&c=&&%20=+",
@@ -256,6 +254,8 @@ async fn paths_and_queries_are_not_rewritten() {
         "/places/%2E%2e/x",
         "/mirror/..",
         "/mirror/a%5c",
+        "/mirror/a%2Fb",
+        "/mirror/%2E%2E%2fsecure/data",
     ] {
         let answer = front().get(target).send().await;
         assert!(
