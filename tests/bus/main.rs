@@ -3,9 +3,12 @@
 //! [`suite`] holds the promises, as functions over a [`Transport`]. A second
 //! transport implements that trait and says `conformance!(its_name, ITS)`.
 
+mod added;
+mod adder;
 mod bodies;
 mod discovery;
 mod durable;
+mod fallback;
 mod large;
 mod local;
 mod nats;
@@ -97,6 +100,13 @@ macro_rules! conformance {
             names_ids_and_routes_are_claimed_once,
             a_drain_finishes_what_runs,
             a_drain_gives_up_in_time,
+            added_apis_come_change_and_go,
+            added_apis_that_cannot_be_are_named,
+            changes_disturb_nobody_else,
+            bridged_routes_yield,
+            requests_are_passed_as_they_came,
+            trails_travel,
+            who_is_gone_adds_nothing,
         ]);
     };
 }
@@ -107,6 +117,7 @@ conformance!(over_three_nodes, crate::nats::ThreeNodes);
 
 /// All of them.
 mod promises {
+    pub(crate) use crate::added::*;
     pub(crate) use crate::bodies::*;
     pub(crate) use crate::suite::*;
 }

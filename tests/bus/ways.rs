@@ -1,14 +1,12 @@
-//! The ways a call may take: this process, the broker, the bridge.
+//! The ways a call may take: this process, or the broker.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use framex::PluginDefinition;
 use framex::args::Args;
-use framex::bus::Fallback;
 use framex::bus::nats::NatsBus;
-use framex::bus::{Bus, Call, LocalBus};
+use framex::bus::{Bus, LocalBus};
 use framex::{CallError, Reply};
 use framex_core::context::{CallMeta, Request};
 use framex_test_support::nats::NatsServer;
@@ -110,46 +108,4 @@ async fn what_is_too_much_here_goes_elsewhere() {
         matches!(refused, Err(CallError::Overloaded { .. })),
         "{refused:?}"
     );
-}
-
-/// A bridge that notes what it is given.
-#[derive(Default)]
-struct Bridge {
-    calls: AtomicUsize,
-    targets: Mutex<Vec<String>>,
-}
-
-impl Fallback for Bridge {
-    fn call(&self, target: &str, _: Request) -> Call {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        self.targets
-            .lock()
-            .expect("no panic")
-            .push(target.to_owned());
-        Call::remote(Box::pin(async { Ok(Reply::Value("\"bridged\"".into())) }))
-    }
-}
-
-#[tokio::test]
-async fn what_nobody_answers_is_the_bridges() {
-    let server = NatsServer::start().await;
-    let (worker, caller) = (connect(server.url(), LONG), connect(server.url(), LONG));
-    serve(&worker, PluginDefinition::of::<Callee>()).await;
-    know(&[&caller], ECHO, 1).await;
-    let bridge = Arc::new(Bridge::default());
-    caller.set_fallback(Arc::clone(&bridge) as _);
-    // Known and served: not the bridge's.
-    let api = caller.catalog().resolve(ECHO).expect("it is known");
-    assert!(matches!(echo(&caller).await, Ok(Reply::Value(json)) if json == "1"));
-    assert_eq!(bridge.calls.load(Ordering::Relaxed), 0);
-    worker.withdraw("callee").await;
-    until("it is gone", || caller.catalog().get(ECHO).is_none()).await;
-    let bridged = async |call: Call| {
-        let reply = patiently("the bridge", call).await;
-        assert!(matches!(reply, Ok(Reply::Value(json)) if json == "\"bridged\""));
-    };
-    bridged(caller.call(&api, request(json!({"value": 1})))).await;
-    bridged(caller.call_target("GET /api/v1/elsewhere", request(json!({})))).await;
-    let targets = bridge.targets.lock().expect("no panic").clone();
-    assert_eq!(targets, [ECHO, "GET /api/v1/elsewhere"]);
 }

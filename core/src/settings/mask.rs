@@ -34,6 +34,7 @@ pub(crate) fn masked(value: &Value) -> Value {
                     }
                     _ => masked(value),
                 };
+                // Tables of URLs have secrets in their keys.
                 let key = match key.contains("://") {
                     true => urls(key),
                     false => key.clone(),
@@ -118,6 +119,13 @@ mod tests {
             "nats://u:********@a, nats://u:********@b"
         );
         assert_eq!(urls("nats://u:p,w@a"), "nats://u:********@a");
+    }
+
+    #[test]
+    fn secrets_are_found_in_keys() {
+        let value = json!({"functions": {"nats://u:p@h": ["a"]}});
+        let shown = json!({"functions": {"nats://u:********@h": ["a"]}});
+        assert_eq!(masked(&value), shown);
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Rules about paths: `/x` is that path, `/x/*` what is below it, `/*` and `*` everything.
 //!
-//! A rule about an operation is one about the template that its document writes. Requests
-//! that no template stands for are held against the rules in every way in which an
-//! upstream may read their path.
+//! A rule about an operation is one about the template that its document writes, whatever its
+//! parameters are called. Requests that no template stands for are held against the rules in
+//! every way in which an upstream may read their path.
 
 use std::borrow::Cow;
 
+use framex_core::route::shape;
 use framex_core::settings::Secret;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use super::config::Keys;
 
@@ -39,12 +40,12 @@ impl PathRules {
     ///
     /// The first rule of another form than the module's.
     pub(crate) fn parse(enable: &[String], disable: &[String]) -> Result<Self, RuleError> {
-        for rule in enable.iter().chain(disable) {
-            check(rule)?;
-        }
+        let read = |rules: &[String]| -> Result<Vec<String>, RuleError> {
+            rules.iter().map(|rule| read(rule)).collect()
+        };
         Ok(Self {
-            enable: enable.to_vec(),
-            disable: disable.to_vec(),
+            enable: read(enable)?,
+            disable: read(disable)?,
         })
     }
 
@@ -93,17 +94,18 @@ impl KeyRules {
     ///
     /// The first rule of another form than the module's.
     pub(crate) fn parse(keys: &Keys) -> Result<Self, RuleError> {
-        let rules = keys.rules.iter().map(|(rule, keys)| {
-            check(rule)?;
-            Ok((rule.clone(), keys.first().cloned()))
-        });
+        let rules = keys
+            .rules
+            .iter()
+            .map(|(rule, keys)| Ok((read(rule)?, keys.first().cloned())));
         rules.collect::<Result<_, _>>().map(Self)
     }
 
     /// The key for `path`: of the exact rule, else of the longest prefix.
     pub(crate) fn key_for(&self, path: &str) -> Option<&Secret> {
-        let covering = self.0.iter().filter(|(rule, _)| covers(rule, path));
-        let best = covering.max_by_key(|(rule, _)| (rule == path, rule.len()));
+        let path = comparable(path);
+        let covering = self.0.iter().filter(|(rule, _)| covers(rule, &path));
+        let best = covering.max_by_key(|(rule, _)| (*rule == path, rule.len()));
         best.and_then(|(_, key)| key.as_ref())
     }
 }
@@ -134,11 +136,17 @@ fn decoded(path: &str) -> Cow<'_, str> {
     percent_decode_str(path).decode_utf8_lossy()
 }
 
-fn covered(rules: &[String], path: &str) -> bool {
-    rules.iter().any(|rule| covers(rule, path))
+/// A path or a rule without the names of its parameters, and as requests write it.
+fn comparable(path: &str) -> String {
+    utf8_percent_encode(&shape(path), CONTROLS).to_string()
 }
 
-/// `rule` has been checked.
+fn covered(rules: &[String], path: &str) -> bool {
+    let path = comparable(path);
+    rules.iter().any(|rule| covers(rule, &path))
+}
+
+/// Both have been made [`comparable`].
 fn covers(rule: &str, path: &str) -> bool {
     match rule.strip_suffix('*') {
         Some("" | "/") => true,
@@ -147,7 +155,7 @@ fn covers(rule: &str, path: &str) -> bool {
     }
 }
 
-fn check(rule: &str) -> Result<(), RuleError> {
+fn read(rule: &str) -> Result<String, RuleError> {
     let refuse = |reason| {
         Err(RuleError {
             rule: rule.to_owned(),
@@ -155,7 +163,7 @@ fn check(rule: &str) -> Result<(), RuleError> {
         })
     };
     if rule == "*" {
-        return Ok(());
+        return Ok(rule.to_owned());
     }
     let path = rule.strip_suffix("/*").unwrap_or(rule);
     let rooted = rule.starts_with('/');
@@ -174,7 +182,7 @@ fn check(rule: &str) -> Result<(), RuleError> {
     if path.contains("//") || path.split('/').any(|s| matches!(s, "." | "..")) {
         return refuse("it has an empty or a dot segment, which no path has that is published");
     }
-    Ok(())
+    Ok(comparable(rule))
 }
 
 #[cfg(test)]
@@ -207,7 +215,9 @@ mod tests {
             ("/*", &["/", "/x", "/x/y"], &[]),
             ("*", &["/", "/x", "/x/y"], &[]),
             ("/", &["/"], &["/x"]),
-            ("/x/{id}", &["/x/{id}"], &["/x/1"]),
+            ("/x/{id}", &["/x/{id}", "/x/{item-id}"], &["/x/1"]),
+            ("/x/{id}/*", &["/x/{other}/y"], &["/x/{id}"]),
+            ("/café", &["/café", "/caf%C3%A9"], &["/cafe"]),
         ] {
             let rules = rules(&[rule], &[]);
             for path in inside {

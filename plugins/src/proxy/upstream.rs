@@ -55,7 +55,8 @@ pub(crate) struct UpstreamError {
     url: String,
     /// With a dot in front; empty if it is about the URL.
     key: &'static str,
-    reason: String,
+    /// What would be right.
+    pub(crate) reason: String,
 }
 
 impl Upstream {
@@ -80,7 +81,16 @@ impl Upstream {
         Ok(all)
     }
 
-    fn read(url: &str, own: &UpstreamConfig, all: &ProxyConfig) -> Result<Self, UpstreamError> {
+    /// The one at `url`, of which `own` is said, and `all` of every one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Upstream::all`].
+    pub(crate) fn read(
+        url: &str,
+        own: &UpstreamConfig,
+        all: &ProxyConfig,
+    ) -> Result<Self, UpstreamError> {
         let about_url = wrong(url, "");
         let uri: Uri = url
             .parse()
@@ -174,7 +184,7 @@ fn wrong(url: &str, key: &'static str) -> impl Fn(String) -> UpstreamError {
 }
 
 /// A name that tells nothing of where it is, and is the same in every process.
-fn nameless(url: &str) -> String {
+pub(crate) fn nameless(url: &str) -> String {
     let digest = Sha256::digest(url.trim_end_matches('/').as_bytes());
     let mut name = "upstream_".to_owned();
     for byte in &digest[..3] {

@@ -3,6 +3,7 @@
 
 mod come_and_go;
 mod foreign;
+mod many;
 mod permissions;
 mod seen_by_others;
 mod versions;

@@ -33,6 +33,7 @@ pub(super) mod key {
     pub(crate) const KIND: &str = "framex.kind";
     pub(crate) const ROUTE: &str = "framex.route";
     pub(crate) const FLAGS: &str = "framex.flags";
+    pub(crate) const APIS: &str = "framex.apis";
     pub(crate) const DESCRIPTOR: &str = "framex.descriptor";
 }
 
@@ -151,6 +152,11 @@ impl Metadata {
         self.0.get(key).map(String::as_str)
     }
 
+    /// Only this.
+    pub(super) fn only(key: &str, value: String) -> Self {
+        Self(BTreeMap::from([(key.to_owned(), value)]))
+    }
+
     /// Whether anything of it is meant for us.
     pub(super) fn is_ours(&self) -> bool {
         self.0.keys().any(|key| key.starts_with("framex."))
@@ -196,6 +202,17 @@ impl Said {
     pub(super) fn is_native(&self) -> bool {
         self.metadata.get(key::PROTOCOL).is_some()
     }
+}
+
+/// A part of the ids and digests of all APIs, where they are too many for an INFO.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Page {
+    /// That of the whole service: pages with another one do not belong together.
+    pub(super) digest: String,
+    pub(super) apis: BTreeMap<String, String>,
+    /// Where the next page begins, if there is one.
+    pub(super) next: Option<usize>,
 }
 
 /// An endpoint as it is read.

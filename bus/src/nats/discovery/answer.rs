@@ -36,6 +36,8 @@ pub(super) enum Question {
 #[serde(default)]
 struct Describe {
     api: Option<String>,
+    /// The list of all APIs, from this one on.
+    apis: Option<usize>,
     plugin: bool,
 }
 
@@ -114,8 +116,8 @@ impl Told {
         let out = match question {
             Question::Ping => Outgoing::bare(json(&self.identity(adr32::PING, state))),
             Question::Info => self.info(state, limit),
-            Question::Stats => Outgoing::bare(json(&self.stats(state))),
-            Question::Describe => self.describe(payload),
+            Question::Stats => Outgoing::bare(self.stats(state, limit)),
+            Question::Describe => self.describe(payload, limit),
         };
         if out.payload.len() <= limit {
             return out;
@@ -157,18 +159,24 @@ impl Told {
     }
 
     fn info(&self, state: Stage, limit: usize) -> Outgoing {
-        let full = json(&self.info_with(state, true));
+        let full = json(&self.info_with(state, Some(true)));
         if full.len() <= limit {
             return Outgoing::bare(full);
         }
-        tracing::warn!(
+        tracing::debug!(
             plugin = self.plugin.name,
             "its APIs are too many for one message of the broker's: tools see less of them"
         );
-        Outgoing::bare(json(&self.info_with(state, false)))
+        let short = json(&self.info_with(state, Some(false)));
+        match short.len() <= limit {
+            true => Outgoing::bare(short),
+            false => Outgoing::bare(json(&self.info_with(state, None))),
+        }
     }
 
-    fn info_with(&self, state: Stage, everything: bool) -> Info<'_> {
+    /// With all that is shown of its APIs, with their digests alone, or without them.
+    fn info_with(&self, state: Stage, shown_of_apis: Option<bool>) -> Info<'_> {
+        let everything = shown_of_apis == Some(true);
         let endpoint = |api: &Arc<OfferedApi>| {
             let mut metadata = BTreeMap::from([(key::DIGEST, api.digest.clone())]);
             if everything {
@@ -181,18 +189,27 @@ impl Told {
                 metadata,
             }
         };
+        let mut identity = self.identity(adr32::INFO, state);
+        let endpoints = match shown_of_apis {
+            Some(_) => self.apis.iter().map(endpoint).collect(),
+            None => {
+                let count = self.apis.len().to_string();
+                identity.metadata.insert(key::APIS, count);
+                Vec::new()
+            }
+        };
         Info {
-            identity: self.identity(adr32::INFO, state),
+            identity,
             // The whole text is in the plugin's description, for those who ask.
             description: match everything {
                 true => self.plugin.description.lines().next().unwrap_or_default(),
                 false => "",
             },
-            endpoints: self.apis.iter().map(endpoint).collect(),
+            endpoints,
         }
     }
 
-    fn stats(&self, state: Stage) -> adr32::Stats<'_> {
+    fn stats(&self, state: Stage, limit: usize) -> Bytes {
         let endpoint = |api: &Arc<OfferedApi>| {
             let requests = api.record.stats.requests.load(Ordering::Relaxed);
             let time = api.record.stats.time.load(Ordering::Relaxed);
@@ -209,10 +226,17 @@ impl Told {
                 data: None,
             }
         };
-        adr32::Stats {
-            identity: self.identity(adr32::STATS, state),
-            started: &self.started,
-            endpoints: self.apis.iter().map(endpoint).collect(),
+        let stats = |endpoints| {
+            json(&adr32::Stats {
+                identity: self.identity(adr32::STATS, state),
+                started: &self.started,
+                endpoints,
+            })
+        };
+        let full = stats(self.apis.iter().map(endpoint).collect());
+        match full.len() <= limit {
+            true => full,
+            false => stats(Vec::new()),
         }
     }
 
@@ -224,8 +248,30 @@ impl Told {
         found.ok().and_then(|index| self.apis.get(index))
     }
 
-    fn describe(&self, payload: &[u8]) -> Outgoing {
-        const HOW: &str = r#"write {"api": "<id>"} or {"plugin": true}"#;
+    /// As many ids and digests as fit into one answer, from the one at `from` on.
+    fn page(&self, from: usize, limit: usize) -> adr32::Page {
+        /// What an entry takes besides its texts, and a page besides its entries.
+        const SIGNS: usize = 8;
+        const REST: usize = 256;
+        let mut page = adr32::Page {
+            digest: self.digest.clone(),
+            ..adr32::Page::default()
+        };
+        let mut size = REST;
+        for (index, api) in self.apis.iter().enumerate().skip(from) {
+            let id = api.descriptor.id.to_string();
+            size += id.len() + api.digest.len() + SIGNS;
+            if size > limit {
+                page.next = Some(index);
+                break;
+            }
+            page.apis.insert(id, api.digest.clone());
+        }
+        page
+    }
+
+    fn describe(&self, payload: &[u8], limit: usize) -> Outgoing {
+        const HOW: &str = r#"write {"api": "<id>"}, {"plugin": true} or {"apis": 0}"#;
         let refuse = |error: Error| wire::error(&error, false);
         match serde_json::from_slice(payload) {
             Ok(Describe { api: Some(api), .. }) => match self.find(&api) {
@@ -235,6 +281,9 @@ impl Told {
                     refuse(Error::not_found(format!("`{plugin}` has no such API")))
                 }
             },
+            Ok(Describe {
+                apis: Some(from), ..
+            }) => Outgoing::bare(json(&self.page(from, limit))),
             Ok(Describe { plugin: true, .. }) => Outgoing::bare(self.metadata.clone()),
             Ok(_) => refuse(Error::bad_request(HOW)),
             Err(error) => refuse(Error::bad_request(format!("{HOW}: {error}"))),

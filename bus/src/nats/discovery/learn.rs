@@ -10,7 +10,7 @@ use framex_core::id::ApiId;
 use futures_util::StreamExt;
 use semver::Version;
 
-use super::adr32::{self, Said, SaidEndpoint, key};
+use super::adr32::{self, Metadata, Page, Said, SaidEndpoint, key};
 use super::check::{self, Described, Extra, LONGEST_NAME, MOST_APIS, Shelf};
 use super::{digest, version};
 use crate::nats::link::Link;
@@ -76,13 +76,7 @@ pub(super) async fn learn(
     shelf: &Shelf,
     (name, id): (Arc<str>, Arc<str>),
 ) -> Result<Service, Unlearnt> {
-    let subject = format!("$SRV.INFO.{name}.{id}");
-    let message = link.request(subject.into(), Bytes::new(), PATIENCE).await?;
-    let nonsense = || Unlearnt::Nonsense("its answer to INFO cannot be read".to_owned());
-    let said = Said::read(adr32::INFO, &message.payload).ok_or_else(nonsense)?;
-    if *said.name != *name || *said.id != *id {
-        return Err(Unlearnt::Nonsense("it answers for somebody else".into()));
-    }
+    let said = info(link, &name, &id).await?;
     let student = Student {
         link,
         names,
@@ -91,7 +85,26 @@ pub(super) async fn learn(
         id: &id,
         said: &said,
     };
-    student.learn(namespace).await
+    let service = student.learn(namespace).await?;
+    if said.is_native() && !service.refused.is_empty() {
+        // It may serve something else by now, and be asked again.
+        let now = info(link, &name, &id).await?;
+        if now.metadata.get(key::DIGEST) != said.metadata.get(key::DIGEST) {
+            return Err(Unlearnt::Silent);
+        }
+    }
+    Ok(service)
+}
+
+async fn info(link: &Arc<Link>, name: &str, id: &str) -> Result<Said, Unlearnt> {
+    let subject = format!("$SRV.INFO.{name}.{id}");
+    let message = link.request(subject.into(), Bytes::new(), PATIENCE).await?;
+    let nonsense = || Unlearnt::Nonsense("its answer to INFO cannot be read".to_owned());
+    let said = Said::read(adr32::INFO, &message.payload).ok_or_else(nonsense)?;
+    if said.name != name || said.id != id {
+        return Err(Unlearnt::Nonsense("it answers for somebody else".into()));
+    }
+    Ok(said)
 }
 
 struct Student<'a> {
@@ -141,10 +154,15 @@ impl Student<'_> {
                 adr32::PROTOCOL
             )));
         }
-        if said.endpoints.len() > MOST_APIS {
+        let paged = match said.metadata.get(key::APIS).filter(|_| said.is_native()) {
+            Some(_) => self.pages(&service.digest).await?,
+            None => Vec::new(),
+        };
+        let endpoints = said.endpoints.iter().chain(&paged);
+        let count = said.endpoints.len() + paged.len();
+        if count > MOST_APIS {
             return Err(Unlearnt::Nonsense(format!(
-                "it has {} APIs, more than {MOST_APIS}",
-                said.endpoints.len()
+                "it has {count} APIs, more than {MOST_APIS}"
             )));
         }
         if said.is_native() {
@@ -156,7 +174,7 @@ impl Student<'_> {
                 Err(reason) => return Err(Unlearnt::Nonsense(reason)),
             }
         }
-        let endpoints = said.endpoints.iter().filter(|e| e.metadata.is_ours());
+        let endpoints = endpoints.filter(|e| e.metadata.is_ours());
         let mut answers = futures_util::stream::iter(endpoints)
             .map(|endpoint| self.about(endpoint))
             .buffered(AT_ONCE);
@@ -174,6 +192,33 @@ impl Student<'_> {
             service.digest = summary(&service);
         }
         Ok(service)
+    }
+
+    /// The APIs of a service that has too many for an INFO.
+    async fn pages(&self, digest: &str) -> Result<Vec<SaidEndpoint>, Unlearnt> {
+        let nonsense = |reason: &str| Unlearnt::Nonsense(reason.to_owned());
+        let mut endpoints = Vec::new();
+        let mut next = Some(0);
+        while let Some(from) = next {
+            let question = serde_json::json!({ "apis": from });
+            let answer = self.describe(question.to_string().into()).await?;
+            let answer = answer.map_err(Unlearnt::Nonsense)?;
+            let page: Page = serde_json::from_slice(&answer)
+                .map_err(|_| nonsense("the list of its APIs cannot be read"))?;
+            if page.digest != digest {
+                return Err(Unlearnt::Silent);
+            }
+            if page.next.is_some_and(|next| next <= from) {
+                return Err(nonsense("the list of its APIs has no end"));
+            }
+            endpoints.extend(page.apis.into_iter().map(|(id, digest)| SaidEndpoint {
+                subject: self.names.api(&id),
+                queue_group: Some(self.name.to_owned()),
+                metadata: Metadata::only(key::DIGEST, digest),
+            }));
+            next = page.next.filter(|_| endpoints.len() <= MOST_APIS);
+        }
+        Ok(endpoints)
     }
 
     /// As far as an INFO tells.

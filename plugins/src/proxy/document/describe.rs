@@ -268,10 +268,8 @@ impl<'a> Reader<'a> {
         api.headers = true;
         api.live = true;
         api.bridged = true;
-        let asks = self.asks_for_a_key(entry.operation) || {
-            let key = upstream.keys.key_for(entry.path);
-            key.is_some()
-        };
+        let key = upstream.keys.key_for(entry.path);
+        let asks = key.is_some() || self.asks_for_a_key(entry.operation);
         api.guarded = asks && !upstream.public.contains(entry.path);
     }
 

@@ -8,8 +8,8 @@ use super::DocumentError;
 /// The most values in a document, with what aliases repeat.
 const MOST_VALUES: usize = 1_000_000;
 
-/// How deep it may nest: as deep as JSON may.
-const DEEPEST: usize = 127;
+/// How deep YAML may nest: its reader needs much stack for each level. For JSON it is 127.
+const DEEPEST: usize = 64;
 
 /// Reads a document. What it is shows in its first character, not in a header.
 pub(super) fn read(text: &[u8]) -> Result<Value, DocumentError> {

@@ -14,7 +14,7 @@ use futures_core::Stream;
 use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::response::Parts;
 use http::{HeaderMap, Method, StatusCode};
-use serde_json::json;
+use serde_json::Value;
 
 use super::exchange::Pieces;
 use super::framex;
@@ -55,7 +55,7 @@ pub(super) async fn pass(mut head: Parts, pieces: Pieces, manner: Manner<'_>) ->
             },
         ));
     }
-    if is_events(&head.headers) {
+    if is_events(&head.headers) && !head.headers.contains_key(CONTENT_ENCODING) {
         let events = Events {
             body,
             request_id: manner.request_id,
@@ -275,12 +275,14 @@ impl Stream for Events {
 }
 
 fn error_event(error: &Error, id: &RequestId) -> Bytes {
-    let data = json!({
-        "status": error.status().as_u16(),
-        "message": error.message(),
-        "code": error.code(),
-        "request_id": id.as_str(),
-    });
-    // The line that it broke off in is ended first.
-    format!("\n\nevent: error\ndata: {data}\n\n").into()
+    let text = |text: &str| Value::from(text).to_string();
+    // The line that it broke off in is ended first. The spaces are those that clients know.
+    format!(
+        "\n\nevent: error\ndata: {{\"status\": {}, \"message\": {}, \"code\": {}, \"request_id\": {}}}\n\n",
+        error.status().as_u16(),
+        text(error.message()),
+        text(error.code()),
+        text(id.as_str()),
+    )
+    .into()
 }

@@ -81,7 +81,7 @@ impl Failure {
 /// # Errors
 ///
 /// 508 if the call has been here, or came through too many bridges.
-pub(super) fn trail(ctx: &Context, bridge: &str, path: &str) -> Result<String, Error> {
+pub(crate) fn trail(ctx: &Context, bridge: &str, path: &str) -> Result<String, Error> {
     let Some(trail) = ctx.trail().filter(|trail| !trail.trim().is_empty()) else {
         return Ok(bridge.to_owned());
     };

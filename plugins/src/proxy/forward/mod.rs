@@ -15,6 +15,7 @@
 //! | `answer` | what HTTP clients get |
 //! | `value`, `sse`, `framex` | what plugins get |
 //! | `fetch` | documents |
+//! | `post` | calls of functions |
 
 mod answer;
 mod breaker;
@@ -28,6 +29,7 @@ mod multipart;
 mod named;
 mod outgoing;
 mod pool;
+mod post;
 mod sse;
 mod target;
 #[cfg(test)]
@@ -61,6 +63,7 @@ pub(crate) use breaker::Circuit;
 use connect::Connector;
 use exchange::{Lost, Pieces};
 use failure::Failure;
+pub(crate) use failure::trail;
 pub(crate) use fetch::{FetchError, Fetched};
 use headers::Told;
 use outgoing::Outgoing;
@@ -249,7 +252,7 @@ impl Forwarder {
             body,
         } = passed;
         let path = target.split('?').next().unwrap_or_default();
-        let trail = failure::trail(ctx, &self.bridge, path)?;
+        let trail = trail(ctx, &self.bridge, path)?;
         let uri = target::onward(&target, prefix, base)?;
         let content_type = body.as_ref().map(|body| body.content_type.clone());
         let mut headers = headers::passed(
@@ -302,7 +305,7 @@ impl Forwarder {
         made: named::Made,
         key: Option<HeaderValue>,
     ) -> Result<Reply> {
-        let trail = failure::trail(ctx, &self.bridge, made.uri.path())?;
+        let trail = trail(ctx, &self.bridge, made.uri.path())?;
         let mut headers = headers::named(ctx, self.told(key, &trail)?);
         headers.extend(made.headers);
         let bodied = matches!(made.method, Method::POST | Method::PUT | Method::PATCH);

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use super::{RemoteCall, failure};
 use crate::proxy::config::ProxyConfig;
+use crate::proxy::forward;
 
 /// The API that runs functions.
 const API: &str = "proxy.ProxyPlugin.remote";
@@ -31,7 +32,7 @@ const KEYS: &str = "`namespace`, `creds` and `ca`";
 
 /// See the module.
 pub(super) struct Broker {
-    system: String,
+    name: String,
     bridge: Arc<str>,
     timeout: Duration,
     options: Options,
@@ -46,17 +47,22 @@ impl Broker {
     /// What is wrong with it.
     pub(super) fn new(
         uri: &Uri,
-        system: &str,
+        name: &str,
         config: &ProxyConfig,
         bridge: &Arc<str>,
     ) -> Result<Self, String> {
         Ok(Self {
-            system: system.to_owned(),
+            name: name.to_owned(),
             bridge: Arc::clone(bridge),
             timeout: config.timeout,
             options: options(uri, config.timeout)?,
             bus: OnceLock::new(),
         })
+    }
+
+    /// In errors; tells nothing of where it is.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Connects in the background, in the current runtime.
@@ -81,28 +87,28 @@ impl Broker {
 
     /// See [`System::call`](super::system::System::call).
     pub(super) async fn call(&self, ctx: &Context, call: RemoteCall) -> Result<RawJson> {
-        let trail = failure::trail(ctx, &self.bridge, &call.func_name)?;
+        let trail = forward::trail(ctx, &self.bridge, &call.func_name)?;
         let bus = self.connected().await?;
         let latest = Instant::now() + self.timeout;
         let meta = CallMeta {
             request_id: ctx.request_id().clone(),
             deadline: Some(ctx.deadline().map_or(latest, |end| end.min(latest))),
-            trace: Some(Box::new(ctx.trace().child())),
+            trace: ctx.known_trace().map(|trace| Box::new(trace.child())),
             trail: Some(trail.into()),
             ..CallMeta::default()
         };
         let args = Args::new(&Arguments { call })?;
         let reply = bus.call_target(API, Request { args, meta }).await;
-        let lost = |error| failure::lost(&self.system, error);
+        let lost = |error| failure::lost(&self.name, error);
         match reply.map_err(lost)? {
             Reply::Value(json) => self.result(json),
-            _ => Err(failure::broken(&self.system, "it is no value".into())),
+            _ => Err(failure::broken(&self.name, "it is no value".into())),
         }
     }
 
     /// The bus, once it has heard who is there; at once if the broker is not.
     async fn connected(&self) -> Result<&Arc<NatsBus>> {
-        let unreachable = |why: String| failure::unreachable(&self.system, why.into());
+        let unreachable = |why: String| failure::unreachable(&self.name, why.into());
         let Some(bus) = self.bus.get() else {
             return Err(unreachable("the plugin has not started".into()));
         };
@@ -120,7 +126,7 @@ impl Broker {
     }
 
     fn result(&self, json: Bytes) -> Result<RawJson> {
-        RawJson::new(json).map_err(|error| failure::broken(&self.system, error.into()))
+        RawJson::new(json).map_err(|error| failure::broken(&self.name, error.into()))
     }
 }
 
@@ -154,8 +160,8 @@ fn options(uri: &Uri, limit: Duration) -> Result<Options, String> {
         prefer_local: false,
         inbox_prefix: own.map_or_else(|| "_INBOX".to_owned(), |user| format!("_INBOX.{user}")),
         default_timeout: limit,
-        follow: Follow::All,
-        follow_also: Vec::new(),
+        follow: Follow::Declared,
+        follow_also: vec![PLUGIN.into()],
         streams: None,
         name: "framex functions".into(),
         auth,

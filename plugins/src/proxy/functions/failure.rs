@@ -1,12 +1,11 @@
 //! What callers are told if a function that runs on another system gives no result: never an
 //! address, and never a text in the place of a result.
 
-use framex_core::context::Context;
 use framex_core::error::{BoxError, CallError, Error};
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Set where an error is the function's own, and not that of the way to it.
 pub(super) const OWN: HeaderName = HeaderName::from_static("x-framex-function");
@@ -34,9 +33,9 @@ pub(super) fn of_function(error: Error) -> Error {
     error.with_header(OWN, HeaderValue::from_static("1"))
 }
 
-/// An answer that is no success, as the caller of a function on `system` sees it.
+/// An answer that is no success, as the caller of a function on `upstream` sees it.
 pub(super) fn answered(
-    system: &str,
+    upstream: &str,
     status: StatusCode,
     headers: &HeaderMap,
     body: &[u8],
@@ -44,7 +43,7 @@ pub(super) fn answered(
     let told: Option<Told> = serde_json::from_slice(body).ok();
     let Some(told) = told.filter(|_| status.as_u16() >= 400) else {
         return broken(
-            system,
+            upstream,
             format!("it answered {status} with no error of ours").into(),
         );
     };
@@ -59,7 +58,7 @@ pub(super) fn answered(
             | StatusCode::METHOD_NOT_ALLOWED
     );
     if refused && !own {
-        let text = format!("the system `{system}` runs no functions for this one");
+        let text = format!("the upstream `{upstream}` runs no functions for this one");
         return Error::new(StatusCode::BAD_GATEWAY, text)
             .with_code("upstream_refused")
             .with_source(format!("it answered {status}: {}", told.message));
@@ -85,27 +84,27 @@ pub(super) fn answered(
     }
 }
 
-/// A call over a broker that brought no result, as the caller of a function on `system` sees it.
-pub(super) fn lost(system: &str, error: CallError) -> Error {
+/// A call over a broker that brought no result, as the caller of a function on `upstream` sees it.
+pub(super) fn lost(upstream: &str, error: CallError) -> Error {
     match error {
         CallError::Handler(error) => passed_on(&error),
         CallError::TimedOut { budget, .. } => {
-            let text = format!("the system `{system}` did not answer within {budget:?}");
+            let text = format!("the upstream `{upstream}` did not answer within {budget:?}");
             Error::new(StatusCode::GATEWAY_TIMEOUT, text).with_code("upstream_timeout")
         }
         CallError::Unknown { .. } | CallError::NoResponders { .. } => {
             let reason = "nobody there serves `proxy.ProxyPlugin.remote`";
-            unreachable(system, reason.into())
+            unreachable(upstream, reason.into())
         }
-        CallError::Disconnected { .. } => unreachable(system, "the broker is gone".into()),
+        CallError::Disconnected { .. } => unreachable(upstream, "the broker is gone".into()),
         CallError::Refused { subject, .. } => {
-            let text = format!("the system `{system}` runs no functions for this one");
+            let text = format!("the upstream `{upstream}` runs no functions for this one");
             Error::new(StatusCode::BAD_GATEWAY, text)
                 .with_code("upstream_refused")
                 .with_source(format!("no permission to publish to `{subject}`"))
         }
-        CallError::Lost { why, .. } => broken(system, why.into()),
-        CallError::BadReply { reason, .. } => broken(system, reason.into()),
+        CallError::Lost { why, .. } => broken(upstream, why.into()),
+        CallError::BadReply { reason, .. } => broken(upstream, reason.into()),
         other => other.into_error(),
     }
 }
@@ -125,8 +124,8 @@ fn passed_on(error: &Error) -> Error {
 }
 
 /// 502: nothing was run.
-pub(super) fn unreachable(system: &str, source: BoxError) -> Error {
-    let text = format!("the system `{system}` cannot be reached");
+pub(super) fn unreachable(upstream: &str, source: BoxError) -> Error {
+    let text = format!("the upstream `{upstream}` cannot be reached");
     Error::new(StatusCode::BAD_GATEWAY, text)
         .with_code("upstream_unreachable")
         .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
@@ -134,31 +133,9 @@ pub(super) fn unreachable(system: &str, source: BoxError) -> Error {
 }
 
 /// 502: the function may have run.
-pub(super) fn broken(system: &str, source: BoxError) -> Error {
-    let text = format!("the answer of the system `{system}` broke off or is none");
+pub(super) fn broken(upstream: &str, source: BoxError) -> Error {
+    let text = format!("the answer of the upstream `{upstream}` broke off or is none");
     Error::new(StatusCode::BAD_GATEWAY, text)
         .with_code("upstream_broken")
         .with_source(source)
-}
-
-/// How many bridges a call may come through.
-const MOST_BRIDGES: usize = 8;
-
-/// The trail of a call of `function` that goes on to another system from `bridge`.
-///
-/// # Errors
-///
-/// 508 if the call has been here, or came through too many.
-pub(super) fn trail(ctx: &Context, bridge: &str, function: &str) -> Result<String, Error> {
-    let Some(trail) = ctx.trail().filter(|trail| !trail.trim().is_empty()) else {
-        return Ok(bridge.to_owned());
-    };
-    let mut bridges = trail.split(',').map(str::trim);
-    if bridges.clone().count() >= MOST_BRIDGES || bridges.any(|id| id == bridge) {
-        let text = format!("calls of `{function}` go in a circle between systems");
-        return Err(Error::new(StatusCode::LOOP_DETECTED, text)
-            .with_code("loop_detected")
-            .with_detail(json!({ "function": function, "trail": trail })));
-    }
-    Ok(format!("{trail}, {bridge}"))
 }

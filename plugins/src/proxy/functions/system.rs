@@ -1,22 +1,20 @@
 //! Systems that run functions for this one: which a URL means, and the way there.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use framex_core::context::Context;
 use framex_core::error::Result;
 use framex_core::reply::RawJson;
 use http::Uri;
-use sha2::{Digest as _, Sha256};
 
 use super::broker::Broker;
 use super::http::Http;
 use super::{FunctionsError, RemoteCall};
 use crate::proxy::config::ProxyConfig;
+use crate::proxy::upstream::nameless;
 
 /// Another system.
 pub(super) struct System {
-    name: String,
     shown: String,
     way: Way,
 }
@@ -38,7 +36,7 @@ impl System {
         config: &ProxyConfig,
         bridge: &Arc<str>,
     ) -> Result<Self, FunctionsError> {
-        let shown = without_user(url);
+        let shown = shown(url);
         let wrong = |reason: String| FunctionsError::System {
             url: shown.clone(),
             reason,
@@ -46,27 +44,26 @@ impl System {
         let uri: Uri = url
             .parse()
             .map_err(|error| wrong(format!("no URL: {error}")))?;
-        let named = config
-            .proxy_urls
-            .0
-            .get(url)
-            .and_then(|own| own.name.clone());
-        let name = named.unwrap_or_else(|| nameless(&shown));
         let way = match uri.scheme_str() {
-            Some("http" | "https") => Http::new(&uri, url, &name, config, bridge).map(Way::Http),
-            Some("nats" | "tls") => Broker::new(&uri, &name, config, bridge).map(Way::Broker),
+            Some("http" | "https") => Http::new(url, config, bridge).map(Way::Http),
+            Some("nats" | "tls") => {
+                Broker::new(&uri, &nameless(&identity(url)), config, bridge).map(Way::Broker)
+            }
             _ => Err("write `http://host:port`, `https://…`, `nats://…` or `tls://…`".to_owned()),
         };
         let way = way.map_err(wrong)?;
-        Ok(Self { name, shown, way })
+        Ok(Self { shown, way })
     }
 
     /// In errors; tells nothing of where it is.
     pub(super) fn name(&self) -> &str {
-        &self.name
+        match &self.way {
+            Way::Http(http) => http.name(),
+            Way::Broker(broker) => broker.name(),
+        }
     }
 
-    /// Its URL, without user and password: for the log.
+    /// Its URL, without secrets: for the log.
     pub(super) fn shown(&self) -> &str {
         &self.shown
     }
@@ -111,8 +108,9 @@ impl System {
     }
 }
 
-/// `nats://user:secret@host` without what is before the `@`.
-fn without_user(url: &str) -> String {
+/// `scheme://host/path`: neither who logs in, nor what is behind a `?`.
+fn shown(url: &str) -> String {
+    let url = url.split('?').next().unwrap_or_default();
     match (url.find("://"), url.rfind('@')) {
         (Some(scheme), Some(at)) if at > scheme => {
             format!("{}{}", &url[..scheme + 3], &url[at + 1..])
@@ -121,13 +119,37 @@ fn without_user(url: &str) -> String {
     }
 }
 
-/// A name that tells nothing of where it is, and is the same in every process.
-fn nameless(url: &str) -> String {
-    let digest = Sha256::digest(url.trim_end_matches('/').as_bytes());
-    let mut name = "system_".to_owned();
-    for byte in &digest[..3] {
-        // Writing to a String cannot fail.
-        let _ = write!(name, "{byte:02x}");
+/// What makes two URLs those of two systems: all but a password or a token.
+fn identity(url: &str) -> String {
+    let (place, query) = url.split_once('?').unwrap_or((url, ""));
+    let who = place.split_once("://").and_then(|(_, rest)| {
+        let (who, _) = rest.rsplit_once('@')?;
+        who.split_once(':').map(|(user, _)| user)
+    });
+    format!("{}@{}?{query}", who.unwrap_or_default(), shown(url))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_neither_shown_nor_part_of_a_name() {
+        let url = "nats://me:s3cret@a:1/?namespace=blue";
+        assert_eq!(shown(url), "nats://a:1/");
+        assert_eq!(
+            identity(url),
+            identity("nats://me:other@a:1/?namespace=blue")
+        );
+        assert_ne!(
+            identity(url),
+            identity("nats://me:s3cret@a:1/?namespace=red")
+        );
+        assert_ne!(
+            identity(url),
+            identity("nats://you:s3cret@a:1/?namespace=blue")
+        );
+        assert_eq!(identity("nats://t0ken@a"), identity("nats://a"));
+        assert_eq!(shown("http://a/b"), "http://a/b");
     }
-    name
 }

@@ -166,6 +166,24 @@ impl Registry {
             peer.service = Some(Rc::clone(&service));
             peer.trouble = None;
         }
+        drop(service);
+        if let Topic::Build {
+            plugin, version, ..
+        } = topic
+        {
+            // What one and the same version served before it changed does not come back.
+            let same = |other: &Topic| match other {
+                Topic::Build {
+                    plugin: p,
+                    version: v,
+                    ..
+                } => p == plugin && v == version,
+                Topic::One(_) => false,
+            };
+            self.builds.retain(|other, build| {
+                other == topic || Rc::strong_count(build) > 1 || !same(other)
+            });
+        }
     }
 
     /// Builds that nobody runs are remembered for a restart, but not all of them.
