@@ -16,16 +16,22 @@ pub(crate) fn hides(key: &str) -> bool {
     TELLTALES.iter().any(|telltale| key.contains(telltale))
 }
 
-/// `value` without its secrets: values whose key [`hides`], at any depth, and
-/// the user information of URLs.
+/// `value` without its secrets: values whose key [`hides`], at any depth, lists of keys in an
+/// `auth.rules`, and the user information of URLs, which keys may be too.
 pub(crate) fn masked(value: &Value) -> Value {
     match value {
         Value::Object(table) => table
             .iter()
             .map(|(key, value)| {
-                let shown = match value {
-                    Value::Null => Value::Null,
+                let shown = match (value, value.get("rules")) {
+                    (Value::Null, _) => Value::Null,
                     _ if hides(key) => Value::from(MASK),
+                    (_, Some(Value::Object(rules))) if key == "auth" => {
+                        let mut shown = masked(value);
+                        let rules = rules.keys().map(|rule| (rule.clone(), MASK.into()));
+                        shown["rules"] = Value::Object(rules.collect());
+                        shown
+                    }
                     _ => masked(value),
                 };
                 (self::key(key).into_owned(), shown)
@@ -130,12 +136,15 @@ mod tests {
         let value = json!({
             "ApiKey": "a", "deep": {"list": [{"db_password": "b", "size": 3}]},
             "credentials": {"x": "c"}, "token": null, "url": "https://u:d@h/",
+            "auth": {"rules": {"/x/*": ["e"]}, "y": 1}, "calls": {"nats://u:f@h": ["g"]},
         });
         assert_eq!(
             masked(&value),
             json!({
                 "ApiKey": MASK, "deep": {"list": [{"db_password": MASK, "size": 3}]},
                 "credentials": MASK, "token": null, "url": "https://u:********@h/",
+                "auth": {"rules": {"/x/*": MASK}, "y": 1},
+                "calls": {"nats://u:********@h": ["g"]},
             })
         );
     }
