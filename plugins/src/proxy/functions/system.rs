@@ -23,7 +23,7 @@ pub(super) struct System {
 
 enum Way {
     Http(Http),
-    Broker(Broker),
+    Broker(Box<Broker>),
 }
 
 impl System {
@@ -49,9 +49,8 @@ impl System {
             .map_err(|error| wrong(format!("no URL: {error}")))?;
         let way = match uri.scheme_str() {
             Some("http" | "https") => Http::new(url, config, bridge, known).map(Way::Http),
-            Some("nats" | "tls") => {
-                Broker::new(&uri, &nameless(&identity(url)), config, bridge).map(Way::Broker)
-            }
+            Some("nats" | "tls") => Broker::new(&uri, &nameless(&identity(url)), config, bridge)
+                .map(|broker| Way::Broker(Box::new(broker))),
             _ => Err("write `http://host:port`, `https://…`, `nats://…` or `tls://…`".to_owned()),
         };
         let way = way.map_err(wrong)?;
