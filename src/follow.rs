@@ -29,6 +29,11 @@ impl Following {
     pub(crate) fn start(serving: &Serving, edge: &Edge, role: Role, servers: String) -> Self {
         let mut tasks = JoinSet::new();
         let (tell, ready) = watch::channel(serving.transport.nats().is_none());
+        // Also without a broker: the bridge's routes come and go.
+        tasks.spawn(edge.clone().follow());
+        if serving.transport.nats().is_none() {
+            tell_idle_rules(edge);
+        }
         if let Some(nats) = serving.transport.nats() {
             let judge = Judge {
                 dependencies: serving.dependencies(),
@@ -38,7 +43,6 @@ impl Following {
                 role,
                 servers,
             };
-            tasks.spawn(edge.clone().follow());
             tasks.spawn(judge.follow(Arc::clone(nats), tell));
         }
         Self {
@@ -53,6 +57,13 @@ impl Following {
             // Nobody will say so any more.
             std::future::pending::<()>().await;
         }
+    }
+}
+
+/// Warns of rules that protect nothing yet.
+fn tell_idle_rules(edge: &Edge) {
+    for idle in edge.idle_rules() {
+        tracing::warn!("{idle}; it counts as soon as there is one");
     }
 }
 
@@ -83,9 +94,7 @@ impl Judge {
             }
             self.judge(&bus.catalog(), &state);
             if state.discovered && std::mem::take(&mut rules_to_check) {
-                for idle in self.edge.idle_rules() {
-                    tracing::warn!("{idle}; it counts as soon as there is one");
-                }
+                tell_idle_rules(&self.edge);
             }
             let (code, readiness) = self.status.readiness();
             let later = log.tell(&readiness, Instant::now());

@@ -1,6 +1,7 @@
 //! Ship service capabilities in parallel: plugins, one bus, one HTTP surface.
 
 mod app;
+mod bridge;
 pub mod cli;
 mod follow;
 mod log;
@@ -19,7 +20,7 @@ pub use framex_core::plugin::{Plugin, PluginDefinition};
 pub use framex_core::reply::{RawJson, Reply, Response};
 pub use framex_core::{descriptor, id, problem, route, settings};
 pub use framex_http_edge as edge;
-pub use framex_macros::{on_register, on_request, remote};
+pub use framex_macros::{on_proxy, on_register, on_request, remote};
 pub use start::{Definitions, MissingApi, StartError};
 
 /// Everything that a plugin's module needs.
@@ -34,7 +35,7 @@ pub mod prelude {
     pub use framex_core::event::{Event, EventStream};
     pub use framex_core::plugin::Plugin;
     pub use framex_core::reply::{Download, RawJson, Response};
-    pub use framex_macros::{on_register, on_request, remote};
+    pub use framex_macros::{on_proxy, on_register, on_request, remote};
     pub use futures_core::Stream;
     pub use http::{HeaderName, HeaderValue, StatusCode};
     pub use serde::{Deserialize, Serialize};

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use framex_bus::nats::NatsError;
 use framex_bus::{Bus, Catalog, ServeError};
-use framex_core::context::{CallMeta, Context, Scope};
+use framex_core::context::{CallMeta, Caller as _, Context, Scope};
 use framex_core::error::CallError;
 use framex_core::plugin::{PluginDefinition, PluginError, PluginInstance};
 use framex_core::settings::{Loaded, SettingsError, check_plugin_tables, nearest};
 use framex_http_edge::{EdgeError, Status, server::ListenError};
 
+use crate::bridge::{self, Bridge};
 use crate::transport::Transport;
 
 /// How long `on_start` and `on_stop` of one plugin may take.
@@ -70,9 +71,6 @@ pub enum StartError {
         /// What is wrong, and what would be right.
         reason: String,
     },
-    /// What was asked for is not there yet.
-    #[error("{0}")]
-    NotYet(&'static str),
     /// The system refused something.
     #[error("{what}: {source}")]
     System {
@@ -175,9 +173,13 @@ impl Definitions {
     }
 
     pub(crate) fn with_builtin() -> Self {
-        let echo = PluginDefinition::of::<framex_plugins::echo::EchoPlugin>();
+        let builtin = [
+            PluginDefinition::of::<framex_plugins::echo::EchoPlugin>(),
+            PluginDefinition::of::<framex_plugins::proxy::ProxyPlugin>(),
+        ];
+        let named = builtin.map(|plugin| (plugin.metadata().name.clone(), plugin));
         Self {
-            builtin: BTreeMap::from([(echo.metadata().name.clone(), echo)]),
+            builtin: named.into(),
             ..Self::default()
         }
     }
@@ -236,8 +238,6 @@ impl Definitions {
         let names = || known.keys().map(String::as_str);
         let hint = if other.contains_key(name) {
             format!("; load it with {option} {name}")
-        } else if kind == "built-in" && name == "proxy" {
-            "; the bridge comes with a later version".to_owned()
         } else if let Some(nearest) = nearest(name, names()) {
             format!("; did you mean `{nearest}`?")
         } else if known.is_empty() {
@@ -277,11 +277,6 @@ impl Serving {
         role: Role,
     ) -> Result<Self, StartError> {
         let server = &settings.settings.server;
-        if server.enable_proxy {
-            return Err(StartError::NotYet(
-                "`server.enable_proxy` is on: the bridge comes with a later version; leave it out or pass --no-enable-proxy",
-            ));
-        }
         let mut chosen = Vec::new();
         if role.loads() {
             chosen = definitions.chosen(settings)?;
@@ -289,8 +284,21 @@ impl Serving {
             check_plugin_tables(settings, &names)?;
         }
 
-        let status = Arc::new(Status::new(env!("CARGO_PKG_VERSION")));
         let transport = Transport::start(&settings.settings, role)?;
+        let process = Arc::clone(transport.own().process());
+        let status = Arc::new(Status::of(env!("CARGO_PKG_VERSION"), process));
+        if server.enable_proxy {
+            Bridge::attach(&transport.bus());
+            let here = chosen
+                .iter()
+                .any(|plugin| plugin.metadata().name == bridge::PLUGIN);
+            if role.loads() && !here && transport.nats().is_none() {
+                tracing::warn!(
+                    "`server.enable_proxy` is on, and there is no bridge: load it with --load-builtin-plugins {}",
+                    bridge::PLUGIN
+                );
+            }
+        }
         let mut plugins = Vec::new();
         let allow_failed = settings.settings.allow_failed_plugins;
         let go_on = |error: StartError| {
@@ -313,8 +321,9 @@ impl Serving {
             status: Arc::clone(&status),
             plugins,
         };
-        // On NATS others may come later; until then `/ready` says who is missing.
-        if serving.transport.nats().is_none() {
+        // On NATS others may come later; until then `/ready` says who is missing. So may
+        // upstreams of the bridge.
+        if serving.transport.nats().is_none() && !server.enable_proxy {
             let missing = missing_apis(&serving.bus().catalog(), &serving.dependencies());
             if !missing.is_empty() {
                 go_on(StartError::Missing(missing))?;

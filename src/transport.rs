@@ -10,6 +10,7 @@ use framex_core::id::is_token;
 use framex_core::plugin::PluginInstance;
 use framex_core::settings::{Nats, Secret, Settings, Storage};
 
+use crate::bridge;
 use crate::start::{Role, StartError};
 
 /// How calls travel in this process.
@@ -128,7 +129,10 @@ fn options(settings: &Settings, role: Role) -> nats::Options {
             Role::Worker => nats::Follow::Declared,
             Role::Whole | Role::Edge | Role::Client => nats::Follow::All,
         },
-        follow_also: Vec::new(),
+        follow_also: match settings.server.enable_proxy {
+            true => vec![bridge::PLUGIN.to_owned()],
+            false => Vec::new(),
+        },
         name: format!("framex {}", role.as_str()),
     }
 }

@@ -38,6 +38,18 @@ impl Api {
 }
 
 impl Api {
+    /// Who comes first where several have the same route: a plugin that is there, what
+    /// another service has in its place, a plugin that is only remembered.
+    #[must_use]
+    pub fn yields(&self) -> u8 {
+        match (self.descriptor.bridged, self.is_forsaken()) {
+            (false, false) => 0,
+            (true, false) => 1,
+            (false, true) => 2,
+            (true, true) => 3,
+        }
+    }
+
     /// Whether it is remembered only: those who served it elsewhere are gone, or say
     /// nothing any more.
     #[must_use]

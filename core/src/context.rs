@@ -495,7 +495,8 @@ impl Context {
 
     /// The trace, if the call came with one or somebody has asked for it. None is
     /// made up for calls that nobody traces.
-    fn known_trace(&self) -> Option<TraceContext> {
+    #[must_use]
+    pub fn known_trace(&self) -> Option<TraceContext> {
         let asked = self.trace.get().map(|trace| **trace);
         asked.or_else(|| self.sent_trace())
     }

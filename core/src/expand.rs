@@ -1,7 +1,7 @@
 //! What the code written by the macros stands on.
 //!
-//! Hidden from the documentation: only `#[on_register]`, `#[on_request]` and
-//! `#[remote]` use it, and it changes with them.
+//! Hidden from the documentation: only `#[on_register]`, `#[on_request]`, `#[remote]` and
+//! `#[on_proxy]` use it, and it changes with them.
 //!
 //! The macros see types as text. What depends on a type's traits is decided
 //! here, by *autoref specialisation*: `(&&Probe::<T>::NEW).some_tag()` picks the
@@ -14,6 +14,7 @@ use crate::remote::RemoteReceiver;
 
 mod check;
 mod describe;
+mod function;
 mod probe;
 mod read;
 mod schema;
@@ -25,18 +26,21 @@ pub use std::vec::Vec;
 
 pub use futures_core::Stream;
 pub use futures_core::future::BoxFuture;
+pub use inventory;
 
 pub use crate::args::{Args, Decoder, Upload};
 pub use crate::context::Context;
 pub use crate::descriptor::{ApiDescriptor, ApiKind, Location, PluginMetadata, ReplyShape};
 pub use crate::error::{Error, Result};
 pub use crate::event::EventStream;
+pub use crate::function::Function;
 pub use crate::plugin::{Api, Plugin};
 pub use crate::remote::run_blocking;
-pub use crate::reply::Reply;
+pub use crate::reply::{RawJson, Reply};
 
 pub use check::check;
 pub use describe::{Described, Named};
+pub use function::{Away, Received, written};
 pub use probe::{HandlerError, Outcome, Probe};
 pub use read::{optional, or_else, required};
 pub use schema::{Components, Leaf, anything, array, list, map, nullable, set, tuple};
@@ -92,7 +96,7 @@ pub fn owned<T: RemoteReceiver>(receiver: &T) -> T {
 
 /// The answer to arguments that cannot be read.
 #[must_use]
-pub fn refuse(error: Option<Error>) -> BoxFuture<'static, Result<Reply>> {
+pub fn refuse<T: Send + 'static>(error: Option<Error>) -> BoxFuture<'static, Result<T>> {
     // A decoder that refuses an argument always notes why.
     let error = error.unwrap_or_else(|| Error::validation(Vec::new()));
     Box::pin(std::future::ready(Err(error)))

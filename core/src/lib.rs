@@ -17,6 +17,7 @@ pub mod body;
 pub mod context;
 pub mod descriptor;
 mod download;
+pub mod envelope;
 pub mod error;
 pub mod event;
 #[doc(hidden)]

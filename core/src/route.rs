@@ -40,8 +40,8 @@ pub struct InvalidRoute {
 ///
 /// # Errors
 ///
-/// [`InvalidRoute`] for an empty path, an empty segment, an unbalanced or empty
-/// brace, a name used twice, or a rest parameter that is not the last segment.
+/// [`InvalidRoute`] for an empty path, an empty segment, a `/` at the end, an unbalanced or
+/// empty brace, a name used twice, or a rest parameter that is not the last segment.
 pub fn full_path(path: &str, prefix: bool) -> Result<String, InvalidRoute> {
     let invalid = |reason: String| InvalidRoute {
         path: path.to_owned(),
@@ -65,11 +65,15 @@ pub fn full_path(path: &str, prefix: bool) -> Result<String, InvalidRoute> {
         rooted
     };
     let full = normalise_rest(&full);
+    if full.len() > 1 && full.ends_with('/') {
+        return Err(invalid("it has a `/` at its end".into()));
+    }
     parameters(&full).map_err(invalid)?;
     Ok(full)
 }
 
-/// The names of a template's parameters, in order.
+/// The names of a template's parameters, in order. It may end in `/`, as paths of other
+/// services do.
 ///
 /// # Errors
 ///
@@ -79,8 +83,8 @@ pub fn parameters(path: &str) -> Result<Vec<String>, String> {
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     for (index, segment) in segments.iter().enumerate() {
         let last = index + 1 == segments.len();
-        if segment.is_empty() && !(last && segments.len() == 1) {
-            return Err("it has an empty segment (`//` or a `/` at the end)".into());
+        if segment.is_empty() && !last {
+            return Err("it has an empty segment (`//`)".into());
         }
         if segment
             .bytes()
@@ -218,6 +222,16 @@ mod tests {
         ] {
             assert!(full_path(path, true).is_err(), "{path}");
         }
+        for path in ["/a//b", "//", "/{a", "/{*a}/"] {
+            assert!(parameters(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_slash_at_the_end_is_for_others() {
+        assert!(full_path("/users/", false).is_err());
+        assert_eq!(parameters("/users/{id}/").unwrap(), ["id".to_owned()]);
+        assert_ne!(shape("/users/"), shape("/users"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use framex_core::context::RequestId;
@@ -11,7 +12,7 @@ use framex_core::kept::StreamId;
 use framex_core::reply::{self, Download};
 use futures_core::Stream;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Body;
 
 use crate::body::{EdgeBody, within};
@@ -19,6 +20,9 @@ use crate::events::{EventBody, Format};
 use crate::problem::{self, JSON};
 use crate::routes::Entry;
 use crate::{download, envelope, kept};
+
+/// How long the head of another service's answer waits for its first bytes, to go out with them.
+const TOGETHER: Duration = Duration::from_millis(20);
 
 /// How a route answers.
 pub(crate) struct Answer {
@@ -44,8 +48,14 @@ impl Answer {
         head: bool,
         id: &RequestId,
     ) -> Response<EdgeBody> {
-        let api = &self.entry.api.descriptor.id;
-        let answered = download::answer(download, head, self.entry.heartbeat, api, id).await;
+        let api = &self.entry.api.descriptor;
+        let patience = match api.bridged {
+            // Its head has come; whoever waits for it sees it now.
+            true if is_events(&download.headers) => Duration::ZERO,
+            true => TOGETHER,
+            false => self.entry.heartbeat,
+        };
+        let answered = download::answer(download, head, patience, &api.id, id).await;
         answered.unwrap_or_else(|error| self.failed(&error, id))
     }
 
@@ -93,13 +103,24 @@ impl Answer {
 }
 
 /// An answer of the handler's own; its framing is the server's business.
-pub(crate) fn own(mut reply: reply::Response, id: &RequestId) -> Result<Response<EdgeBody>, Error> {
+/// To HEAD, without a body, it may say how long that would be.
+pub(crate) fn own(
+    mut reply: reply::Response,
+    head: bool,
+    id: &RequestId,
+) -> Result<Response<EdgeBody>, Error> {
     if reply.status.is_informational() {
         let reason = format!("a handler answered with the status {}", reply.status);
         return Err(Error::internal(reason));
     }
+    let length = reply.headers.get(CONTENT_LENGTH).cloned();
     for name in problem::FRAMING {
         reply.headers.remove(name);
+    }
+    if head && reply.body.is_empty() {
+        reply
+            .headers
+            .extend(length.map(|length| (CONTENT_LENGTH, length)));
     }
     let mut response = Response::new(if bodiless(reply.status) {
         EdgeBody::empty()
@@ -110,6 +131,11 @@ pub(crate) fn own(mut reply: reply::Response, id: &RequestId) -> Result<Response
     *response.headers_mut() = reply.headers;
     problem::finish(response.headers_mut(), id);
     Ok(response)
+}
+
+fn is_events(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    kind.is_some_and(|kind| kind.starts_with(b"text/event-stream"))
 }
 
 /// Whether an answer of this status has no body, not even an empty one.

@@ -64,6 +64,13 @@ impl Rules {
             .map(|(_, keys)| Arc::clone(keys))
     }
 
+    /// The rule for a request that has no route: of its path as it lies, or as an upstream
+    /// may read it.
+    pub(crate) fn of_request(&self, path: &str) -> Option<Arc<Keys>> {
+        let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+        self.of(&decoded).or_else(|| self.of(path))
+    }
+
     /// The rules that protect none of `paths`.
     pub(crate) fn idle<'a>(&'a self, paths: &'a [&str]) -> impl Iterator<Item = AuthError> + 'a {
         let protects = |rule: &str, path: &str| rule == path || covers(rule, path);

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Edge;
 use crate::body::EdgeBody;
 use crate::problem;
-use crate::service::json_answer;
+use crate::service::{json_answer, metrics_answer};
 
 /// Operators at once; more wait.
 const MOST_CONNECTIONS: usize = 64;
@@ -119,7 +119,7 @@ fn answer(edge: &Edge, method: &Method, path: &str) -> Response<EdgeBody> {
     match path {
         "/" => json_answer(
             StatusCode::OK,
-            &json!({"name": "FrameX", "version": edge.status().version(), "paths": ["/health", "/ready", "/catalog", "/version"]}),
+            &json!({"name": "FrameX", "version": edge.status().version(), "paths": ["/health", "/ready", "/catalog", "/metrics", "/version"]}),
         ),
         "/health" => json_answer(StatusCode::OK, &json!("ok")),
         "/version" => json_answer(StatusCode::OK, &json!(edge.status().version())),
@@ -127,6 +127,7 @@ fn answer(edge: &Edge, method: &Method, path: &str) -> Response<EdgeBody> {
             let (code, readiness) = edge.status().readiness();
             json_answer(code, &json!(readiness))
         }
+        "/metrics" => metrics_answer(edge.status()),
         "/catalog" => json_answer(StatusCode::OK, &catalog(&edge.bus().catalog())),
         _ => failed(&problem::not_found(false)),
     }

@@ -41,7 +41,7 @@ pub(crate) async fn answer(
         headers,
         body: Bytes::new(),
     };
-    let mut response = own(bare, id)?;
+    let mut response = own(bare, head, id)?;
     if crate::answer::bodiless(status) {
         return Ok(response);
     }

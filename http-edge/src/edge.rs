@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::Pin;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use framex_bus::{Bus, Call, Catalog};
 use framex_core::args::{Args, HttpArgs, HttpBody, PathValues};
-use framex_core::context::{CallMeta, Principal, Request as CallRequest, RequestId};
+use framex_core::context::{CallMeta, Principal, Request as CallRequest, RequestId, TRAIL};
 use framex_core::error::{BoxError, CallError, Error};
 use framex_core::id::ApiId;
 use framex_core::reply::Reply;
@@ -30,6 +30,7 @@ use crate::docs::Docs;
 use crate::events::Format;
 use crate::intake::{self, Bounds, Progress};
 use crate::kept;
+use crate::passing;
 use crate::problem;
 use crate::routes::{BodyKind, Entry, Found, Table};
 use crate::service::{self, Document};
@@ -63,9 +64,15 @@ impl From<&Settings> for Options {
             body_timeout: settings.server.body_timeout,
             sse_heartbeat: settings.server.sse_heartbeat,
             rules: Rules::new(&settings.auth.rules),
-            open: settings.server.use_nats,
+            open: settings.server.use_nats || bridges(settings),
         }
     }
+}
+
+/// Whether routes may come of services behind the bridge.
+fn bridges(settings: &Settings) -> bool {
+    let builtin = &settings.load_builtin_plugins;
+    settings.server.enable_proxy || builtin.iter().any(|name| name == "proxy")
 }
 
 impl Default for Options {
@@ -102,6 +109,16 @@ pub enum EdgeError {
         /// The path.
         path: String,
     },
+    /// A route that needs a key, and no rule asks for one.
+    #[error(
+        "`{api}` is held back: its upstream asks for a key, and no rule in `auth.rules` protects `{path}`; add a rule for the path, or let the bridge publish it (`public` of the upstream in `[plugins.proxy]`)"
+    )]
+    HeldBack {
+        /// The API.
+        api: String,
+        /// The path.
+        path: String,
+    },
     /// A path that no request can have.
     #[error("`{api}` claims `{path}`, which is no valid path template")]
     InvalidPath {
@@ -128,6 +145,8 @@ struct Inner {
     leaving: TaskTracker,
     /// What is left out of the table and why, as the log has it.
     left_out: Mutex<BTreeSet<String>>,
+    /// How answers of the bridge look to what nobody here serves.
+    fallback: Arc<Entry>,
 }
 
 impl Edge {
@@ -160,6 +179,7 @@ impl Edge {
             },
             leaving: TaskTracker::new(),
             left_out: Mutex::default(),
+            fallback: passing::entry(options.sse_heartbeat),
             bus,
             status,
             options,
@@ -175,7 +195,8 @@ impl Edge {
     /// The first route that cannot, and why.
     pub fn check(catalog: &Catalog) -> Result<(), EdgeError> {
         let (_, left_out) = Table::new(catalog, &Rules::default(), Duration::ZERO);
-        left_out.into_iter().next().map_or(Ok(()), Err)
+        let wrong = |error: &EdgeError| !matches!(error, EdgeError::HeldBack { .. });
+        left_out.into_iter().find(wrong).map_or(Ok(()), Err)
     }
 
     /// The rules that protect no route of the catalog as it is now.
@@ -201,9 +222,15 @@ impl Edge {
             .unwrap_or_else(PoisonError::into_inner);
         let catalog = bus.catalog();
         let (table, left_out) = Table::new(&catalog, &options.rules, options.sse_heartbeat);
-        let now = left_out.iter().map(ToString::to_string).collect();
-        for reason in BTreeSet::difference(&now, &known) {
-            tracing::error!("a route is left out: {reason}");
+        let mut now = BTreeSet::new();
+        for error in left_out {
+            let reason = error.to_string();
+            match error {
+                _ if known.contains(&reason) => {}
+                EdgeError::HeldBack { .. } => tracing::warn!("{reason}"),
+                _ => tracing::error!("a route is left out: {reason}"),
+            }
+            now.insert(reason);
         }
         *known = now;
         self.0.table.store(Arc::new(table));
@@ -274,7 +301,7 @@ impl Edge {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let answer = self.answer(request, ());
+        let answer = self.answer(request, None, ());
         async move {
             let Ok(response) = answer.await;
             response.map(Guarded::into_body)
@@ -282,10 +309,11 @@ impl Edge {
     }
 
     /// As [`Edge::handle`], in the form that hyper asks for; `guard` lives until
-    /// the last byte of the answer's body.
+    /// the last byte of the answer's body. `peer` is whose connection it came on.
     pub(crate) fn answer<B, G>(
         &self,
         request: Request<B>,
+        peer: Option<IpAddr>,
         guard: G,
     ) -> impl Future<Output = Result<Response<Guarded<G>>, Infallible>> + use<B, G>
     where
@@ -301,7 +329,10 @@ impl Edge {
         let head = parts.method == Method::HEAD;
         let found = self.0.table.load().find(&parts.method, parts.uri.path());
         let begun = match found {
-            Found::Route(entry, path) => self.begin(entry, parts, path, body, &id, head),
+            Found::Route(entry, _) if self.falls_back() && entry.api.is_forsaken() => {
+                self.pass_on(entry, parts, peer, body, &id)
+            }
+            Found::Route(entry, path) => self.begin(entry, parts, path, peer, body, &id, head),
             Found::OtherMethods(allow) if parts.method == Method::OPTIONS => {
                 let mut response = service::allow(&allow);
                 problem::finish(response.headers_mut(), &id);
@@ -312,6 +343,10 @@ impl Edge {
             }
             Found::Nothing => match kept::at(parts.uri.path()) {
                 Some(stream) => Begun::Finding(kept::answer(self, stream, parts, id.clone())),
+                None if self.falls_back() && passing::may(&parts) => {
+                    let entry = Arc::clone(&self.0.fallback);
+                    self.pass_on(entry, parts, peer, body, &id)
+                }
                 None => Begun::Done(self.service(&parts, &id)),
             },
         };
@@ -343,7 +378,7 @@ impl Edge {
             };
             let mut response = match outcome {
                 Ok(Reply::Value(data)) => value(answer.entry.raw, data, &id),
-                Ok(Reply::Response(reply)) => match own(reply, &id) {
+                Ok(Reply::Response(reply)) => match own(reply, head, &id) {
                     Ok(response) => response,
                     Err(error) => answer.failed(&error, &id),
                 },
@@ -365,15 +400,20 @@ impl Edge {
         }
     }
 
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the parts of one request, each used once"
+    )]
     fn begin<B>(
         &self,
         entry: Arc<Entry>,
         mut parts: http::request::Parts,
         path: PathValues,
+        peer: Option<IpAddr>,
         body: B,
         id: &RequestId,
         head: bool,
-    ) -> Begun<impl Future<Output = Result<Started, Error>> + use<B>>
+    ) -> Begun
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -400,45 +440,108 @@ impl Edge {
                 }
             },
         };
-        if entry.keeps
-            && let Some(last) = kept::last_seen(&parts.headers)
-        {
-            let answer = Answer {
-                entry,
-                format,
-                errors,
-            };
-            let resuming = kept::resume(self, answer, last, principal, id.clone(), head);
-            return Begun::Finding(resuming);
-        }
-        if let (true, Some(format)) = (head, format) {
-            // A stream is not started to be thrown away.
-            let mut response = stream_head(format, id);
-            *response.body_mut() = EdgeBody::unsent();
-            return Begun::Done(response);
-        }
-        let reads = entry.body;
         let answer = Answer {
             entry,
             format,
             errors,
         };
-        if reads == BodyKind::None {
-            let keep = answer.entry.keeps;
+        if answer.entry.keeps
+            && let Some(last) = kept::last_seen(&parts.headers)
+        {
+            let resuming = kept::resume(self, answer, last, principal, id.clone(), head);
+            return Begun::Finding(resuming);
+        }
+        let passed = answer.entry.body == BodyKind::Passed;
+        if let (true, Some(format), false) = (head, format, passed) {
+            // A stream is not started to be thrown away.
+            let mut response = stream_head(format, id);
+            *response.body_mut() = EdgeBody::unsent();
+            return Begun::Done(response);
+        }
+        if passed {
+            passing::tell_upstream(&mut parts, peer);
+        }
+        self.call(To::Api, answer, parts, path, principal, body, id)
+    }
+
+    /// Gives a request to the bridge, since nobody on the bus answers it. A rule for the path
+    /// counts as it does for routes, and for the path's template if it has one.
+    fn pass_on<B>(
+        &self,
+        entry: Arc<Entry>,
+        mut parts: http::request::Parts,
+        peer: Option<IpAddr>,
+        body: B,
+        id: &RequestId,
+    ) -> Begun
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let keys = entry.keys.clone();
+        let answer = Answer {
+            entry: Arc::clone(&self.0.fallback),
+            format: None,
+            errors: None,
+        };
+        let keys = keys.or_else(|| self.0.options.rules.of_request(parts.uri.path()));
+        let principal = match keys.map(|keys| keys.check(&parts.headers)) {
+            None => parts.extensions.remove::<Principal>(),
+            Some(Ok(principal)) => Some(principal),
+            Some(Err(error)) => return Begun::Done(answer.failed(&error, id)),
+        };
+        passing::tell_upstream(&mut parts, peer);
+        let path = PathValues::default();
+        let known = entry
+            .api
+            .is_forsaken()
+            .then(|| entry.api.descriptor.id.clone());
+        self.call(
+            To::Fallback(known),
+            answer,
+            parts,
+            path,
+            principal,
+            body,
+            id,
+        )
+    }
+
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the parts of one request, each used once"
+    )]
+    fn call<B>(
+        &self,
+        to: To,
+        answer: Answer,
+        parts: http::request::Parts,
+        path: PathValues,
+        principal: Option<Principal>,
+        body: B,
+        id: &RequestId,
+    ) -> Begun
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let reads = answer.entry.body;
+        let keep = answer.entry.keeps;
+        if reads == BodyKind::None || (reads == BodyKind::Passed && body.is_end_stream()) {
             let request = request(parts, path, HttpBody::Empty, principal, keep, id);
-            return Begun::Calling(self.0.bus.call(&answer.entry.api, request), answer);
+            return Begun::Calling(self.start(to, &answer.entry, request), answer);
         }
         let edge = self.clone();
-        let api = Arc::clone(&answer.entry.api);
-        let keep = answer.entry.keeps;
+        let entry = Arc::clone(&answer.entry);
         let id = id.clone();
         // In a box of its own: calls without a body need not carry its size along.
         let call = Box::pin(async move {
-            let limits = edge.0.bounds.of(&api.descriptor);
-            let read = intake::read(reads, &api.descriptor, &parts.headers, body, limits);
+            let api = &entry.api.descriptor;
+            let limits = edge.0.bounds.of(api);
+            let read = intake::read(reads, api, &parts.headers, body, limits);
             let (body, coming) = read.await?;
             let request = request(parts, path, body, principal, keep, &id);
-            let call = edge.0.bus.call(&api, request);
+            let call = edge.start(to, &entry, request);
             Ok(match coming {
                 None => Started::Whole(call),
                 Some(progress) => {
@@ -448,6 +551,35 @@ impl Edge {
             })
         });
         Begun::Reading(call, answer)
+    }
+
+    fn start(&self, to: To, entry: &Entry, request: CallRequest) -> Call {
+        let bus = &self.0.bus;
+        let known = match to {
+            To::Api => return bus.call(&entry.api, request),
+            To::Fallback(known) => known,
+        };
+        let nobody = match known {
+            Some(api) => CallError::NoResponders { api },
+            None => CallError::Handler(problem::not_found(false)),
+        };
+        let Some(fallback) = bus.fallback() else {
+            return Call::failed(nobody);
+        };
+        let target = request.args.target().unwrap_or_default();
+        let call = fallback.call(&target, request);
+        Call::remote(Box::pin(async move {
+            match call.await {
+                // Nor is there a bridge.
+                Err(CallError::Unknown { .. } | CallError::NoResponders { .. }) => Err(nobody),
+                outcome => outcome,
+            }
+        }))
+    }
+
+    /// Whether somebody takes what nobody on the bus answers.
+    fn falls_back(&self) -> bool {
+        self.0.bus.fallback().is_some()
     }
 
     /// What is no plugin's: documents, health, and everything that is nowhere.
@@ -485,14 +617,22 @@ fn paths(catalog: &Catalog) -> Vec<&str> {
     of_apis.chain(service::PATHS).collect()
 }
 
+/// Who gets a request.
+enum To {
+    /// The API at its route.
+    Api,
+    /// Whoever takes what nobody answers: this API, or none if the path has none.
+    Fallback(Option<ApiId>),
+}
+
 /// How far a request has come without waiting.
-enum Begun<R> {
+enum Begun {
     Done(Response<EdgeBody>),
     /// A stream that was begun by another request is looked for.
     Finding(BoxFuture<'static, Response<EdgeBody>>),
     Calling(Call, Answer),
     /// The body is still to be read.
-    Reading(Pin<Box<R>>, Answer),
+    Reading(BoxFuture<'static, Result<Started, Error>>, Answer),
 }
 
 /// A call whose body was read, or is read by its handler.
@@ -510,6 +650,8 @@ fn request(
     id: &RequestId,
 ) -> CallRequest {
     let uri = parts.uri;
+    let trail = parts.headers.get(TRAIL).and_then(|t| t.to_str().ok());
+    let trail = trail.map(Arc::from);
     CallRequest {
         args: Args::from_http(HttpArgs {
             method: parts.method,
@@ -526,7 +668,7 @@ fn request(
             trace: None,
             hops: 0,
             keep,
-            trail: None,
+            trail,
         },
     }
 }

@@ -25,7 +25,9 @@ mod intake;
 mod kept;
 #[doc(hidden)]
 pub mod measured;
+mod metrics;
 pub mod openapi;
+mod passing;
 mod problem;
 mod routes;
 pub mod server;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use framex_core::context::RequestId;
+use framex_core::envelope::timestamp;
 use framex_core::error::Error;
 use http::header::{
     ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRAILER, TRANSFER_ENCODING, WWW_AUTHENTICATE,
@@ -11,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::body::EdgeBody;
-use crate::envelope::{Failure, timestamp};
+use crate::envelope::Failure;
 use crate::events::Format;
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

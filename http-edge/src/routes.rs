@@ -55,6 +55,8 @@ pub(crate) enum BodyKind {
     /// A file that is read while it comes.
     Upload,
     Form,
+    /// The request is passed on as it came, with its body if it has one.
+    Passed,
 }
 
 /// The methods of one path.
@@ -79,7 +81,9 @@ impl Table {
         let mut keeping: HashMap<ApiId, Vec<Arc<Entry>>> = HashMap::new();
         // Templates that differ in names only are one path to the router.
         let mut shapes: BTreeMap<String, (&str, Methods)> = BTreeMap::new();
-        for api in catalog.apis() {
+        let mut apis: Vec<&Arc<Api>> = catalog.apis().collect();
+        apis.sort_by_key(|api| api.yields());
+        for api in apis {
             for Route { method, path } in &api.descriptor.routes {
                 let own = || api.descriptor.id.to_string();
                 if service::reserved(path) {
@@ -96,17 +100,28 @@ impl Table {
                     });
                     continue;
                 };
-                let (first_path, methods) = shapes.entry(shape(path)).or_insert((path, Vec::new()));
-                if let Some((_, first)) = methods.iter().find(|(m, _)| m == method) {
-                    left_out.push(EdgeError::Collision {
-                        first: first.api.descriptor.id.to_string(),
-                        first_path: (*first_path).to_owned(),
-                        second: own(),
-                        second_path: path.clone(),
+                let keys = rules.of(path);
+                if api.descriptor.guarded && keys.is_none() {
+                    left_out.push(EdgeError::HeldBack {
+                        api: own(),
+                        path: path.clone(),
                     });
                     continue;
                 }
-                let entry = Arc::new(Entry::new(api, names.into(), rules.of(path), heartbeat));
+                let (first_path, methods) = shapes.entry(shape(path)).or_insert((path, Vec::new()));
+                if let Some((_, first)) = methods.iter().find(|(m, _)| m == method) {
+                    // A plugin's API and another service's stand in for each other.
+                    if api.descriptor.bridged == first.api.descriptor.bridged {
+                        left_out.push(EdgeError::Collision {
+                            first: first.api.descriptor.id.to_string(),
+                            first_path: (*first_path).to_owned(),
+                            second: own(),
+                            second_path: path.clone(),
+                        });
+                    }
+                    continue;
+                }
+                let entry = Arc::new(Entry::new(api, names.into(), keys, heartbeat));
                 if entry.keeps {
                     let routes = keeping.entry(api.descriptor.id.clone()).or_default();
                     routes.push(Arc::clone(&entry));
@@ -119,7 +134,10 @@ impl Table {
             ..Self::default()
         };
         let mut inserted: BTreeMap<&str, String> = BTreeMap::new();
-        for (path, methods) in shapes.into_values() {
+        let mut paths: Vec<(&str, Methods)> = shapes.into_values().collect();
+        let yields = |methods: &Methods| methods.iter().all(|(_, e)| e.api.descriptor.bridged);
+        paths.sort_by_key(|(_, methods)| yields(methods));
+        for (path, methods) in paths {
             let allow = allow(&methods);
             let api = methods.first().map_or_else(String::new, |(_, entry)| {
                 entry.api.descriptor.id.to_string()
@@ -191,6 +209,11 @@ impl Table {
 }
 
 impl Entry {
+    /// Of the API that takes what nobody answers.
+    pub(crate) fn of_fallback(api: &Arc<Api>, heartbeat: Duration) -> Self {
+        Self::new(api, Arc::default(), None, heartbeat)
+    }
+
     fn new(
         api: &Arc<Api>,
         names: Arc<[String]>,
@@ -199,7 +222,9 @@ impl Entry {
     ) -> Self {
         let descriptor = &api.descriptor;
         let reads = |wanted| descriptor.parameters.iter().any(|p| p.location == wanted);
-        let body = if descriptor.multipart() {
+        let body = if descriptor.bridged {
+            BodyKind::Passed
+        } else if descriptor.multipart() {
             BodyKind::Form
         } else if reads(Location::Body) {
             BodyKind::Json
@@ -213,7 +238,7 @@ impl Entry {
         Self {
             body,
             streams: descriptor.streams(),
-            keeps: descriptor.streams() && !descriptor.live,
+            keeps: descriptor.streams() && !descriptor.live && !descriptor.bridged,
             raw: descriptor.raw,
             keys,
             heartbeat,

@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::auth::Rules;
 use crate::body::EdgeBody;
 use crate::docs::Docs;
+use crate::metrics;
 use crate::openapi;
 use crate::problem::{self, JSON};
 use crate::status::Status;
@@ -21,8 +22,8 @@ use crate::status::Status;
 pub(crate) const OPENAPI: &str = "/api/v1/openapi.json";
 
 /// The paths that no plugin can have.
-pub(crate) const PATHS: [&str; 7] = [
-    "/health", "/ready", "/ping", "/version", "/docs", "/redoc", OPENAPI,
+pub(crate) const PATHS: [&str; 8] = [
+    "/health", "/ready", "/ping", "/version", "/metrics", "/docs", "/redoc", OPENAPI,
 ];
 
 /// What can be done with them.
@@ -107,6 +108,7 @@ pub(crate) fn answer(
             let (code, readiness) = status.readiness();
             json_answer(code, &json!(readiness))
         }
+        "/metrics" => metrics_answer(status),
         _ => {
             let mut response = Response::new(EdgeBody::full(openapi()));
             response.headers_mut().insert(CONTENT_TYPE, JSON);
@@ -117,6 +119,13 @@ pub(crate) fn answer(
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Some(Ok(response))
+}
+
+pub(crate) fn metrics_answer(status: &Status) -> Response<EdgeBody> {
+    let mut response = Response::new(EdgeBody::full(metrics::page(status.process())));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, metrics::CONTENT_TYPE);
+    response
 }
 
 /// The answer to OPTIONS.

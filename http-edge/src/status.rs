@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use framex_core::process::Process;
 use http::StatusCode;
 use serde::Serialize;
 
@@ -15,6 +16,7 @@ pub struct Status {
     started: Instant,
     reasons: Mutex<Reasons>,
     version: String,
+    process: Arc<Process>,
 }
 
 #[derive(Debug, Default)]
@@ -53,7 +55,14 @@ impl Status {
     /// A process that starts, of this version.
     #[must_use]
     pub fn new(version: &str) -> Self {
+        Self::of(version, Arc::default())
+    }
+
+    /// As [`Status::new`], with what the plugins of `process` say.
+    #[must_use]
+    pub fn of(version: &str, process: Arc<Process>) -> Self {
         Self {
+            process,
             phase: AtomicU8::new(STARTING),
             started: Instant::now(),
             reasons: Mutex::default(),
@@ -93,6 +102,12 @@ impl Status {
         &self.version
     }
 
+    /// What its plugins share.
+    #[must_use]
+    pub fn process(&self) -> &Arc<Process> {
+        &self.process
+    }
+
     /// What can be done now, and the HTTP status that says so.
     #[must_use]
     pub fn readiness(&self) -> (StatusCode, Readiness) {
@@ -109,6 +124,7 @@ impl Status {
             }
             degraded.extend(reasons.lasting.iter().cloned());
         }
+        degraded.extend(self.process.degradations());
         let (code, status) = match self.phase.load(Ordering::Acquire) {
             STARTING => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
             STOPPING => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),

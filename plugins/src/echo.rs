@@ -26,6 +26,7 @@ pub struct EchoModel {
     pub id: i64,
     /// Any name.
     #[serde(default = "default_name")]
+    #[schema(default = default_name)]
     pub name: String,
 }
 

@@ -29,7 +29,7 @@ Exit codes: 0 stopped by SIGINT or SIGTERM, 1 wrong settings or plugins, 2 wrong
 pub(crate) struct Run {
     #[command(flatten)]
     listen: Listen,
-    /// Forward what no plugin here serves; comes with a later version
+    /// Give what no plugin answers to the bridge (the built-in plugin `proxy`)
     #[arg(long, overrides_with = "no_enable_proxy")]
     enable_proxy: bool,
     /// Answer 404 to what no plugin here serves [default]

@@ -150,10 +150,8 @@ fn unknown_plugins_are_named_with_the_nearest() {
 }
 
 #[test]
-fn what_comes_later_says_so() {
+fn switches_can_be_turned_off_again() {
     let place = Place::new();
-    let text = place.run(&["run", "--enable-proxy"]).fails(1);
-    assert!(text.contains("comes with a later version"), "{text}");
     let off = [
         "--use-nats",
         "--no-use-nats",

@@ -1,4 +1,4 @@
-//! What `#[on_register]`, `#[on_request]` and `#[remote]` expand to, seen from outside.
+//! What `#[on_register]`, `#[on_request]`, `#[remote]` and `#[on_proxy]` expand to, seen from outside.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,6 +9,7 @@ mod descriptors;
 mod errors;
 mod hygiene;
 mod lifecycle;
+mod proxy;
 mod remote;
 mod requests;
 mod streams;

@@ -6,11 +6,14 @@ use framex::__private::{Api, Args};
 use framex::{CallError, Context, Error, Plugin, Reply, Result};
 use framex_core::args::{HttpArgs, HttpBody, PathValues};
 use framex_core::context::{CallMeta, Caller, Request, Scope};
+use framex_core::plugin::{AddedApi, Refused};
+use framex_core::process::Process;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 /// A bus that nobody answers on.
-struct Silence;
+#[derive(Default)]
+pub(crate) struct Silence(pub(crate) Arc<Process>);
 
 impl Caller for Silence {
     fn call_from(
@@ -22,11 +25,24 @@ impl Caller for Silence {
         let target = target.to_owned();
         Box::pin(async move { Err(CallError::Unknown { target }) })
     }
+
+    fn add_apis(&self, _: &Scope, _: Vec<AddedApi>) -> Vec<Refused> {
+        Vec::new()
+    }
+
+    fn process(&self) -> &Arc<Process> {
+        &self.0
+    }
 }
 
 /// The context of a call to `P`.
 pub(crate) fn context<P: Plugin>() -> Context {
-    let bus: Weak<dyn Caller> = Weak::<Silence>::new();
+    on::<P>(Weak::<Silence>::new())
+}
+
+/// The same, where there is a bus.
+pub(crate) fn on<P: Plugin>(bus: Weak<Silence>) -> Context {
+    let bus: Weak<dyn Caller> = bus;
     Context::new(
         Arc::new(Scope::new(P::metadata(), bus)),
         CallMeta::default(),

@@ -38,6 +38,9 @@ impl P {
     #[on_request(func, raw)]
     async fn func_raw(&self) {}
 
+    #[on_request(func, guarded)]
+    async fn func_guarded(&self) {}
+
     #[on_request(get, "/one", "/two")]
     async fn two_paths(&self) {}
 

@@ -9,7 +9,7 @@ use crate::template::{self, Template};
 
 const METHODS: [&str; 7] = ["get", "post", "put", "patch", "delete", "head", "options"];
 
-const WORDS: [&str; 21] = [
+const WORDS: [&str; 22] = [
     "func",
     "all",
     "get",
@@ -21,6 +21,7 @@ const WORDS: [&str; 21] = [
     "options",
     "stream",
     "raw",
+    "guarded",
     "idempotent",
     "deprecated",
     "include_in_schema",
@@ -58,6 +59,8 @@ pub(crate) struct ApiOptions {
     /// The stream ends with its client.
     pub(crate) live: bool,
     pub(crate) raw: bool,
+    /// Published only where a rule protects it.
+    pub(crate) guarded: bool,
     pub(crate) idempotent: bool,
     pub(crate) deprecated: bool,
     pub(crate) include_in_schema: bool,
@@ -79,6 +82,7 @@ struct Found {
     methods: Vec<Ident>,
     path: Option<LitStr>,
     raw: Option<Ident>,
+    guarded: Option<Ident>,
 }
 
 impl ApiOptions {
@@ -91,6 +95,7 @@ impl ApiOptions {
             stream: None,
             live: false,
             raw: false,
+            guarded: false,
             idempotent: false,
             deprecated: false,
             include_in_schema: true,
@@ -141,6 +146,10 @@ impl ApiOptions {
             "raw" => {
                 self.raw = key.switch()?;
                 found.raw = self.raw.then(ident);
+            }
+            "guarded" => {
+                self.guarded = key.switch()?;
+                found.guarded = self.guarded.then(ident);
             }
             "idempotent" => self.idempotent = key.switch()?,
             "deprecated" => self.deprecated = key.switch()?,
@@ -198,6 +207,10 @@ impl Found {
                 let message =
                     "`raw` leaves out the HTTP envelope, which a `func` API never has: remove it";
                 return Err(Error::new_spanned(raw, message));
+            }
+            if let Some(guarded) = self.guarded {
+                let message = "`guarded` is about routes, which a `func` API never has: remove it";
+                return Err(Error::new_spanned(guarded, message));
             }
             options.kind = Kind::Func;
             return Ok(options);

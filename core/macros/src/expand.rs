@@ -131,7 +131,7 @@ impl Support {
 }
 
 /// Our local for the argument at `index`.
-fn local(index: usize) -> Ident {
+pub(crate) fn local(index: usize) -> Ident {
     format_ident!("argument_{index}", span = Span::mixed_site())
 }
 

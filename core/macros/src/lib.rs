@@ -23,10 +23,12 @@ mod keys;
 mod lifecycle;
 mod model;
 mod plugin_options;
+mod proxy;
 mod read;
 mod remote;
 mod result;
 mod root;
+mod signature;
 mod template;
 mod types;
 
@@ -80,6 +82,7 @@ pub fn on_register(options: TokenStream, item: TokenStream) -> TokenStream {
 /// | `stream` | it returns a stream; a client that loses it may go on where it was |
 /// | `stream = live` | it returns a stream that ends with its client |
 /// | `raw` | its answer goes out without the envelope |
+/// | `guarded` | its routes are published only where a rule of `auth.rules` protects them |
 /// | `idempotent` | running it twice does no harm |
 /// | `deprecated`, `include_in_schema = false` | in the OpenAPI document |
 /// | `api_prefix = false` | the path is taken as it is |
@@ -135,4 +138,26 @@ pub fn on_request(_: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
     remote::expand(options.into(), item.into()).into()
+}
+
+/// Lets a function run here or on another system, by configuration.
+///
+/// `#[on_proxy] async fn heavy(x: u64) -> Result<u64>` stays what it is and gains
+/// `heavy::proxy(ctx, 21).await`, a `framex::Result<u64>`. That runs where
+/// `[plugins.proxy] proxy_functions` of this process says, here if it says nothing. Other
+/// systems may run it here, by its name.
+///
+/// | key | meaning |
+/// |---|---|
+/// | `name = ".."` | its name on other systems and in settings; the function's, if not given |
+/// | `crate = ::fx` | as in `#[on_register]` |
+///
+/// It is a free `async` function. The first argument may be `&Context`; where another system
+/// asks, that is the context of the plugin `proxy`. All others, and the result, are
+/// owned, with `Serialize` and `Deserialize`: they travel as JSON, by name. `Option<T>` may be
+/// left out. If the function returns a `Result<T, E>`, the proxy form returns
+/// `framex::Result<T>`.
+#[proc_macro_attribute]
+pub fn on_proxy(options: TokenStream, item: TokenStream) -> TokenStream {
+    proxy::expand(options.into(), item.into()).into()
 }

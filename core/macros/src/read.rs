@@ -11,7 +11,7 @@ use crate::errors::Errors;
 use crate::lifecycle::{self, Lifecycle};
 use crate::model::{Argument, Form, Handler, Named, Place, Plugin, Receiver};
 use crate::plugin_options::PluginOptions;
-use crate::{argument, docs, remote, result, types};
+use crate::{argument, docs, proxy, remote, result, types};
 
 /// Whether `attr` is our `name`, under whatever path.
 pub(crate) fn is_ours(attr: &Attribute, name: &str) -> bool {
@@ -41,6 +41,9 @@ pub(crate) fn plugin(
         if let Some(attr) = take(method, "remote") {
             allow(method);
             remotes.extend(remote::of_method(&attr, method, &options.krate, errors));
+        }
+        if let Some(attr) = take(method, "on_proxy") {
+            errors.at(attr, proxy::FREE);
         }
         let Some(request) = request else {
             if lifecycle::RESERVED

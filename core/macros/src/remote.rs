@@ -10,14 +10,17 @@
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{
-    Attribute, Error, FnArg, ImplItemFn, Meta, Pat, Path, ReceiverKind, Result, ReturnType, Safety,
-    Type, parse_quote,
+    Attribute, Error, FnArg, ImplItemFn, Meta, Path, ReceiverKind, Result, Type, parse_quote,
 };
 
 use crate::errors::Errors;
 use crate::expand::{Support, at};
 use crate::keys::{self, Entry};
+use crate::signature::{self, Argument, Returned};
 use crate::{read, types};
+
+/// What these functions are called in messages.
+const REMOTE: &str = "a remote function";
 
 /// What the attribute says.
 struct Options {
@@ -34,11 +37,6 @@ struct Function<'a> {
     value: TokenStream,
     /// Whether the function itself gives a `Result`.
     fallible: bool,
-}
-
-struct Argument {
-    ident: Ident,
-    ty: Type,
 }
 
 enum Receiver {
@@ -124,24 +122,7 @@ impl<'a> Function<'a> {
     fn read(item: &'a ImplItemFn, krate: &Path, errors: &mut Errors) -> Option<Self> {
         let before = errors.len();
         let sig = &item.sig;
-        if !sig.generics.params.is_empty() {
-            errors.at(
-                &sig.generics,
-                format!(
-                    "a remote function cannot be generic: write one that calls `{}` with the types you need",
-                    sig.ident
-                ),
-            );
-        }
-        if let Safety::Unsafe(token) = &sig.safety {
-            errors.at(
-                token,
-                "a remote function cannot be unsafe: wrap it in a safe one",
-            );
-        }
-        if let Some(variadic) = &sig.variadic {
-            errors.at(variadic, "a remote function has a fixed list of arguments");
-        }
+        signature::check(REMOTE, sig, errors);
         let receiver = sig
             .receiver()
             .and_then(|receiver| errors.take(read_receiver(receiver)));
@@ -149,11 +130,12 @@ impl<'a> Function<'a> {
             .inputs
             .iter()
             .filter_map(|input| match input {
-                FnArg::Typed(argument) => errors.take(read_argument(&argument.pat, &argument.ty)),
+                FnArg::Typed(argument) => errors.take(signature::argument(REMOTE, argument)),
                 FnArg::Receiver(_) => None,
             })
             .collect();
-        let (value, fallible) = errors.take(read_result(&sig.output, krate))?;
+        let Returned { value, fallible } =
+            errors.take(signature::result(REMOTE, &sig.output, krate))?;
         (errors.len() == before).then_some(Self {
             item,
             arguments,
@@ -166,7 +148,7 @@ impl<'a> Function<'a> {
     /// `enum heavy {}` with `heavy::remote`.
     fn carrier(&self, krate: &Path) -> TokenStream {
         let (item, name) = (self.item, &self.item.sig.ident);
-        let cfgs = cfgs(item);
+        let cfgs = signature::cfgs(&item.attrs);
         let vis = &item.vis;
         let about = format!("Carries the remote form of the function [`{name}`](fn@{name}).");
         let remote = self.remote(Ident::new("remote", name.span()), &quote!(#name), krate);
@@ -189,7 +171,7 @@ impl<'a> Function<'a> {
         let name = &self.item.sig.ident;
         let remote = format_ident!("{name}_remote", span = name.span());
         let remote = self.remote(remote, &quote!(Self::#name), krate);
-        let cfgs = cfgs(self.item);
+        let cfgs = signature::cfgs(&self.item.attrs);
         parse_quote!(#(#cfgs)* #[allow(dead_code)] #remote)
     }
 
@@ -260,11 +242,6 @@ impl<'a> Function<'a> {
     }
 }
 
-fn cfgs(item: &ImplItemFn) -> Vec<&Attribute> {
-    let is_cfg = |attr: &&Attribute| attr.path().is_ident("cfg");
-    item.attrs.iter().filter(is_cfg).collect()
-}
-
 fn read_receiver(receiver: &syn::Receiver) -> Result<Receiver> {
     let mutable = "a remote method shares its receiver: write `&self`, and keep what changes in a `Mutex` or an atomic";
     match &receiver.kind {
@@ -282,75 +259,6 @@ fn read_receiver(receiver: &syn::Receiver) -> Result<Receiver> {
         },
         _ => Err(Error::new_spanned(receiver, mutable)),
     }
-}
-
-fn read_argument(pattern: &Pat, ty: &Type) -> Result<Argument> {
-    let Pat::Ident(name) = pattern else {
-        let message = "an argument of a remote function has a name: write `name: Type` and take it apart in the body";
-        return Err(Error::new_spanned(pattern, message));
-    };
-    let written = |ty: &Type| quote!(#ty).to_string().replace(' ', "");
-    let message = match types::bare(ty) {
-        Type::Reference(reference) => {
-            let owned = match types::bare(&reference.elem) {
-                inner if types::is_called(inner, "str") => "String".to_owned(),
-                Type::Slice(slice) => format!("Vec<{}>", written(&slice.elem)),
-                inner => written(inner),
-            };
-            let mutable = if reference.mutability.is_some() {
-                "&mut "
-            } else {
-                "&"
-            };
-            format!(
-                "`{}` takes `{mutable}{}`; a remote function owns its arguments: use `{owned}`",
-                name.ident,
-                written(&reference.elem)
-            )
-        }
-        Type::ImplTrait(_) => "an argument of a remote function has one type: name it".to_owned(),
-        _ => {
-            return Ok(Argument {
-                ident: name.ident.clone(),
-                ty: ty.clone(),
-            });
-        }
-    };
-    Err(Error::new_spanned(ty, message))
-}
-
-/// What the remote form gives, and whether the function gives a `Result` of it.
-fn read_result(output: &ReturnType, krate: &Path) -> Result<(TokenStream, bool)> {
-    let ReturnType::Type(_, ty) = output else {
-        return Ok((quote!(()), false));
-    };
-    let value = types::argument_of(ty, "Result").unwrap_or(ty);
-    match types::bare(value) {
-        Type::Reference(reference)
-            if reference
-                .lifetime
-                .as_ref()
-                .is_none_or(|l| l.ident != "static") =>
-        {
-            let message =
-                "a remote function owns its result: return an owned type such as `String`";
-            return Err(Error::new_spanned(reference, message));
-        }
-        Type::ImplTrait(opaque) => {
-            let message = "a remote function's result has one type: name it";
-            return Err(Error::new_spanned(opaque, message));
-        }
-        _ => {}
-    }
-    if types::argument_of(ty, "Result").is_some() {
-        return Ok((quote!(#value), true));
-    }
-    if types::is_called(ty, "Result") {
-        // An alias without arguments, e.g. `std::fmt::Result`.
-        let private = Support::of(krate).private;
-        return Ok((quote!(<#ty as #private::Outcome>::Value), true));
-    }
-    Ok((quote!(#ty), false))
 }
 
 /// Whether the code speaks of the type of an `impl` around it.

@@ -137,7 +137,7 @@ pub(super) fn problems(
 }
 
 /// Says that there is more, where a report is full.
-pub(super) fn shorten(found: &mut Vec<Problem>) {
+pub(crate) fn shorten(found: &mut Vec<Problem>) {
     if found.len() >= MOST_PROBLEMS {
         found.truncate(MOST_PROBLEMS);
         let part = found.last().and_then(|last| last.loc.first()).cloned();

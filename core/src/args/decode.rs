@@ -430,7 +430,7 @@ fn raw_json<T: 'static>(find: impl FnOnce() -> Option<RawJson>) -> Option<Option
 }
 
 /// The problem as the type itself tells it, where its schema allows the value.
-fn by_type<T: DeserializeOwned>(
+pub(crate) fn by_type<T: DeserializeOwned>(
     json: &[u8],
     mut loc: Vec<Loc>,
     error: &serde_json::Error,

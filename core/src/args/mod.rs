@@ -24,9 +24,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Serialize;
 
+pub(crate) use check::shorten;
 pub use decode::Decoder;
+pub(crate) use decode::by_type;
 pub use http_args::{FormField, HttpArgs, HttpBody, PathValues};
-pub use passed::{Named, Passed};
+pub use passed::{Aim, Named, Passed};
 pub use upload::{Slot, Upload};
 
 use crate::body::{Bodies, ByteStream};

@@ -43,6 +43,15 @@ pub struct Named {
     pub target: Option<String>,
 }
 
+/// What a call is about that nobody on the bus answers.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// An HTTP request for this method and path, undecoded.
+    Request(Method, String),
+    /// A plugin's call of this id, path, or method and path; none if it says none.
+    Named(Option<String>),
+}
+
 /// How a request that is passed on lies in a map, as if an API had these parameters.
 static SHAPE: LazyLock<ApiDescriptor> = LazyLock::new(|| {
     let id = ApiId::parse("proxy.Request.passed").unwrap_or_else(|_| unreachable!("a valid id"));
@@ -55,6 +64,7 @@ static SHAPE: LazyLock<ApiDescriptor> = LazyLock::new(|| {
     api.parameters = vec![
         parameter(REQUEST, Location::Query),
         parameter(BODY, Location::Upload),
+        parameter(TARGET, Location::Query),
     ];
     api
 });
@@ -88,13 +98,45 @@ impl Args {
         if let Some(error) = decoder.finish() {
             return Err(error);
         }
-        let no_request = || Error::bad_request(format!("`{REQUEST}` is no request line"));
-        let (method, target) = request.split_once(' ').ok_or_else(no_request)?;
+        let (method, target) = request_line(&request)?;
         Ok(Some(Passed {
-            method: method.parse().map_err(|_| no_request())?,
+            method,
             target: target.to_owned(),
             body: files.and_then(|mut files| files.pop()),
         }))
+    }
+
+    /// The method and the path of the HTTP request that they lie in, if they do.
+    #[must_use]
+    pub fn target(&self) -> Option<String> {
+        match &self.repr {
+            Repr::Http(request) => Some(format!("{} {}", request.method, request.uri.path())),
+            Repr::Payload(..) => None,
+        }
+    }
+
+    /// What was called, for whoever takes calls that nobody answers. Files stay where
+    /// they are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Args::passed`] and [`Args::named`].
+    pub fn aim(&self) -> Result<Aim, Error> {
+        if let Repr::Http(request) = &self.repr {
+            let path = request.uri.path().to_owned();
+            return Ok(Aim::Request(request.method.clone(), path));
+        }
+        let mut decoder = Decoder::new(&SHAPE, self);
+        let (line, target) = (decoder.optional::<String>(0), decoder.optional(2));
+        match (line, target) {
+            (Some(Some(line)), _) if self.by_http => {
+                let (method, target) = request_line(&line)?;
+                let path = target.split_once('?').map_or(target, |(path, _)| path);
+                Ok(Aim::Request(method, path.to_owned()))
+            }
+            (_, Some(target)) => Ok(Aim::Named(target)),
+            (_, None) => Err(decoder.into_error()),
+        }
     }
 
     /// The same again, if they are an HTTP request all of which lies here and can be
@@ -223,6 +265,12 @@ pub(super) fn message(request: &HttpArgs, inline: Option<usize>) -> Result<Messa
     })
 }
 
+fn request_line(line: &str) -> Result<(Method, &str), Error> {
+    let no_request = || Error::bad_request(format!("`{REQUEST}` is no request line"));
+    let (method, target) = line.split_once(' ').ok_or_else(no_request)?;
+    Ok((method.parse().map_err(|_| no_request())?, target))
+}
+
 /// A MessagePack map with one text more.
 fn with_member(map: &[u8], name: &str, text: &str) -> Result<Vec<u8>, Error> {
     let number = |bytes: &[u8]| bytes.iter().fold(0, |n, byte| n << 8 | u32::from(*byte));
@@ -322,6 +370,9 @@ mod tests {
                 if travels {
                     args = sent(&args, &bridged());
                 }
+                let path = uri.split('?').next().unwrap();
+                let aim = Aim::Request(Method::PUT, path.into());
+                assert_eq!(args.aim().unwrap(), aim);
                 let passed = args.passed().unwrap().unwrap();
                 assert_eq!((passed.method.as_str(), &*passed.target), ("PUT", uri));
                 match (passed.body, text) {
@@ -355,6 +406,7 @@ mod tests {
                 args = sent(&args, &api);
             }
             let args = args.aimed_at("GET /x").unwrap();
+            assert_eq!(args.aim().unwrap(), Aim::Named(Some("GET /x".into())));
             assert!(args.passed().unwrap().is_none());
             let named = args.named(&api).unwrap();
             assert_eq!(Value::from(named.values), json!({"a": [1], "b": null}));

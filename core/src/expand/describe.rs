@@ -72,6 +72,11 @@ impl Described {
         self.0.raw = true;
     }
 
+    /// Sets `guarded`.
+    pub fn guarded(&mut self) {
+        self.0.guarded = true;
+    }
+
     /// Sets `idempotent`.
     pub fn idempotent(&mut self) {
         self.0.idempotent = true;

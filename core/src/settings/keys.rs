@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Settings;
+use super::mask;
 use super::nearest::nearest;
 use super::shape::{Shape, Text};
 
@@ -28,7 +29,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("server.dashboard_host", Shape::Text(Text::Host), "Address of the dashboard."),
     key("server.dashboard_port", PORT, "Port of the dashboard; 0 takes a free one."),
     key("server.num_cpus", Shape::Integer { min: 1, max: 1024 }, "Threads of the edge; not set means one less than there are CPUs."),
-    key("server.enable_proxy", Shape::Bool, "Forward what no plugin here serves."),
+    key("server.enable_proxy", Shape::Bool, "Give what no plugin answers to the bridge."),
     key("server.use_nats", Shape::Bool, "Use the broker instead of the bus in this process."),
     key("server.excluded_log_paths", Shape::List(Text::UrlPath), "Paths whose requests are not logged."),
     key("server.max_body_size", Shape::Size { min: 1, max: 4 << 30 }, "Largest request body; 413 above it."),
@@ -132,7 +133,8 @@ pub(crate) fn nearest_key(path: &[String]) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// `path` as TOML writes it: segments that are no bare keys are quoted.
+/// `path` as TOML writes it: segments that are no bare keys are quoted. Passwords in them are
+/// hidden.
 pub(crate) fn dotted(path: &[String]) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let segments: Vec<_> = path
@@ -140,7 +142,7 @@ pub(crate) fn dotted(path: &[String]) -> String {
         .map(
             |segment| match !segment.is_empty() && segment.chars().all(bare) {
                 true => segment.clone(),
-                false => format!("{segment:?}"),
+                false => format!("{:?}", mask::key(segment)),
             },
         )
         .collect();

@@ -56,7 +56,7 @@ pub struct Server {
     pub dashboard_port: u16,
     /// Threads of the edge; `None` means one less than there are CPUs.
     pub num_cpus: Option<usize>,
-    /// Forward what no plugin here serves.
+    /// Give what no plugin answers to the bridge.
     pub enable_proxy: bool,
     /// Use the broker in `[nats]` instead of the bus in this process.
     pub use_nats: bool,

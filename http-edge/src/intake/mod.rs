@@ -36,7 +36,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    if kind != BodyKind::None && kind != BodyKind::Raw && kind != BodyKind::Upload {
+    if matches!(kind, BodyKind::Json | BodyKind::Form) {
         check_encoding(headers)?;
     }
     let body = match kind {
@@ -51,7 +51,7 @@ where
             }
         }
         BodyKind::Raw => HttpBody::Raw(read_all(body, &limits).await?),
-        BodyKind::Upload => {
+        BodyKind::Upload | BodyKind::Passed => {
             let (stream, progress) = pieces(body, limits).await?;
             let text = |value: Option<&HeaderValue>| {
                 let value = value.and_then(|value| value.to_str().ok());

@@ -5,7 +5,7 @@ use utoipa::openapi::header::Header;
 use utoipa::openapi::path::{
     Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn,
 };
-use utoipa::openapi::{Required, Response, ResponseBuilder, SecurityRequirement};
+use utoipa::openapi::{Ref, Required, Response, ResponseBuilder, SecurityRequirement};
 
 use super::failures::{Failure, header};
 use super::{API_KEY, EVENT_STREAM, NDJSON, content, embed, line};
@@ -43,7 +43,7 @@ pub(super) fn follow(id: String, protected: bool) -> Operation {
         .content(EVENT_STREAM, content(json!({})))
         .header(NAME, address());
     operation(id, "Follow a stream", &description, protected, true)
-        .parameter(last_event_id())
+        .parameter_ref(last_event_id_reference())
         .response("200", success.build())
         .response("204", over())
         .build()
@@ -102,6 +102,15 @@ fn address() -> Header {
         "string",
         "The stream's own address: GET follows it, DELETE stops it.",
     )
+}
+
+/// What [`last_event_id`] is called among the components.
+pub(super) const LAST_EVENT_ID: &str = "FrameX.LastEventId";
+
+/// `Last-Event-ID`, as operations have it. They refer to it, for the proxy of the earlier framework
+/// ends its import at a header parameter whose name is no identifier, and steps over references.
+pub(super) fn last_event_id_reference() -> Ref {
+    Ref::new(format!("#/components/parameters/{LAST_EVENT_ID}"))
 }
 
 /// `Last-Event-ID`.

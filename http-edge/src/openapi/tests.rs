@@ -3,7 +3,7 @@ use http::Method;
 
 use super::*;
 
-fn api(id: &str, routes: &[(Method, &str)]) -> ApiDescriptor {
+pub(super) fn api(id: &str, routes: &[(Method, &str)]) -> ApiDescriptor {
     let mut api = ApiDescriptor::new(ApiId::parse(id).unwrap(), ApiKind::Http);
     api.routes = routes
         .iter()
@@ -15,11 +15,11 @@ fn api(id: &str, routes: &[(Method, &str)]) -> ApiDescriptor {
     api
 }
 
-fn get(id: &str, path: &str) -> ApiDescriptor {
+pub(super) fn get(id: &str, path: &str) -> ApiDescriptor {
     api(id, &[(Method::GET, path)])
 }
 
-fn parameter(location: Location, name: &str, schema: Value) -> Parameter {
+pub(super) fn parameter(location: Location, name: &str, schema: Value) -> Parameter {
     Parameter {
         name: name.to_owned(),
         location,
@@ -29,7 +29,7 @@ fn parameter(location: Location, name: &str, schema: Value) -> Parameter {
 }
 
 /// `api` with a reply of the component `name`, and that component.
-fn replying(mut api: ApiDescriptor, name: &str, schema: Value) -> ApiDescriptor {
+pub(super) fn replying(mut api: ApiDescriptor, name: &str, schema: Value) -> ApiDescriptor {
     api.reply = ReplyShape::Value {
         schema: json!({ "$ref": format!("#/components/schemas/{name}") }),
     };
@@ -37,7 +37,7 @@ fn replying(mut api: ApiDescriptor, name: &str, schema: Value) -> ApiDescriptor 
     api
 }
 
-fn write(apis: Vec<ApiDescriptor>) -> Value {
+pub(super) fn write(apis: Vec<ApiDescriptor>) -> Value {
     let described = apis.into_iter().map(|api| {
         let plugin = PluginMetadata {
             name: api.id.plugin().to_owned(),
@@ -49,7 +49,7 @@ fn write(apis: Vec<ApiDescriptor>) -> Value {
 }
 
 /// The document, in which every reference leads somewhere.
-fn checked(catalog: &Catalog, protected: &dyn Fn(&Route) -> bool) -> Value {
+pub(super) fn checked(catalog: &Catalog, protected: &dyn Fn(&Route) -> bool) -> Value {
     let document = document(catalog, &Options::new("1.2.3", protected));
     let mut references = Vec::new();
     collect_references(&document, &mut references);
@@ -312,11 +312,10 @@ fn kept_streams_have_an_address() {
             .as_array()
             .cloned()
             .unwrap_or_default();
-        let header = &operation["responses"]["200"]["headers"]["X-FrameX-Stream"];
+        let address = &operation["responses"]["200"]["headers"]["X-FrameX-Stream"];
         let gone = &operation["responses"]["410"];
-        parameters.iter().any(|p| p["name"] == "Last-Event-ID")
-            && header.is_object()
-            && gone.is_object()
+        let header = "#/components/parameters/FrameX.LastEventId";
+        parameters.iter().any(|p| p["$ref"] == header) && address.is_object() && gone.is_object()
     };
     assert_eq!(
         ["/live", "/kept", "/shut"].map(resumable),
@@ -324,6 +323,8 @@ fn kept_streams_have_an_address() {
     );
     let address = "/api/v1/streams/{stream}";
     assert!(resumable(address));
+    let header = &document["components"]["parameters"]["FrameX.LastEventId"];
+    assert_eq!(header["name"], "Last-Event-ID");
     assert_eq!(
         operation(address, "get")["operationId"],
         "framex_stream_follow"

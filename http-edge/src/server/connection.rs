@@ -40,7 +40,8 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, pulse: Arc<Pul
     let service = {
         let edge = shared.edge.clone();
         let pulse = Arc::clone(&pulse);
-        service_fn(move |request: Request<Incoming>| edge.answer(request, pulse.begin()))
+        let peer = socket.peer_addr().ok().map(|address| address.ip());
+        service_fn(move |request: Request<Incoming>| edge.answer(request, peer, pulse.begin()))
     };
     let socket = TokioIo::new(Counted::new(socket, Arc::clone(&pulse)));
     if http2 {

@@ -1,10 +1,15 @@
 //! Upstreams: the services behind the bridge, as their settings describe them.
 
+use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::uri::{Authority, Scheme};
+use http::Uri;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use sha2::{Digest as _, Sha256};
 
-use super::rules::{KeyRules, PathRules};
+use super::config::{ProxyConfig, Seconds, UpstreamConfig};
+use super::rules::{KeyRules, PathRules, is_plain};
 
 /// One upstream.
 #[derive(Debug)]
@@ -37,4 +42,272 @@ pub(crate) struct Upstream {
     pub(crate) forward_authorization: bool,
     /// How many calls may wait for it at once.
     pub(crate) max_ongoing: usize,
+}
+
+/// Where a document is, if nobody says.
+const DOCS: [&str; 2] = ["/api/v1/openapi.json", "/openapi.json"];
+
+/// Why an upstream cannot be.
+#[derive(Debug, thiserror::Error)]
+#[error("proxy_urls.\"{url}\"{key}: {reason}")]
+pub(crate) struct UpstreamError {
+    /// Without user and password.
+    url: String,
+    /// With a dot in front; empty if it is about the URL.
+    key: &'static str,
+    /// What would be right.
+    pub(crate) reason: String,
+}
+
+impl Upstream {
+    /// The upstreams of `config`, in the order of their URLs.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong, where, and what would be right.
+    pub(crate) fn all(config: &ProxyConfig) -> Result<Vec<Arc<Self>>, UpstreamError> {
+        let mut all: Vec<Arc<Self>> = Vec::new();
+        for (url, own) in &config.proxy_urls.0 {
+            let upstream = Self::read(url, own, config)?;
+            if let Some(first) = all.iter().find(|first| first.name == upstream.name) {
+                let reason = format!(
+                    "`{}` is the name of another upstream ({}); give one of them another",
+                    first.name, first.authority
+                );
+                return Err(wrong(url, ".name")(reason));
+            }
+            all.push(Arc::new(upstream));
+        }
+        Ok(all)
+    }
+
+    /// The one at `url`, of which `own` is said, and `all` of every one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Upstream::all`].
+    pub(crate) fn read(
+        url: &str,
+        own: &UpstreamConfig,
+        all: &ProxyConfig,
+    ) -> Result<Self, UpstreamError> {
+        let about_url = wrong(url, "");
+        let uri: Uri = url
+            .parse()
+            .map_err(|error| about_url(format!("no URL: {error}")))?;
+        let scheme = match uri.scheme_str() {
+            Some("http") => Scheme::HTTP,
+            Some("https") => Scheme::HTTPS,
+            _ => return Err(about_url("write `http://host:port` or `https://…`".into())),
+        };
+        let Some(authority) = uri.authority().cloned() else {
+            return Err(about_url("it names no host".into()));
+        };
+        if authority.as_str().contains('@') {
+            let reason = "a user and a password have no place here; write a key in `auth.rules`";
+            return Err(about_url(reason.into()));
+        }
+        if uri.query().is_some() {
+            return Err(about_url("a query has no place here".into()));
+        }
+        let name = own.name.clone().unwrap_or_else(|| nameless(url));
+        let valid = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
+        if name.is_empty() || !name.bytes().all(valid) {
+            let reason = format!("`{name}` is no name; write `[a-z0-9_]+`");
+            return Err(wrong(url, ".name")(reason));
+        }
+        let rules = |key, enable: &[String], disable: &[String]| {
+            let rules = PathRules::parse(enable, disable);
+            rules.map_err(|error| wrong(url, key)(error.to_string()))
+        };
+        let (enable_is, enable) = match &own.enable {
+            Some(enable) => (".enable", enable),
+            None => (" takes `white_list`", &all.white_list),
+        };
+        rules(".disable", &own.disable, &[])?;
+        let keys = own.auth.as_ref().unwrap_or(&all.auth);
+        let keys = KeyRules::parse(keys);
+        let streams = [&all.force_stream_apis[..], &own.force_stream_apis].concat();
+        let docs = match &own.docs_path {
+            Some(path) => vec![path.clone()],
+            None => DOCS.map(str::to_owned).into(),
+        };
+        for path in &docs {
+            if !path.starts_with('/') || path.parse::<PathAndQuery>().is_err() {
+                let reason = format!("`{path}` is no path; write `/openapi.json`");
+                return Err(wrong(url, ".docs_path")(reason));
+            }
+        }
+        Ok(Self {
+            scheme,
+            authority,
+            path: uri.path().trim_end_matches('/').to_owned(),
+            docs,
+            prefix: prefix(own.prefix.as_deref().unwrap_or_default())
+                .map_err(wrong(url, ".prefix"))?,
+            published: rules(enable_is, enable, &own.disable)?,
+            public: rules(".public", &own.public, &[])?,
+            streams: rules(".force_stream_apis", &streams, &[])?,
+            keys: keys.map_err(|error| wrong(url, ".auth.rules")(error.to_string()))?,
+            timeout: own.timeout.map_or(all.timeout, |Seconds(timeout)| timeout),
+            envelope: own.envelope.unwrap_or(all.envelope),
+            forward_authorization: own
+                .forward_authorization
+                .unwrap_or(all.forward_authorization),
+            max_ongoing: own
+                .max_ongoing_requests
+                .unwrap_or(all.ingress_config.max_ongoing_requests),
+            name,
+        })
+    }
+
+    /// The published path of a request as the document of this upstream would have it; `None`
+    /// if it is below another prefix.
+    pub(crate) fn own_path<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let own = path.strip_prefix(&*self.prefix)?;
+        own.starts_with('/').then_some(own)
+    }
+}
+
+fn wrong(url: &str, key: &'static str) -> impl Fn(String) -> UpstreamError {
+    let url = match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => {
+            format!("{}…@{}", &url[..scheme + 3], &url[at + 1..])
+        }
+        _ => url.to_owned(),
+    };
+    move |reason| UpstreamError {
+        url: url.clone(),
+        key,
+        reason,
+    }
+}
+
+/// A name that tells nothing of where it is, and is the same in every process.
+pub(crate) fn nameless(url: &str) -> String {
+    let digest = Sha256::digest(url.trim_end_matches('/').as_bytes());
+    let mut name = "upstream_".to_owned();
+    for byte in &digest[..3] {
+        // Writing to a String cannot fail.
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
+}
+
+fn prefix(text: &str) -> Result<String, String> {
+    let prefix = text.trim_end_matches('/');
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '~');
+    if prefix.is_empty() || (is_plain(prefix) && prefix.chars().all(plain)) {
+        return Ok(prefix.to_owned());
+    }
+    Err(format!(
+        "`{text}` is no prefix of paths; write `/users` or `/api/v1/users`"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn all(config: Value) -> Result<Vec<Arc<Upstream>>, String> {
+        let config: ProxyConfig = serde_json::from_value(config).map_err(|e| e.to_string())?;
+        Upstream::all(&config).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_list_takes_the_white_list() {
+        let found = all(json!({
+            "proxy_urls": ["http://127.0.0.1:9000/"],
+            "force_stream_apis": ["/api/v1/chat/stream"],
+            "white_list": ["/*"],
+            "timeout": 600,
+        }))
+        .unwrap();
+        let [one] = &found[..] else { panic!() };
+        assert_eq!((one.authority.as_str(), &*one.path), ("127.0.0.1:9000", ""));
+        assert_eq!(one.docs, ["/api/v1/openapi.json", "/openapi.json"]);
+        assert!(one.name.starts_with("upstream_") && !one.name.contains("127"));
+        assert!(one.published.contains("/x") && one.streams.contains("/api/v1/chat/stream"));
+        assert_eq!(one.timeout, Duration::from_secs(600));
+        let bare = all(json!({"proxy_urls": ["http://a"]})).unwrap();
+        assert!(
+            !bare[0].published.contains("/x"),
+            "nothing is published unasked"
+        );
+    }
+
+    #[test]
+    fn a_table_says_more_of_each() {
+        let found = all(json!({
+            "proxy_urls": {
+                "https://b:1/svc/": {"name": "b", "enable": ["/a/*"], "disable": ["/a/b"],
+                    "docs_path": "/docs.yaml", "public": ["/a/c"], "prefix": "/b/", "timeout": "5s"},
+                "http://a:2": {"enable": ["*"]},
+            },
+            "white_list": [],
+            "auth": {"rules": {"/a/*": ["k"]}},
+        }))
+        .unwrap();
+        let b = &found[1];
+        assert_eq!((&*b.name, &*b.path, &*b.prefix), ("b", "/svc", "/b"));
+        assert_eq!(b.docs, ["/docs.yaml"]);
+        assert!(b.published.contains("/a/x") && !b.published.contains("/a/b"));
+        assert!(b.keys.key_for("/a/x").is_some() && b.public.contains("/a/c"));
+        assert_eq!(b.timeout, Duration::from_secs(5));
+        assert_eq!((b.own_path("/b/x"), b.own_path("/bx")), (Some("/x"), None));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (config, named) in [
+            (
+                json!({"proxy_urls": ["ftp://a"]}),
+                "proxy_urls.\"ftp://a\": write `http",
+            ),
+            (
+                json!({"proxy_urls": ["http://u:secret@a"]}),
+                "proxy_urls.\"http://…@a\"",
+            ),
+            (json!({"proxy_urls": ["http://a?b"]}), "a query"),
+            (
+                json!({"proxy_urls": {"http://a": {"name": "A b"}}}),
+                ".name: `A b`",
+            ),
+            (
+                json!({"proxy_urls": {"http://a": {"enable": ["/x*"]}}}),
+                ".enable: `/x*`",
+            ),
+            (
+                json!({"proxy_urls": {"http://a": {"disable": ["/x*"]}}}),
+                ".disable: `/x*`",
+            ),
+            (
+                json!({"proxy_urls": ["http://a"], "white_list": ["/x*"]}),
+                "`white_list`: `/x*`",
+            ),
+            (
+                json!({"proxy_urls": {"http://a": {"prefix": "x"}}}),
+                ".prefix: `x`",
+            ),
+            (
+                json!({"proxy_urls": {"http://a": {"docs_path": "x"}}}),
+                ".docs_path: `x`",
+            ),
+            (
+                json!({"proxy_urls": {"http://a": {"enabled": []}}}),
+                "unknown field `enabled`",
+            ),
+            (json!({"proxy_urls": 1}), "a list of URLs"),
+            (
+                json!({"proxy_urls": {"http://a": {"name": "x"}, "http://b": {"name": "x"}}}),
+                "the name of another",
+            ),
+        ] {
+            let reason = all(config.clone()).unwrap_err();
+            assert!(reason.contains(named), "{config}: {reason}");
+            assert!(!reason.contains("secret"), "{reason}");
+        }
+    }
 }

@@ -14,6 +14,7 @@
     clippy::pedantic,
     clippy::nursery
 )]
+#![forbid(unsafe_code)]
 #![deny(missing_debug_implementations, missing_copy_implementations)]
 #![allow(clippy::missing_errors_doc, reason = "the authors' own functions")]
 
@@ -88,6 +89,22 @@ impl ::core::default::Default for Renamed {
 pub const fn double(x: u64) -> u64 {
     x * 2
 }
+
+/// Halves here or elsewhere.
+#[::fx::on_proxy(name = "renamed.half")]
+pub async fn half(
+    ctx: &::fx::Context,
+    x: ::core::option::Option<u64>,
+    text: ::std::string::String,
+) -> ::fx::Result<::std::string::String> {
+    let plugin = &ctx.plugin().name;
+    let x = x.unwrap_or_default() / 2;
+    ::core::result::Result::Ok(::std::format!("{plugin}: {x}{text}"))
+}
+
+/// Nothing, here or elsewhere.
+#[::fx::on_proxy]
+pub async fn none() {}
 
 struct Letters<'a>(&'a str);
 

@@ -3,10 +3,12 @@
 //! - [`Server`]: an app on ports of its own, gone when the test ends;
 //! - [`raw`]: an HTTP/1.1 client that sends any bytes, whole or in pieces;
 //! - [`h2`]: an HTTP/2 client without TLS;
+//! - [`port`]: ports that are known before anybody listens;
 //! - [`nats`]: real brokers, one or a cluster;
 //! - [`process`]: child processes that can be frozen and killed, and never stay;
 //! - [`log`]: what the process wrote to its log;
-//! - [`python`]: tools written in Python, installed once.
+//! - [`python`]: tools written in Python, installed once;
+//! - [`upstream`]: services that others might have written, for the bridge.
 //!
 //! Everything that waits gives up after [`PATIENCE`] with a panic that says
 //! what was waited for.
@@ -14,10 +16,12 @@
 pub mod h2;
 pub mod log;
 pub mod nats;
+pub mod port;
 pub mod process;
 pub mod python;
 pub mod raw;
 mod server;
+pub mod upstream;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

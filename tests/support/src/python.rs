@@ -2,6 +2,7 @@
 //! directory: installed by the first test that wants it, kept for the next run.
 
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -29,8 +30,33 @@ pub fn python_tool(requirement: &str) -> PathBuf {
 ///
 /// If the target directory cannot be written.
 pub fn install(requirement: &str) -> Result<PathBuf, String> {
+    let name = requirement.replace(['=', '<', '>', '[', ']', ' '], "_");
+    environment(&name, |pip| pip.arg(requirement))
+}
+
+/// The directory with `python` and the programs of everything that the file `requirements`
+/// lists; another one if that changes.
+///
+/// # Panics
+///
+/// As [`python_tool`].
+#[must_use]
+pub fn python_with(requirements: &Path) -> PathBuf {
+    let listed = std::fs::read(requirements).expect("a list of requirements");
+    let mut hasher = DefaultHasher::new();
+    listed.hash(&mut hasher);
+    let name = format!("listed_{:016x}", hasher.finish());
+    let installed = environment(&name, |pip| pip.arg("--requirement").arg(requirements));
+    installed.unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+/// The programs of the environment `name`, made where it is not there yet.
+fn environment(
+    name: &str,
+    what: impl FnOnce(&mut Command) -> &mut Command,
+) -> Result<PathBuf, String> {
     let home = target().join("python");
-    let at = home.join(requirement.replace(['=', '<', '>', '[', ']', ' '], "_"));
+    let at = home.join(name);
     let done = at.join("installed");
     std::fs::create_dir_all(&home).expect("a directory below the target directory");
     let lock = File::create(at.with_extension("lock")).expect("a file below the target directory");
@@ -40,17 +66,9 @@ pub fn install(requirement: &str) -> Result<PathBuf, String> {
         // What an interrupted installation left would not work.
         let _ = std::fs::remove_dir_all(&at);
         try_run(Command::new("python3").args(["-m", "venv"]).arg(&at))?;
-        try_run(
-            Command::new(at.join("bin/python"))
-                .args([
-                    "-m",
-                    "pip",
-                    "install",
-                    "--quiet",
-                    "--disable-pip-version-check",
-                ])
-                .arg(requirement),
-        )?;
+        let mut pip = Command::new(at.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet"]);
+        try_run(what(pip.arg("--disable-pip-version-check")))?;
         File::create(&done).expect("a file below the target directory");
     }
     Ok(at.join("bin"))

@@ -207,7 +207,9 @@ impl Connection {
     pub async fn head(&mut self) -> Answer {
         let end = self.find(b"\r\n\r\n").await;
         let head: Vec<u8> = self.buffer.drain(..end + 4).collect();
-        let text = String::from_utf8(head).expect("a head of UTF-8");
+        // Bytes that are no UTF-8 are letters of Latin-1, as HTTP once had it.
+        let text = String::from_utf8(head)
+            .unwrap_or_else(|head| head.as_bytes().iter().copied().map(char::from).collect());
         let mut lines = text.trim_end().split("\r\n");
         let mut status_line = lines.next().unwrap_or_default().splitn(3, ' ');
         let version = status_line.next().unwrap_or_default().to_owned();

@@ -44,6 +44,7 @@ pub(super) fn descriptor(plugin: &Plugin, handler: &Handler, support: &Support) 
     let deprecated = options.deprecated.then(|| code!(api.deprecated();));
     let unlisted = (!options.include_in_schema).then(|| code!(api.unlisted();));
     let raw = options.raw.then(|| code!(api.raw();));
+    let guarded = options.guarded.then(|| code!(api.guarded();));
     let idempotent = options.idempotent.then(|| code!(api.idempotent();));
     let live = options.live.then(|| code!(api.live();));
     let headers = handler.takes_context().then(|| code!(api.headers();));
@@ -66,6 +67,7 @@ pub(super) fn descriptor(plugin: &Plugin, handler: &Handler, support: &Support) 
         #deprecated
         #unlisted
         #raw
+        #guarded
         #idempotent
         #live
         #headers

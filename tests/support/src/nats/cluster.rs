@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::NatsServer;
-use super::port::Port;
+use crate::port::Port;
 
 /// How long the nodes may take to find each other on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);

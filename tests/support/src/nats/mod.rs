@@ -11,7 +11,6 @@
 
 mod binary;
 mod cluster;
-mod port;
 mod server;
 mod tls;
 mod wire;

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::port::Port;
 use super::{Tls, nats_server};
+use crate::port::Port;
 use crate::process::{Guarded, signal};
 use crate::raw::{Answer, Connection};
 

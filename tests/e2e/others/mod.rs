@@ -1,10 +1,12 @@
 //! An edge on a bus whose catalog is others': what they claim comes and goes,
 //! and may be wrong.
 
+mod bridged;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use framex::bus::{Api, Bus, Call, Catalog, LocalBus};
+use framex::bus::{Api, Bus, Call, Catalog, Fallback, LocalBus};
 use framex::descriptor::{ApiDescriptor, ApiKind, PluginMetadata};
 use framex::edge::{Condition, Edge, Options, Status, dashboard, server};
 use framex::id::ApiId;
@@ -12,6 +14,8 @@ use framex::route::Route;
 use framex::settings::Settings;
 use framex::{CallError, Reply};
 use framex_core::context::{Caller, Request, Scope};
+use framex_core::plugin::{AddedApi, Refused};
+use framex_core::process::Process;
 use framex_test_support::raw::Ask;
 use framex_test_support::{log, until};
 use futures_core::future::BoxFuture;
@@ -39,19 +43,25 @@ impl Others {
 
     /// Each an API id and its route, in place of all before.
     fn claim(&self, claims: &[(&str, &str)]) {
-        let described = claims.iter().map(|(id, route)| {
-            let id = ApiId::parse(id).unwrap();
-            let mut descriptor = ApiDescriptor::new(id, ApiKind::Http);
-            let (method, path) = route.split_once(' ').unwrap();
-            descriptor.routes.push(Route {
-                method: method.parse().unwrap(),
-                path: path.to_owned(),
-            });
-            (PluginMetadata::default(), descriptor)
-        });
+        self.describe(claims.iter().map(|(id, route)| api(id, route)));
+    }
+
+    /// As [`Others::claim`], in their own words.
+    fn describe(&self, apis: impl IntoIterator<Item = ApiDescriptor>) {
+        let described = apis.into_iter().map(|api| (PluginMetadata::default(), api));
         *self.catalog.lock().unwrap() = Arc::new(Catalog::from_descriptors(described));
         self.changes.send_modify(|count| *count += 1);
     }
+}
+
+fn api(id: &str, route: &str) -> ApiDescriptor {
+    let mut descriptor = ApiDescriptor::new(ApiId::parse(id).unwrap(), ApiKind::Http);
+    let (method, path) = route.split_once(' ').unwrap();
+    descriptor.routes.push(Route {
+        method: method.parse().unwrap(),
+        path: path.to_owned(),
+    });
+    descriptor
 }
 
 impl Bus for Others {
@@ -65,6 +75,14 @@ impl Bus for Others {
 
     fn call(&self, api: &Arc<Api>, request: Request) -> Call {
         self.local.call(api, request)
+    }
+
+    fn set_fallback(&self, fallback: Arc<dyn Fallback>) {
+        self.local.set_fallback(fallback);
+    }
+
+    fn fallback(&self) -> Option<&Arc<dyn Fallback>> {
+        self.local.fallback()
     }
 
     fn attend(&self) -> Option<BoxFuture<'static, ()>> {
@@ -91,6 +109,14 @@ impl Caller for Others {
         request: Request,
     ) -> BoxFuture<'static, Result<Reply, CallError>> {
         self.local.call_from(scope, target, request)
+    }
+
+    fn add_apis(&self, scope: &Scope, apis: Vec<AddedApi>) -> Vec<Refused> {
+        self.local.add_apis(scope, apis)
+    }
+
+    fn process(&self) -> &Arc<Process> {
+        self.local.process()
     }
 }
 

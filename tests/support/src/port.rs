@@ -8,13 +8,19 @@ use socket2::{Domain, Socket, Type};
 /// it and does not listen, beside which the server may bind and listen.
 ///
 /// So it is known before the server runs, and is still there while the server is down.
-pub(super) struct Port {
+pub struct Port {
     _socket: Socket,
     address: SocketAddr,
 }
 
 impl Port {
-    pub(super) fn reserve() -> Self {
+    /// Takes one.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[must_use]
+    pub fn reserve() -> Self {
         let reserve = || -> std::io::Result<(Socket, SocketAddr)> {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
             // The server's has it too; only then may both be bound.
@@ -27,11 +33,15 @@ impl Port {
         Self { _socket, address }
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    /// It, with 127.0.0.1.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub(super) fn number(&self) -> u16 {
+    /// It alone.
+    #[must_use]
+    pub fn number(&self) -> u16 {
         self.address.port()
     }
 }

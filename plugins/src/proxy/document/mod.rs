@@ -1,0 +1,243 @@
+//! Documents: what an upstream says of itself in OpenAPI 3.0 or 3.1, as JSON or YAML, becomes
+//! operations that can be served.
+//!
+//! # Promises
+//!
+//! - An operation that cannot be used costs nothing but itself, and says why.
+//! - The same document gives the same operations, with the same names.
+//! - No document makes this take much: values, depth, and what a single operation may say of
+//!   itself have bounds.
+//! - Nothing outside of the document is looked at: references and servers lead to no other host.
+//! - The upstream's address is in no text of an operation.
+//!
+//! | module | its secret |
+//! |---|---|
+//! | `text` | JSON and YAML |
+//! | `scrub` | addresses in texts |
+//! | `refs` | what `#/...` means |
+//! | `schemas` | converted schemas and their names |
+//! | `upgrade` | schemas of 3.0 in the words of 3.1 |
+//! | `objects` | an operation's objects without references |
+//! | `servers` | what paths begin with |
+//! | `names` | what operations are called |
+//! | `template` | paths |
+//! | `parameters` | what stands in paths, queries and headers |
+//! | `body` | what bodies are made of |
+//! | `describe` | an operation |
+
+mod body;
+mod describe;
+mod names;
+mod objects;
+mod parameters;
+mod refs;
+mod schemas;
+mod scrub;
+mod servers;
+mod template;
+#[cfg(test)]
+mod tests;
+mod text;
+mod upgrade;
+
+use std::collections::{BTreeMap, HashMap};
+
+use framex_core::route::shape;
+use http::Method;
+use serde_json::{Map, Value};
+
+use describe::{Entry, Reader};
+use refs::{Object, Source};
+
+use super::operation::Operation;
+use super::upstream::Upstream;
+
+/// The methods that operations have, as documents write them.
+const METHODS: [&str; 9] = [
+    "get", "put", "post", "delete", "options", "head", "patch", "trace", "query",
+];
+
+/// Where a FrameX system runs functions for others: it is called, never published.
+const REMOTE: &str = "/api/v1/proxy/remote";
+
+/// What a document says.
+#[derive(Debug)]
+pub(crate) struct Imported {
+    /// What the service is called.
+    pub(crate) title: String,
+    /// Its version, in its own words.
+    pub(crate) version: String,
+    /// Whether it is a FrameX system, whose answers come in envelopes.
+    pub(crate) is_framex: bool,
+    /// What is published of it.
+    pub(crate) operations: Vec<Operation>,
+    /// What would be, if it could.
+    pub(crate) skipped: Vec<Skipped>,
+}
+
+/// An operation that is not imported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Skipped {
+    /// Which: `GET /x`.
+    pub(crate) what: String,
+    /// Why.
+    pub(crate) reason: String,
+}
+
+/// Why a document says nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DocumentError {
+    /// It is broken, or larger than anybody's.
+    #[error("it cannot be read as {format}: {reason}")]
+    Unreadable {
+        /// What it seemed to be.
+        format: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It is something else.
+    #[error("it is no OpenAPI 3.0 or 3.1 document: {0}")]
+    NotOpenApi(String),
+}
+
+/// Reads the document `text` of `upstream`.
+///
+/// Operations that came through the bridge `bridge` before are left out, and so are those that
+/// came through eight: what others only pass on would otherwise stay for ever.
+///
+/// # Errors
+///
+/// For what is no document of OpenAPI 3.0 or 3.1; an operation that cannot be used is
+/// [`skipped`](Imported::skipped).
+pub(crate) fn import(
+    text: &[u8],
+    upstream: &Upstream,
+    bridge: &str,
+) -> Result<Imported, DocumentError> {
+    let mut root = text::read(text)?;
+    scrub::Address::new(&upstream.authority, &upstream.name).scrub(&mut root);
+    let old = is_3_0(&root)?;
+    let info = &root["info"];
+    let title = text_of(&info["title"]);
+    let is_framex = title == "FrameX API" || root.get("x-framex").is_some();
+    let mut imported = Imported {
+        version: text_of(&info["version"]),
+        is_framex,
+        operations: Vec::new(),
+        skipped: Vec::new(),
+        title,
+    };
+
+    let source = Source(&root);
+    let items = items(source, upstream, &mut imported.skipped);
+    let found = entries(&items);
+    let named: Vec<_> = found
+        .iter()
+        .map(|(path, method, operation)| {
+            let id = operation.get("operationId").and_then(Value::as_str);
+            (method.to_string(), *path, id)
+        })
+        .collect();
+    let names = names::names(&named);
+
+    let mut reader = Reader::new(source, old, upstream, bridge, &imported, found.len());
+    let mut taken: HashMap<(Method, String), String> = HashMap::new();
+    for ((path, method, operation), name) in found.into_iter().zip(names) {
+        if !upstream.published.contains(path) {
+            continue;
+        }
+        let what = format!("{method} {path}");
+        let entry = Entry {
+            path,
+            method,
+            name,
+            item: &items[path],
+            operation,
+        };
+        let read = reader.operation(entry).and_then(|operation| {
+            let route = &operation.descriptor.routes[0];
+            let place = (route.method.clone(), shape(&route.path));
+            match taken.get(&place) {
+                Some(first) => Err(format!("`{first}` is the same route")),
+                None => {
+                    taken.insert(place, what.clone());
+                    Ok(operation)
+                }
+            }
+        });
+        match read {
+            Ok(operation) => imported.operations.push(operation),
+            Err(reason) => imported.skipped.push(Skipped { what, reason }),
+        }
+    }
+    Ok(imported)
+}
+
+/// Whether the document is OpenAPI 3.0, not 3.1.
+fn is_3_0(root: &Value) -> Result<bool, DocumentError> {
+    let refuse = |what: String| Err(DocumentError::NotOpenApi(what));
+    if !root.is_object() {
+        return refuse("it is no object".into());
+    }
+    let version = text_of(&root["openapi"]);
+    let of = |minor: &str| version == minor || version.starts_with(&format!("{minor}."));
+    match (of("3.0"), of("3.1")) {
+        (old, new) if old || new => {}
+        _ if !version.is_empty() => return refuse(format!("its version is {version}")),
+        _ => match text_of(&root["swagger"]) {
+            swagger if swagger.is_empty() => return refuse("it has no `openapi`".into()),
+            swagger => return refuse(format!("it is Swagger {swagger}; convert it to OpenAPI")),
+        },
+    }
+    match &root["paths"] {
+        Value::Object(_) | Value::Null => Ok(of("3.0")),
+        _ => refuse("its `paths` are no object".into()),
+    }
+}
+
+/// The paths of the document, with their references followed.
+fn items<'a>(
+    source: Source<'a>,
+    upstream: &Upstream,
+    skipped: &mut Vec<Skipped>,
+) -> BTreeMap<&'a str, Object<'a>> {
+    let paths = source.0["paths"].as_object().into_iter().flatten();
+    let paths = paths.filter(|(path, _)| !path.starts_with("x-"));
+    let mut items = BTreeMap::new();
+    for (path, item) in paths {
+        match source.object(item, |_| true) {
+            Ok(item) => {
+                items.insert(path.as_str(), item);
+            }
+            Err(reason) if upstream.published.contains(path) => {
+                let what = path.clone();
+                skipped.push(Skipped { what, reason });
+            }
+            Err(_) => {}
+        }
+    }
+    items
+}
+
+type Found<'i> = (&'i str, Method, &'i Map<String, Value>);
+
+/// Every operation, in the order of paths and methods.
+fn entries<'i>(items: &'i BTreeMap<&'i str, Object<'i>>) -> Vec<Found<'i>> {
+    let of_path = |(path, item): (&&'i str, &'i Object<'i>)| {
+        let path = *path;
+        METHODS.into_iter().filter_map(move |name| {
+            let method = Method::from_bytes(name.to_ascii_uppercase().as_bytes()).ok()?;
+            Some((path, method, item.get(name)?.as_object()?))
+        })
+    };
+    items.iter().flat_map(of_path).collect()
+}
+
+/// A text or a number, as documents in YAML mix them up.
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.trim().to_owned(),
+        Value::Number(number) => number.to_string(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,127 @@
+//! Calls that nobody on the bus answers.
+//!
+//! First the operations of the upstreams are looked through, also those whose routes plugins
+//! have. What is none of them goes to the first upstream whose rules allow its path.
+
+use std::sync::{Arc, LazyLock, Weak};
+
+use framex_core::args::{Aim, Args};
+use framex_core::context::Context;
+use framex_core::descriptor::{ApiDescriptor, ApiKind, ReplyShape};
+use framex_core::error::{Error, Result};
+use framex_core::id::ApiId;
+use framex_core::plugin::{AddedApi, Handler};
+use framex_core::reply::Reply;
+use futures_core::future::BoxFuture;
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+use super::surface::{Surface, split};
+use super::unknown;
+use super::watch::{Served, Watched};
+
+/// Its id: what FrameX processes call that find nobody.
+const ID: &str = "proxy.ProxyPlugin.fall_back";
+
+static DESCRIPTOR: LazyLock<Arc<ApiDescriptor>> = LazyLock::new(|| {
+    let id = ApiId::parse(ID).unwrap_or_else(|_| unreachable!("a valid id"));
+    let mut api = ApiDescriptor::new(id, ApiKind::Func);
+    api.summary = "Takes the calls that nobody on the bus answers.".to_owned();
+    api.reply = ReplyShape::Response;
+    api.bridged = true;
+    api.raw = true;
+    api.live = true;
+    api.headers = true;
+    api.max_body_size = Some(u64::MAX);
+    // The upstream's own time limit counts.
+    api.timeout = Some(std::time::Duration::from_secs(60 * 60));
+    Arc::new(api)
+});
+
+/// The API that takes them.
+pub(crate) fn api(surface: &Arc<Surface>) -> AddedApi {
+    AddedApi {
+        descriptor: Arc::clone(&DESCRIPTOR),
+        handler: Arc::new(FallBack(Arc::downgrade(surface))),
+    }
+}
+
+struct FallBack(Weak<Surface>);
+
+impl Handler for FallBack {
+    fn call(&self, ctx: Context, args: Args) -> BoxFuture<'static, Result<Reply>> {
+        let surface = self.0.upgrade();
+        Box::pin(async move {
+            let stopping = || Error::unavailable("the bridge is stopping");
+            surface.ok_or_else(stopping)?.fall_back(ctx, args).await
+        })
+    }
+}
+
+impl Surface {
+    async fn fall_back(&self, ctx: Context, args: Args) -> Result<Reply> {
+        match args.aim()? {
+            Aim::Request(method, path) => self.request(ctx, args, &method, &path).await,
+            Aim::Named(target) => self.call(ctx, args, &target.unwrap_or_default()).await,
+        }
+    }
+
+    /// A client's request. It has passed the rules of the edge; the bridge's own keys are only
+    /// for those whom the edge has asked for one, and for what is said to be public.
+    async fn request(
+        &self,
+        ctx: Context,
+        args: Args,
+        method: &Method,
+        path: &str,
+    ) -> Result<Reply> {
+        let target = || format!("{method} {path}");
+        // As upstreams read it, however it is written.
+        let read = percent_decode_str(path).decode_utf8_lossy();
+        let served = self.at(method, path);
+        let guarded = |served: Option<&Arc<Served>>| served.is_some_and(|s| s.descriptor.guarded);
+        let held_back = guarded(served.as_ref()) || guarded(self.at(method, &read).as_ref());
+        if held_back && ctx.principal().is_none() {
+            return Err(unknown(&target()));
+        }
+        if let Some(served) = served {
+            return served.handler.call(ctx, args).await;
+        }
+        let allowed = |watched: &&Arc<Watched>| {
+            let upstream = &watched.upstream;
+            let own = upstream.own_path(path);
+            own.is_some_and(|own| {
+                let key = |path| {
+                    upstream
+                        .own_path(path)
+                        .and_then(|p| upstream.keys.key_for(p))
+                };
+                let keyless = key(path).is_none() && key(&read).is_none();
+                let open = || upstream.public.contains_raw(own) || ctx.principal().is_some();
+                upstream.published.contains_raw(own) && (keyless || open())
+            })
+        };
+        let watched = self.upstreams().iter().find(allowed);
+        match (watched, args.passed()?) {
+            (Some(watched), Some(passed)) => watched.forwarder.pass(&ctx, passed).await,
+            _ => Err(unknown(&target())),
+        }
+    }
+
+    /// A plugin's call. Plugins are trusted with what they declare.
+    async fn call(&self, ctx: Context, args: Args, target: &str) -> Result<Reply> {
+        if let Some(served) = self.named(target) {
+            return served.handler.call(ctx, args).await;
+        }
+        let (_, path) = split(target);
+        let allowed = |watched: &&Arc<Watched>| {
+            let own = watched.upstream.own_path(path);
+            own.is_some_and(|own| watched.upstream.published.contains_raw(own))
+        };
+        let Some(watched) = self.upstreams().iter().find(allowed) else {
+            return Err(unknown(target));
+        };
+        let named = args.named(&DESCRIPTOR)?;
+        watched.forwarder.call(&ctx, target, named).await
+    }
+}

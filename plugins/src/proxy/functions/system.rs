@@ -1,0 +1,155 @@
+//! Systems that run functions for this one: which a URL means, and the way there.
+
+use std::sync::Arc;
+
+use framex_core::context::Context;
+use framex_core::error::Result;
+use framex_core::reply::RawJson;
+use http::Uri;
+
+use super::broker::Broker;
+use super::http::Http;
+use super::{FunctionsError, RemoteCall};
+use crate::proxy::config::ProxyConfig;
+use crate::proxy::upstream::nameless;
+
+/// Another system.
+pub(super) struct System {
+    shown: String,
+    way: Way,
+}
+
+enum Way {
+    Http(Http),
+    Broker(Broker),
+}
+
+impl System {
+    /// The system at `url`. Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// Another URL than `http`, `https`, `nats` and `tls` have, and settings about it that
+    /// are wrong.
+    pub(super) fn new(
+        url: &str,
+        config: &ProxyConfig,
+        bridge: &Arc<str>,
+    ) -> Result<Self, FunctionsError> {
+        let shown = shown(url);
+        let wrong = |reason: String| FunctionsError::System {
+            url: shown.clone(),
+            reason,
+        };
+        let uri: Uri = url
+            .parse()
+            .map_err(|error| wrong(format!("no URL: {error}")))?;
+        let way = match uri.scheme_str() {
+            Some("http" | "https") => Http::new(url, config, bridge).map(Way::Http),
+            Some("nats" | "tls") => {
+                Broker::new(&uri, &nameless(&identity(url)), config, bridge).map(Way::Broker)
+            }
+            _ => Err("write `http://host:port`, `https://…`, `nats://…` or `tls://…`".to_owned()),
+        };
+        let way = way.map_err(wrong)?;
+        Ok(Self { shown, way })
+    }
+
+    /// In errors; tells nothing of where it is.
+    pub(super) fn name(&self) -> &str {
+        match &self.way {
+            Way::Http(http) => http.name(),
+            Way::Broker(broker) => broker.name(),
+        }
+    }
+
+    /// Its URL, without secrets: for the log.
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Begins to connect, where there is a connection to keep.
+    ///
+    /// # Errors
+    ///
+    /// What can never be connected to.
+    pub(super) fn start(&self) -> Result<(), FunctionsError> {
+        let Way::Broker(broker) = &self.way else {
+            return Ok(());
+        };
+        broker.start().map_err(|error| FunctionsError::System {
+            url: self.shown.clone(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// Ends what [`System::start`] has begun.
+    pub(super) async fn stop(&self) {
+        if let Way::Broker(broker) = &self.way {
+            broker.stop().await;
+        }
+    }
+
+    /// Has a function run there, once.
+    ///
+    /// # Errors
+    ///
+    /// The function's own, with its status; 502 `upstream_unreachable`, `upstream_broken` and
+    /// `upstream_refused`, 504 `upstream_timeout`, 508 `loop_detected`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the function at its next `.await`.
+    pub(super) async fn call(&self, ctx: &Context, call: RemoteCall) -> Result<RawJson> {
+        match &self.way {
+            Way::Http(http) => http.call(ctx, call).await,
+            Way::Broker(broker) => broker.call(ctx, call).await,
+        }
+    }
+}
+
+/// `scheme://host/path`: neither who logs in, nor what is behind a `?`.
+fn shown(url: &str) -> String {
+    let url = url.split('?').next().unwrap_or_default();
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => {
+            format!("{}{}", &url[..scheme + 3], &url[at + 1..])
+        }
+        _ => url.to_owned(),
+    }
+}
+
+/// What makes two URLs those of two systems: all but a password or a token.
+fn identity(url: &str) -> String {
+    let (place, query) = url.split_once('?').unwrap_or((url, ""));
+    let who = place.split_once("://").and_then(|(_, rest)| {
+        let (who, _) = rest.rsplit_once('@')?;
+        who.split_once(':').map(|(user, _)| user)
+    });
+    format!("{}@{}?{query}", who.unwrap_or_default(), shown(url))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_neither_shown_nor_part_of_a_name() {
+        let url = "nats://me:s3cret@a:1/?namespace=blue";
+        assert_eq!(shown(url), "nats://a:1/");
+        assert_eq!(
+            identity(url),
+            identity("nats://me:other@a:1/?namespace=blue")
+        );
+        assert_ne!(
+            identity(url),
+            identity("nats://me:s3cret@a:1/?namespace=red")
+        );
+        assert_ne!(
+            identity(url),
+            identity("nats://you:s3cret@a:1/?namespace=blue")
+        );
+        assert_eq!(identity("nats://t0ken@a"), identity("nats://a"));
+        assert_eq!(shown("http://a/b"), "http://a/b");
+    }
+}

@@ -1,0 +1,269 @@
+//! When an upstream's document is read, and what becomes of it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use framex_core::context::Context;
+use framex_core::descriptor::ApiDescriptor;
+use framex_core::error::Error;
+use framex_core::id::ApiId;
+use framex_core::plugin::Handler;
+use framex_core::process::Process;
+use http::{HeaderValue, StatusCode};
+use tokio::sync::watch;
+
+use super::document::{self, Imported};
+use super::forward::{Circuit, FetchError, Fetched, Forwarder};
+use super::operation::{Operation, Shape};
+use super::surface::Surface;
+use super::upstream::Upstream;
+
+/// After a failure it is tried again, later each time, up to the usual pause.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// An upstream whose document is read again and again.
+pub(crate) struct Watched {
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) forwarder: Arc<Forwarder>,
+    bridge: Arc<str>,
+    refresh: Duration,
+    found: Mutex<Found>,
+    /// How often somebody has asked for it to be read, and how many of these it was read after.
+    asked: watch::Sender<u64>,
+    answered: watch::Sender<u64>,
+}
+
+/// What its document says, as it was last read.
+#[derive(Default)]
+struct Found {
+    served: Vec<Arc<Served>>,
+    skipped: Vec<String>,
+    trouble: Option<String>,
+    /// Which of its paths has the document, its version, and what it was.
+    at: Option<(String, Option<HeaderValue>, Bytes)>,
+}
+
+/// An operation with what runs it.
+pub(crate) struct Served {
+    pub(crate) descriptor: Arc<ApiDescriptor>,
+    pub(crate) shape: Arc<Shape>,
+    pub(crate) handler: Arc<dyn Handler>,
+}
+
+impl Watched {
+    pub(crate) fn new(
+        upstream: Arc<Upstream>,
+        bridge: &Arc<str>,
+        refresh: Duration,
+    ) -> Result<Arc<Self>, Error> {
+        let forwarder = Forwarder::new(Arc::clone(&upstream), Arc::clone(bridge))?;
+        Ok(Arc::new(Self {
+            upstream,
+            forwarder,
+            bridge: Arc::clone(bridge),
+            refresh,
+            found: Mutex::default(),
+            asked: watch::Sender::new(1),
+            answered: watch::Sender::new(0),
+        }))
+    }
+
+    /// Reads the document, publishes what it says, and so on, for ever.
+    pub(crate) async fn watch(self: Arc<Self>, surface: Arc<Surface>, ctx: Context) {
+        let Ok(process) = ctx.process() else { return };
+        let documents = async {
+            let mut asked = self.asked.subscribe();
+            let mut pause = FIRST_PAUSE;
+            loop {
+                let question = *asked.borrow_and_update();
+                let read = self.look().await;
+                let changed = self.take(&process, read);
+                if changed && let Err(error) = surface.publish(&ctx) {
+                    tracing::debug!(%error, "operations are not published");
+                    return;
+                }
+                self.answered.send_replace(question);
+                let well = self.found().trouble.is_none();
+                let rest = match well {
+                    true => self.refresh,
+                    false => pause.min(self.refresh),
+                };
+                pause = match well {
+                    true => FIRST_PAUSE,
+                    false => pause * 2,
+                };
+                tokio::select! {
+                    () = tokio::time::sleep(rest) => {}
+                    asked = asked.changed() => if asked.is_err() { return },
+                }
+            }
+        };
+        tokio::join!(documents, self.tell_circuit(&process));
+    }
+
+    /// Says in `/ready` when the upstream is given a rest.
+    async fn tell_circuit(&self, process: &Process) {
+        let name = &self.upstream.name;
+        let what = format!("circuit of {name}");
+        let mut circuit = self.forwarder.circuit();
+        loop {
+            let now = *circuit.borrow_and_update();
+            match now {
+                Circuit::Closed => process.restored(&what),
+                Circuit::Open | Circuit::HalfOpen => process.degraded(
+                    &what,
+                    format!(
+                        "upstream `{name}` does not answer: its calls fail at once until it does"
+                    ),
+                ),
+            }
+            if circuit.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The document, if it is another one than before.
+    async fn look(&self) -> Result<Option<Imported>, String> {
+        let known = self.found().at.clone();
+        let paths: Vec<&String> = match &known {
+            Some((path, ..)) => vec![path],
+            None => self.upstream.docs.iter().collect(),
+        };
+        let etag = known.as_ref().and_then(|(_, etag, _)| etag.clone());
+        let mut missing = String::new();
+        for path in paths {
+            let (body, etag) = match self.forwarder.fetch(path, etag.as_ref()).await {
+                Ok(Fetched::NotModified) => return Ok(None),
+                Ok(Fetched::Document { body, etag }) => (body, etag),
+                Err(FetchError::Status(StatusCode::NOT_FOUND)) => {
+                    missing = format!("there is no document at `{path}`");
+                    self.found().at = None;
+                    continue;
+                }
+                Err(error) => return Err(format!("its document at `{path}`: {error}")),
+            };
+            if known.as_ref().is_some_and(|(_, _, before)| *before == body) {
+                return Ok(None);
+            }
+            let (upstream, bridge) = (Arc::clone(&self.upstream), Arc::clone(&self.bridge));
+            let text = body.clone();
+            // It may be large, and this is not the only task here.
+            let import =
+                tokio::task::spawn_blocking(move || document::import(&text, &upstream, &bridge));
+            let imported = import.await.map_err(|_| "reading it failed".to_owned())?;
+            let imported = imported.map_err(|e| format!("its document at `{path}`: {e}"))?;
+            self.found().at = Some((path.clone(), etag, body));
+            return Ok(Some(imported));
+        }
+        Err(missing)
+    }
+
+    /// Takes over what was read; whether operations changed. What was there stays where there is
+    /// trouble.
+    fn take(&self, process: &Process, read: Result<Option<Imported>, String>) -> bool {
+        let name = &self.upstream.name;
+        let what = format!("document of {name}");
+        let mut found = self.found();
+        match read {
+            Err(trouble) => {
+                if found.trouble.as_ref() != Some(&trouble) {
+                    tracing::warn!(upstream = name, "{trouble}; it is tried again");
+                }
+                process.degraded(what, format!("upstream `{name}`: {trouble}"));
+                found.trouble = Some(trouble);
+                false
+            }
+            Ok(None) => {
+                found.trouble = None;
+                process.restored(&what);
+                false
+            }
+            Ok(Some(imported)) => {
+                found.trouble = None;
+                process.restored(&what);
+                self.forwarder.set_framex(imported.is_framex);
+                self.renew(&mut found, imported);
+                true
+            }
+        }
+    }
+
+    fn renew(&self, found: &mut Found, imported: Imported) {
+        let name = &self.upstream.name;
+        let skipped: Vec<String> = imported
+            .skipped
+            .iter()
+            .map(|skipped| format!("`{}`: {}", skipped.what, skipped.reason))
+            .collect();
+        for reason in skipped.iter().filter(|s| !found.skipped.contains(s)) {
+            tracing::warn!(upstream = name, "an operation is left out: {reason}");
+        }
+        let before = std::mem::take(&mut found.served);
+        let before: HashMap<ApiId, Arc<Served>> = before
+            .into_iter()
+            .map(|served| (served.descriptor.id.clone(), served))
+            .collect();
+        let same = |operation: &Operation| {
+            let found = before.get(&operation.descriptor.id)?;
+            let same = *found.descriptor == operation.descriptor && *found.shape == operation.shape;
+            same.then(|| Arc::clone(found))
+        };
+        let operations = imported.operations.into_iter();
+        found.served = operations
+            .map(|operation| same(&operation).unwrap_or_else(|| self.serve(operation)))
+            .collect();
+        found.skipped = skipped;
+        tracing::info!(
+            upstream = name,
+            title = imported.title,
+            version = imported.version,
+            operations = found.served.len(),
+            left_out = found.skipped.len(),
+            "its document was read"
+        );
+    }
+
+    fn serve(&self, operation: Operation) -> Arc<Served> {
+        let descriptor = Arc::new(operation.descriptor);
+        let shape = Arc::new(operation.shape);
+        let handler = self
+            .forwarder
+            .operation(Arc::clone(&descriptor), Arc::clone(&shape));
+        Arc::new(Served {
+            descriptor,
+            shape,
+            handler,
+        })
+    }
+
+    /// Its operations.
+    pub(crate) fn served(&self) -> Vec<Arc<Served>> {
+        self.found().served.clone()
+    }
+
+    /// What is left out of its document, and why the document could not be read.
+    pub(crate) fn troubles(&self) -> (Vec<String>, Option<String>) {
+        let found = self.found();
+        (found.skipped.clone(), found.trouble.clone())
+    }
+
+    /// Asks for its document to be read now.
+    pub(crate) fn ask(&self) {
+        self.asked.send_modify(|count| *count += 1);
+    }
+
+    /// Waits until it was read since it was last asked for.
+    pub(crate) async fn looked(&self) {
+        let question = *self.asked.borrow();
+        let mut answered = self.answered.subscribe();
+        // Its sender is in `self`: this ends with the answer alone.
+        let _ = answered.wait_for(|answered| *answered >= question).await;
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
