@@ -242,8 +242,8 @@ async fn callers_that_leave() {
     })
     .await;
     let mut connection = Connection::open(front().address()).await;
-    let head = "POST /raw?count=half HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\nhalf";
-    connection.send(head).await;
+    let head = "POST /raw?count=half HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n";
+    connection.send(head).await.send(vec![0; 300_000]).await;
     until("it is there", async || {
         (seen("half").await == 1).then_some(())
     })

@@ -9,9 +9,12 @@
     reason = "helpers of tests are tests"
 )]
 
+mod bodies;
 mod broker;
 mod caller;
 mod calling;
+mod changing;
+mod documents;
 mod failing;
 mod falling;
 mod forwarding;
@@ -23,3 +26,4 @@ mod programs;
 mod safety;
 mod site;
 mod streams;
+mod wires;

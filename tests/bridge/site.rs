@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use framex_test_support::python::python_with;
 use framex_test_support::raw::Ask;
 use framex_test_support::upstream::Upstream;
-use framex_test_support::{Answer, PATIENCE, Server, ServerBuilder};
+use framex_test_support::{Answer, PATIENCE, Server, ServerBuilder, log};
 use serde_json::{Value, json};
 
 use crate::caller::Caller;
@@ -64,8 +64,10 @@ pub(crate) fn kit(settings: &str) -> Upstream {
 
 /// A bridge with these settings of `[plugins.proxy]`, and a plugin that calls what it is told to.
 pub(crate) fn bridge(proxy: Value) -> ServerBuilder {
+    log::keep();
     Server::builder()
         .plugin::<Caller>()
+        .set("load_plugins", json!(["caller"]))
         .set("load_builtin_plugins", json!(["proxy"]))
         .set("plugins", json!({ "proxy": proxy }))
 }

@@ -16,29 +16,38 @@ pub(crate) fn hides(key: &str) -> bool {
     TELLTALES.iter().any(|telltale| key.contains(telltale))
 }
 
-/// `value` without its secrets: values whose key [`hides`], at any depth, and
-/// the user information of URLs.
+/// `value` without its secrets: values whose key [`hides`], at any depth, lists of keys in an
+/// `auth.rules`, and the user information of URLs, which keys may be too.
 pub(crate) fn masked(value: &Value) -> Value {
     match value {
         Value::Object(table) => table
             .iter()
             .map(|(key, value)| {
-                let shown = match value {
-                    Value::Null => Value::Null,
+                let shown = match (value, value.get("rules")) {
+                    (Value::Null, _) => Value::Null,
                     _ if hides(key) => Value::from(MASK),
+                    (_, Some(Value::Object(rules))) if key == "auth" => {
+                        let mut shown = masked(value);
+                        let rules = rules.keys().map(|rule| (rule.clone(), MASK.into()));
+                        shown["rules"] = Value::Object(rules.collect());
+                        shown
+                    }
                     _ => masked(value),
                 };
-                // Tables of URLs have secrets in their keys.
-                let key = match key.contains("://") {
-                    true => urls(key),
-                    false => key.clone(),
-                };
-                (key, shown)
+                (self::key(key).into_owned(), shown)
             })
             .collect(),
         Value::Array(items) => items.iter().map(masked).collect(),
         Value::String(text) if text.contains("://") => Value::from(urls(text)),
         other => other.clone(),
+    }
+}
+
+/// The name of a value: that of a table of URLs may hold a password.
+pub(crate) fn key(name: &str) -> Cow<'_, str> {
+    match name.contains("://") {
+        true => Cow::Owned(urls(name)),
+        false => Cow::Borrowed(name),
     }
 }
 
@@ -127,12 +136,15 @@ mod tests {
         let value = json!({
             "ApiKey": "a", "deep": {"list": [{"db_password": "b", "size": 3}]},
             "credentials": {"x": "c"}, "token": null, "url": "https://u:d@h/",
+            "auth": {"rules": {"/x/*": ["e"]}, "y": 1}, "calls": {"nats://u:f@h": ["g"]},
         });
         assert_eq!(
             masked(&value),
             json!({
                 "ApiKey": MASK, "deep": {"list": [{"db_password": MASK, "size": 3}]},
                 "credentials": MASK, "token": null, "url": "https://u:********@h/",
+                "auth": {"rules": {"/x/*": MASK}, "y": 1},
+                "calls": {"nats://u:********@h": ["g"]},
             })
         );
     }

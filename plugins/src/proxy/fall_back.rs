@@ -14,10 +14,11 @@ use framex_core::plugin::{AddedApi, Handler};
 use framex_core::reply::Reply;
 use futures_core::future::BoxFuture;
 use http::Method;
+use percent_encoding::percent_decode_str;
 
 use super::surface::{Surface, split};
 use super::unknown;
-use super::watch::Watched;
+use super::watch::{Served, Watched};
 
 /// Its id: what FrameX processes call that find nobody.
 const ID: &str = "proxy.ProxyPlugin.fall_back";
@@ -75,17 +76,27 @@ impl Surface {
         path: &str,
     ) -> Result<Reply> {
         let target = || format!("{method} {path}");
-        if let Some(served) = self.at(method, path) {
-            if served.descriptor.guarded && ctx.principal().is_none() {
-                return Err(unknown(&target()));
-            }
+        // As upstreams read it, however it is written.
+        let read = percent_decode_str(path).decode_utf8_lossy();
+        let served = self.at(method, path);
+        let guarded = |served: Option<&Arc<Served>>| served.is_some_and(|s| s.descriptor.guarded);
+        let held_back = guarded(served.as_ref()) || guarded(self.at(method, &read).as_ref());
+        if held_back && ctx.principal().is_none() {
+            return Err(unknown(&target()));
+        }
+        if let Some(served) = served {
             return served.handler.call(ctx, args).await;
         }
         let allowed = |watched: &&Arc<Watched>| {
             let upstream = &watched.upstream;
             let own = upstream.own_path(path);
             own.is_some_and(|own| {
-                let keyless = upstream.keys.key_for(own).is_none();
+                let key = |path| {
+                    upstream
+                        .own_path(path)
+                        .and_then(|p| upstream.keys.key_for(p))
+                };
+                let keyless = key(path).is_none() && key(&read).is_none();
                 let open = || upstream.public.contains_raw(own) || ctx.principal().is_some();
                 upstream.published.contains_raw(own) && (keyless || open())
             })

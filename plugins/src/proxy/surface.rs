@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use framex_core::context::Context;
+use framex_core::descriptor::{ApiDescriptor, ApiKind};
 use framex_core::error::Result;
+use framex_core::id::ApiId;
 use framex_core::plugin::AddedApi;
-use framex_core::route::shape;
+use framex_core::route::{Route, shape};
 use http::Method;
 use serde_json::Value;
 
@@ -59,8 +61,9 @@ impl Surface {
             .unwrap_or_else(PoisonError::into_inner);
         let served: Vec<_> = self.upstreams.iter().flat_map(|u| u.served()).collect();
         self.map.store(Arc::new(Map::new(&served)));
+        let mut routes = HashMap::new();
         let apis = served.iter().map(|served| AddedApi {
-            descriptor: Arc::clone(&served.descriptor),
+            descriptor: with_free_routes(&served.descriptor, &mut routes),
             handler: Arc::clone(&served.handler),
         });
         let own = fall_back::api(self);
@@ -137,6 +140,29 @@ impl Map {
         }
         map
     }
+}
+
+/// `api`, without its routes if one of `taken` has them: then it is called by its id.
+fn with_free_routes(
+    api: &Arc<ApiDescriptor>,
+    taken: &mut HashMap<(Method, String), ApiId>,
+) -> Arc<ApiDescriptor> {
+    let route = |route: &Route| (route.method.clone(), shape(&route.path));
+    let Some((route, first)) = api
+        .routes
+        .iter()
+        .find_map(|r| Some((r, taken.get(&route(r))?)))
+    else {
+        taken.extend(api.routes.iter().map(|r| (route(r), api.id.clone())));
+        return Arc::clone(api);
+    };
+    tracing::warn!(
+        api = %api.id, "it has no route: `{route}` is that of `{first}`; a `prefix` keeps upstreams apart"
+    );
+    let mut func = ApiDescriptor::clone(api);
+    func.kind = ApiKind::Func;
+    func.routes.clear();
+    Arc::new(func)
 }
 
 /// What the circuit breaker of an upstream is called in reports.

@@ -231,6 +231,7 @@ async def as_it_came(request: Request) -> Any:
         "query": request.scope["query_string"].decode("latin-1"),
         "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in request.scope["headers"]],
         "body": {"size": len(body), "sha256": hashlib.sha256(body).hexdigest()},
+        "client": request.client.port,
     }
 
 

@@ -1,5 +1,6 @@
 //! Services that others might have written: child processes on ports that stay theirs.
 
+use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -44,6 +45,12 @@ impl Upstream {
     /// `python`'s programs serves; not running yet.
     #[must_use]
     pub fn asgi(programs: &Path, dir: &Path, app: &str) -> Self {
+        Self::asgi_with(programs, dir, app, Vec::new())
+    }
+
+    /// As [`Upstream::asgi`], with more options for uvicorn.
+    #[must_use]
+    pub fn asgi_with(programs: &Path, dir: &Path, app: &str, options: Vec<OsString>) -> Self {
         let (python, dir, app) = (programs.join("python"), dir.to_owned(), app.to_owned());
         Self::new(move |address| {
             let mut command = Command::new(&python);
@@ -53,6 +60,7 @@ impl Upstream {
                 .arg(address.ip().to_string())
                 .args(["--port", &address.port().to_string(), "--app-dir"])
                 .arg(&dir)
+                .args(&options)
                 .arg(&app);
             command
         })

@@ -12,7 +12,7 @@ const LONGEST: usize = 120;
 pub(super) fn names(operations: &[(String, &str, Option<&str>)]) -> Vec<String> {
     let ids: Vec<Option<String>> = operations
         .iter()
-        .map(|(_, _, id)| id.map(plain).filter(|id| !id.is_empty()))
+        .map(|(_, _, id)| id.map(identifier).filter(|id| !id.is_empty()))
         .collect();
     let mut uses: HashMap<&str, usize> = HashMap::new();
     for id in ids.iter().flatten() {
@@ -34,6 +34,15 @@ pub(super) fn names(operations: &[(String, &str, Option<&str>)]) -> Vec<String> 
         })
     });
     named.collect()
+}
+
+/// An `operationId` as it stands, if it can.
+fn identifier(id: &str) -> String {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    match id.len() <= LONGEST && id.bytes().all(letter) {
+        true => id.to_owned(),
+        false => plain(id),
+    }
 }
 
 /// `text` in letters, digits and single `_`.
@@ -67,6 +76,7 @@ mod tests {
             ("GET", "/", None),
             ("PUT", "/c", Some("get_b")),
             ("GET", "/d", Some("fetch_response")),
+            ("GET", "/e", Some("read_e__get")),
         ];
         let operations: Vec<_> = operations
             .into_iter()
@@ -83,6 +93,7 @@ mod tests {
                 "get",
                 "get_b",
                 "fetch_response",
+                "read_e__get",
             ]
         );
     }

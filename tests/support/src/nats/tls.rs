@@ -59,6 +59,18 @@ impl Tls {
         self.file("client.key")
     }
 
+    /// The certificate of the server.
+    #[must_use]
+    pub fn server_cert(&self) -> PathBuf {
+        self.file("server.pem")
+    }
+
+    /// The key of the server.
+    #[must_use]
+    pub fn server_key(&self) -> PathBuf {
+        self.file("server.key")
+    }
+
     pub(super) fn server_arguments(&self) -> Vec<OsString> {
         let mut arguments = vec![
             "--tls".into(),
