@@ -1,10 +1,11 @@
 //! The bus of one process.
 
 mod added;
+mod limits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use framex_core::process::Process;
 use framex_core::reply::Reply;
 use framex_core::watch::{self, ApiNumber};
 use futures_core::future::BoxFuture;
-use tokio::sync::{Notify, watch as channel};
+use tokio::sync::watch as channel;
 
 use crate::call::{Call, Keep, LocalCall, TimeLimit, panicked};
 use crate::catalog::{Api, Catalog};
@@ -26,6 +27,8 @@ use crate::claims::{Claims, Taken};
 use crate::kept::{KeepOptions, Keeper, KeptStream, is_kept};
 use crate::{Bus, Fallback, fallback};
 use added::Latest;
+pub(crate) use limits::{Held, Permit};
+use limits::{Limit, Load};
 
 /// What a call that takes files may take, where nobody says anything.
 const WITH_FILES: Duration = Duration::from_secs(60 * 60);
@@ -51,14 +54,6 @@ struct Place {
     plugin: Arc<PluginMetadata>,
     scope: Arc<Scope>,
     limit: Option<Arc<Limit>>,
-}
-
-/// What runs in this process, all plugins together.
-#[derive(Default)]
-struct Load {
-    stopping: AtomicBool,
-    ongoing: AtomicUsize,
-    idle: Notify,
 }
 
 /// Why a plugin cannot be served.
@@ -110,100 +105,12 @@ pub(crate) struct LocalApi {
 impl LocalApi {
     /// Whether it, or its plugin, says how many calls may run at once.
     pub(crate) fn is_bounded(&self) -> bool {
-        self.limit.most != usize::MAX || self.plugin_limit.is_some()
+        self.limit.is_set() || self.plugin_limit.is_some()
     }
 
     /// Whether a call that starts now would be refused.
     pub(crate) fn is_full(&self) -> bool {
         self.limit.is_full() || self.plugin_limit.as_ref().is_some_and(|l| l.is_full())
-    }
-}
-
-/// How many calls may run at once, and how many do.
-struct Limit {
-    most: usize,
-    running: AtomicUsize,
-}
-
-impl Limit {
-    fn new(most: Option<usize>) -> Self {
-        Self {
-            most: most.unwrap_or(usize::MAX),
-            running: AtomicUsize::new(0),
-        }
-    }
-
-    fn enter(&self) -> bool {
-        if self.most == usize::MAX {
-            return true;
-        }
-        let entered = self.running.fetch_add(1, Ordering::Relaxed) < self.most;
-        if !entered {
-            self.running.fetch_sub(1, Ordering::Relaxed);
-        }
-        entered
-    }
-
-    fn is_full(&self) -> bool {
-        self.most != usize::MAX && self.running.load(Ordering::Relaxed) >= self.most
-    }
-
-    fn leave(&self) {
-        if self.most != usize::MAX {
-            self.running.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
-/// The right to run one call; gives its place back when it goes.
-pub(crate) struct Permit(Arc<LocalApi>);
-
-impl Permit {
-    fn take(api: &Arc<LocalApi>) -> Option<Self> {
-        if !api.limit.enter() {
-            return None;
-        }
-        if let Some(plugin) = &api.plugin_limit
-            && !plugin.enter()
-        {
-            api.limit.leave();
-            return None;
-        }
-        api.load.ongoing.fetch_add(1, Ordering::SeqCst);
-        Some(Self(Arc::clone(api)))
-    }
-
-    pub(crate) fn api(&self) -> &LocalApi {
-        &self.0
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let api = &self.0;
-        api.limit.leave();
-        if let Some(plugin) = &api.plugin_limit {
-            plugin.leave();
-        }
-        api.load.less();
-    }
-}
-
-impl Load {
-    fn less(&self) {
-        let was = self.ongoing.fetch_sub(1, Ordering::SeqCst);
-        if was == 1 && self.stopping.load(Ordering::SeqCst) {
-            self.idle.notify_waiters();
-        }
-    }
-}
-
-/// See [`LocalBus::hold`].
-pub(crate) struct Held(Arc<Load>);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.less();
     }
 }
 

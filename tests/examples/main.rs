@@ -20,6 +20,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use process::{PATIENCE, Serving, example, run};
+use serde_json::json;
 
 /// Starts the example `name` with `run`, in an empty directory.
 fn start(name: &str) -> (Serving, tempfile::TempDir) {
@@ -219,4 +220,47 @@ fn remote_blocking() {
     let (maths, _dir) = start("remote_blocking");
     answers::primes(&maths);
     assert_eq!(maths.stop(), Some(0));
+}
+
+/// Alone, and as two systems of which one does the other's work.
+#[test]
+fn proxy_functions() {
+    let primes = |system: &Serving| {
+        let answer = system.get("/api/v1/primes?below=100");
+        let data = answer.data();
+        assert_eq!((&data["count"], &data["last"]), (&json!(25), &json!(97)));
+        data["process"].clone()
+    };
+    let (alone, _dir) = start("proxy_functions");
+    assert_eq!(primes(&alone), alone.id());
+    assert_eq!(alone.stop(), Some(0));
+
+    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/proxy_functions");
+    let dir = tempfile::tempdir().unwrap();
+    let system = |config: &Path| {
+        let mut command = Command::new(example("proxy_functions"));
+        command.arg("run").arg("--config").arg(config);
+        Serving::start(&mut command, dir.path())
+    };
+    let far = system(&files.join("far.toml"));
+    assert_eq!(far.get("/api/v1/primes?below=100").status, 404);
+    // The far system is on a free port instead of its own.
+    let near = std::fs::read_to_string(files.join("near.toml")).unwrap();
+    let near = near.replace("127.0.0.1:8081", &far.address().to_string());
+    let config = dir.path().join("near.toml");
+    std::fs::write(&config, near).unwrap();
+    let near = system(&config);
+    assert_eq!(primes(&near), far.id());
+    let far_off = near.get("/api/v1/primes?below=100000001");
+    assert_eq!(
+        (far_off.status, far_off.json()["code"].clone()),
+        (400, json!("too_many"))
+    );
+    assert_eq!(far.stop(), Some(0));
+    let gone = near.get("/api/v1/primes?below=100");
+    assert_eq!(
+        (gone.status, gone.json()["code"].clone()),
+        (502, json!("upstream_unreachable"))
+    );
+    assert_eq!(near.stop(), Some(0));
 }

@@ -48,6 +48,12 @@ impl Serving {
         serving
     }
 
+    /// The process' id.
+    #[allow(dead_code)] // Not every test that has this module asks.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// As [`Self::start`], and waits until it is ready, of which processes on NATS
     /// have a line.
     #[allow(dead_code)] // Not every test that has this module has a broker.

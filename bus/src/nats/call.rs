@@ -6,6 +6,7 @@
 
 mod choose;
 mod large;
+mod nobody;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,6 +24,7 @@ use smallvec::SmallVec;
 
 use choose::{choose, sole};
 use large::gather;
+use nobody::{bridge_for, give, nobody_serves};
 
 use super::Shared;
 use super::durable::Reader;
@@ -34,10 +36,9 @@ use super::stream::RemoteStream;
 use super::waiting::{Expect, Lost};
 use super::wire::{self, Answer, Keep, Origin, Told};
 use crate::call::to_the_millisecond;
-use crate::fallback::{self, is_bridge};
 use crate::kept::is_kept;
 use crate::local::deadline;
-use crate::{Api, Bus as _, Outcome};
+use crate::{Api, Outcome};
 
 /// How long is waited for interest to travel through a cluster, where somebody
 /// should be there.
@@ -80,19 +81,15 @@ enum Elsewhere {
 }
 
 pub(super) async fn call(shared: Arc<Shared>, api: Arc<Api>, request: Request) -> Outcome {
-    let nobody = || CallError::NoResponders {
-        api: api.descriptor.id.clone(),
-    };
     let Some(remote) = api.remote.clone() else {
-        return Err(nobody());
+        return Err(nobody_serves(&api));
     };
-    let fallback = shared.local.fallback();
-    let fallback = fallback.filter(|_| !is_bridge(api.descriptor.id.as_str()));
+    let fallback = bridge_for(&shared, &api);
     if let Some(fallback) = fallback
         && remote.endpoints.load().is_empty()
         && !request.args.has_form()
     {
-        return fallback::give(fallback, &target(&api), request, nobody()).await;
+        return give(fallback, &api, request).await;
     }
     let Request { args, meta } = request;
     if meta.hops > MAX_HOPS {
@@ -138,14 +135,6 @@ pub(super) async fn call(shared: Arc<Shared>, api: Arc<Api>, request: Request) -
         return Err(journey.timed_out());
     }
     journey.run(&remote).await
-}
-
-/// What the bridge is asked for in place of an API: its route, if it has one.
-fn target(api: &Api) -> String {
-    match api.descriptor.routes.first() {
-        Some(route) => route.to_string(),
-        None => api.descriptor.id.to_string(),
-    }
 }
 
 impl Journey {
@@ -219,28 +208,6 @@ impl Journey {
         }
     }
 
-    /// Nobody serves it: the bridge's turn, where there is one.
-    async fn nobody(&self) -> Outcome {
-        let id = &self.api.descriptor.id;
-        let error = CallError::NoResponders { api: id.clone() };
-        let Some(fallback) = self.shared.local.fallback() else {
-            return Err(error);
-        };
-        if is_bridge(id.as_str()) {
-            return Err(error);
-        }
-        let args = match self.again.as_ref().and_then(Args::again) {
-            Some(args) => args,
-            None => Args::from_message(
-                self.luggage.payload().clone(),
-                Arc::clone(&self.luggage) as _,
-            )
-            .made_of_http(self.origin == Origin::Http),
-        };
-        let meta = self.meta.clone();
-        fallback::give(fallback, &target(&self.api), Request { args, meta }, error).await
-    }
-
     async fn attempt(
         &self,
         subject: Subject,
@@ -280,11 +247,8 @@ impl Journey {
             origin: self.origin,
             meta: &self.meta,
             left,
-            // A plugin gets a stream of whatever turns out to be one.
-            streams: match api.bridged {
-                true => self.origin == Origin::Bus,
-                false => api.streams(),
-            },
+            // What a bridged one answers may turn out to be one.
+            streams: api.streams() || api.bridged,
         };
         let body = payload.bytes().clone();
         let expect = Expect {

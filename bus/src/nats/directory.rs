@@ -255,6 +255,38 @@ mod tests {
     }
 
     #[test]
+    fn bridged_ones_yield_and_are_there() {
+        let local = LocalBus::new(Duration::from_secs(1));
+        let directory = Directory::new(local.catalog(), true);
+        let bridged = |id: &str| {
+            let mut api = api(id, "GET /api/v1/x/{key}", &["1"]);
+            Arc::make_mut(&mut api.descriptor).bridged = true;
+            api
+        };
+        let plain = |instances: &[&str]| api("z.Z.x", "GET /api/v1/x/{id}", instances);
+        let first = || directory.catalog().resolve("/api/v1/x/{key}");
+        let refused = directory.set_remote(vec![bridged("b.B.x"), bridged("a.A.x")], &local);
+        assert_eq!(refused.len(), 1, "among themselves one has it: {refused:?}");
+        assert_eq!(ids(&directory), ["a.A.x"]);
+        let apis = || vec![bridged("a.A.x"), plain(&["2"])];
+        assert!(directory.set_remote(apis(), &local).is_empty());
+        assert_eq!(ids(&directory), ["a.A.x", "z.Z.x"]);
+        assert_eq!(first().unwrap().descriptor.id.as_str(), "a.A.x");
+        // The one that is known by that path.
+        let mut same = plain(&["2"]);
+        Arc::make_mut(&mut same.descriptor).routes = bridged("a.A.x").descriptor.routes.clone();
+        directory.set_remote(vec![bridged("a.A.x"), same.clone()], &local);
+        assert_eq!(first().unwrap().descriptor.id.as_str(), "z.Z.x");
+        same.endpoints.clear();
+        directory.set_remote(vec![bridged("a.A.x"), same.clone()], &local);
+        assert_eq!(first().unwrap().descriptor.id.as_str(), "a.A.x", "its turn");
+        let mut gone = bridged("a.A.x");
+        gone.endpoints.clear();
+        directory.set_remote(vec![gone, same], &local);
+        assert_eq!(first().unwrap().descriptor.id.as_str(), "z.Z.x", "both are");
+    }
+
+    #[test]
     fn a_route_has_one_owner() {
         let local = LocalBus::new(Duration::from_secs(1));
         let directory = Directory::new(local.catalog(), true);

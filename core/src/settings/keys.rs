@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Settings;
+use super::mask;
 use super::nearest::nearest;
 use super::shape::{Shape, Text};
 
@@ -132,7 +133,8 @@ pub(crate) fn nearest_key(path: &[String]) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// `path` as TOML writes it: segments that are no bare keys are quoted.
+/// `path` as TOML writes it: segments that are no bare keys are quoted. Passwords in them are
+/// hidden.
 pub(crate) fn dotted(path: &[String]) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let segments: Vec<_> = path
@@ -140,7 +142,7 @@ pub(crate) fn dotted(path: &[String]) -> String {
         .map(
             |segment| match !segment.is_empty() && segment.chars().all(bare) {
                 true => segment.clone(),
-                false => format!("{segment:?}"),
+                false => format!("{:?}", mask::key(segment)),
             },
         )
         .collect();

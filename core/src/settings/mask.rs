@@ -34,17 +34,20 @@ pub(crate) fn masked(value: &Value) -> Value {
                     }
                     _ => masked(value),
                 };
-                // Tables of URLs have secrets in their keys.
-                let key = match key.contains("://") {
-                    true => urls(key),
-                    false => key.clone(),
-                };
-                (key, shown)
+                (self::key(key).into_owned(), shown)
             })
             .collect(),
         Value::Array(items) => items.iter().map(masked).collect(),
         Value::String(text) if text.contains("://") => Value::from(urls(text)),
         other => other.clone(),
+    }
+}
+
+/// The name of a value: that of a table of URLs may hold a password.
+pub(crate) fn key(name: &str) -> Cow<'_, str> {
+    match name.contains("://") {
+        true => Cow::Owned(urls(name)),
+        false => Cow::Borrowed(name),
     }
 }
 

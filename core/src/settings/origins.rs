@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::Settings;
 use super::keys::{self, KEYS};
 use super::layers::Places;
+use super::mask;
 use super::shape::Shape;
 use super::source::{Place, Source};
 
@@ -42,7 +43,17 @@ pub struct Row {
 }
 
 impl Origins {
-    pub(crate) fn new(settings: &Settings, places: Places) -> Self {
+    pub(crate) fn new(settings: &Settings, mut places: Places) -> Self {
+        // Values are shown under names without secrets, and are written under others.
+        let hidden: Vec<_> = places
+            .iter()
+            .filter(|(path, _)| path.iter().any(|name| mask::key(name) != *name))
+            .map(|(path, place)| {
+                let path = path.iter().map(|name| mask::key(name).into_owned());
+                (path.collect(), place.clone())
+            })
+            .collect();
+        places.extend(hidden);
         let mut origins = Self {
             leaves: BTreeMap::new(),
             places,

@@ -8,6 +8,8 @@
 //!   malformed schema keywords, unusable paths, unknown methods, the second of
 //!   two operations for one method and path. What merely makes no sense, like a
 //!   default that its schema refuses, is passed on.
+//! - A route that the edge does not publish is not in it, and one that two APIs have
+//!   is there as it is served.
 //! - Schemas of one name and different meanings are kept apart, see
 //!   `schemas.rs`. Names that begin with `FrameX.` are the document's own.
 //!
@@ -17,6 +19,9 @@
 //! that their authors wrote, except for what plugins say about themselves, where
 //! markup is escaped.
 
+mod bridged;
+#[cfg(test)]
+mod bridged_tests;
 mod failures;
 mod paths;
 mod schemas;
@@ -57,6 +62,9 @@ const EVENT_STREAM: &str = "text/event-stream";
 const NDJSON: &str = "application/x-ndjson";
 const BYTES: &str = "application/octet-stream";
 const MULTIPART: &str = "multipart/form-data";
+
+/// Marks the parameter that stands for the rest of a path, which OpenAPI has no word for.
+const REST: &str = "x-framex-rest";
 
 /// The security scheme's name, as FrameX clients know it.
 const API_KEY: &str = "APIKeyHeader";
@@ -102,12 +110,13 @@ impl fmt::Debug for Options<'_> {
 /// to be seen.
 #[must_use]
 pub fn document(catalog: &Catalog, options: &Options<'_>) -> Value {
-    let apis: Vec<&Api> = catalog
+    let mut apis: Vec<&Api> = catalog
         .apis()
         .map(AsRef::as_ref)
         .filter(|api| api.descriptor.kind != ApiKind::Func && api.descriptor.include_in_schema)
         .filter(|api| !api.is_forsaken())
         .collect();
+    apis.sort_by_key(|api| api.yields());
     let descriptors: Vec<&ApiDescriptor> = apis.iter().map(|api| &*api.descriptor).collect();
     let scopes = schemas::scopes(&descriptors);
     let mut draft = Draft::default();
@@ -147,11 +156,11 @@ impl<'a> Draft<'a> {
         };
         if let Some(place) = template.vacancy(&Method::GET) {
             let id = self.operation_ids.take("framex_stream_follow".into());
-            *place = Some(streams::follow(id, protected));
+            place.insert(json(streams::follow(id, protected)));
         }
         if let Some(place) = template.vacancy(&Method::DELETE) {
             let id = self.operation_ids.take("framex_stream_stop".into());
-            *place = Some(streams::stop(id, protected));
+            place.insert(json(streams::stop(id, protected)));
         }
         for failure in streams::failures(protected) {
             self.failures.extend([(failure, true), (failure, false)]);
@@ -165,6 +174,10 @@ impl<'a> Draft<'a> {
             .iter()
             .any(|route| route.method != descriptor.routes[0].method);
         for route in &descriptor.routes {
+            let protected = (options.protected)(route);
+            if descriptor.guarded && !protected {
+                continue;
+            }
             let Some((template, path_parameters)) = self.templates.entry(&route.path) else {
                 continue;
             };
@@ -179,19 +192,30 @@ impl<'a> Draft<'a> {
                 api: descriptor,
                 scope,
                 path_parameters: &path_parameters,
-                protected: (options.protected)(route),
+                protected,
             };
             let tags = tags(api);
-            *place = Some(writer.operation(self.operation_ids.take(wanted), &tags));
+            let id = self.operation_ids.take(wanted);
+            let failures = match &descriptor.operation {
+                Some(Value::Object(shown)) => {
+                    let (operation, failures) = writer.passed_on(shown, id, &tags);
+                    place.insert(operation);
+                    failures
+                }
+                _ => {
+                    place.insert(json(writer.operation(id, &tags)));
+                    writer.failures()
+                }
+            };
 
-            self.protected |= writer.protected;
+            self.protected |= protected;
             let stream = descriptor.streams();
-            let failures = writer.failures();
             self.failures
                 .extend(failures.into_iter().map(|failure| (failure, stream)));
             for tag in tags {
                 let users = self.tags.entry(tag).or_default();
-                if users.iter().all(|user| user.name != api.plugin.name) {
+                // The plugin that passes an operation on says nothing about its service.
+                if !descriptor.bridged && users.iter().all(|user| user.name != api.plugin.name) {
                     users.push(&api.plugin);
                 }
             }
@@ -211,14 +235,19 @@ impl<'a> Draft<'a> {
             .servers((!servers.is_empty()).then_some(servers))
             .tags(Some(tags.collect::<Vec<Tag>>()))
             .components(Some(components(scopes, &self.failures, self.protected)))
-            .paths(self.templates.into_paths())
             .build();
-        // Texts for keys and no type that refuses to be written: this cannot fail.
-        let mut document = serde_json::to_value(document).unwrap_or_default();
+        let mut document = json(document);
+        document["paths"] = self.templates.into_paths().into();
+        document["x-framex"] = env!("CARGO_PKG_VERSION").into();
         // For builds in which another crate has asked serde_json to keep the order.
         document.sort_all_objects();
         document
     }
+}
+
+/// A part of the document. It has texts for keys and no type that refuses to be written.
+fn json(part: impl serde::Serialize) -> Value {
+    serde_json::to_value(part).unwrap_or_default()
 }
 
 /// Everything that operations refer to.
@@ -301,7 +330,7 @@ impl Writer<'_> {
 
     fn parameters(&self) -> Vec<ParameterObject> {
         let mut written = Vec::new();
-        for PathParameter { own, shown } in self.path_parameters {
+        for PathParameter { own, shown, rest } in self.path_parameters {
             let undeclared = Parameter {
                 name: own.clone(),
                 location: Location::Path,
@@ -310,7 +339,12 @@ impl Writer<'_> {
             };
             let declared = self.at(&[Location::Path]).find(|p| p.name == *own);
             let parameter = declared.unwrap_or(&undeclared);
-            written.push(self.parameter(parameter, shown, ParameterIn::Path).build());
+            let mut object = self.parameter(parameter, shown, ParameterIn::Path);
+            if *rest {
+                let rest = [(REST, true)].into_iter().collect();
+                object = object.extensions(Some(rest));
+            }
+            written.push(object.build());
         }
         for parameter in self.at(&[Location::Query]) {
             let mut object = self.parameter(parameter, &parameter.name, ParameterIn::Query);

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use framex_core::route;
 use http::Method;
-use utoipa::openapi::path::{Operation, PathItem, Paths, PathsBuilder};
+use serde_json::map::{Entry, VacantEntry};
+use serde_json::{Map, Value};
 
 /// The document's paths, as far as they are known.
 #[derive(Default)]
@@ -17,7 +18,8 @@ pub(super) struct Templates(BTreeMap<String, Template>);
 pub(super) struct Template {
     path: String,
     parameters: Vec<String>,
-    item: PathItem,
+    /// Operations by method.
+    item: Map<String, Value>,
 }
 
 /// A parameter of a path.
@@ -26,6 +28,8 @@ pub(super) struct PathParameter {
     pub(super) own: String,
     /// What the document calls it.
     pub(super) shown: String,
+    /// Whether it stands for the rest of the path.
+    pub(super) rest: bool,
 }
 
 impl Templates {
@@ -40,45 +44,51 @@ impl Templates {
             .or_insert_with(|| Template {
                 path: with_parameters(path, |name| format!("{{{name}}}")),
                 parameters: own.clone(),
-                item: PathItem::default(),
+                item: Map::new(),
             });
         let shown = template.parameters.iter().cloned();
         let parameters = own
             .into_iter()
             .zip(shown)
-            .map(|(own, shown)| PathParameter { own, shown })
+            .map(|(own, shown)| PathParameter {
+                rest: path.ends_with(&format!("{{*{own}}}")),
+                own,
+                shown,
+            })
             .collect();
         Some((template, parameters))
     }
 
-    pub(super) fn into_paths(self) -> Paths {
+    pub(super) fn into_paths(self) -> Map<String, Value> {
         self.0
             .into_values()
-            .filter(|template| template.item != PathItem::default())
-            .fold(PathsBuilder::new(), |paths, template| {
-                paths.path(template.path, template.item)
-            })
-            .build()
+            .filter(|template| !template.item.is_empty())
+            .map(|template| (template.path, Value::Object(template.item)))
+            .collect()
     }
 }
 
 impl Template {
     /// The place of a method's operation; none for methods that OpenAPI has not,
     /// and for those that another route has already.
-    pub(super) fn vacancy(&mut self, method: &Method) -> Option<&mut Option<Operation>> {
-        let item = &mut self.item;
-        let place = match *method {
-            Method::GET => &mut item.get,
-            Method::PUT => &mut item.put,
-            Method::POST => &mut item.post,
-            Method::DELETE => &mut item.delete,
-            Method::OPTIONS => &mut item.options,
-            Method::HEAD => &mut item.head,
-            Method::PATCH => &mut item.patch,
-            Method::TRACE => &mut item.trace,
-            _ => return None,
-        };
-        place.is_none().then_some(place)
+    pub(super) fn vacancy(&mut self, method: &Method) -> Option<VacantEntry<'_>> {
+        let known = [
+            Method::GET,
+            Method::PUT,
+            Method::POST,
+            Method::DELETE,
+            Method::OPTIONS,
+            Method::HEAD,
+            Method::PATCH,
+            Method::TRACE,
+        ];
+        let name = known
+            .contains(method)
+            .then(|| method.as_str().to_lowercase())?;
+        match self.item.entry(name) {
+            Entry::Vacant(place) => Some(place),
+            Entry::Occupied(_) => None,
+        }
     }
 }
 

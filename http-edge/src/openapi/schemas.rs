@@ -214,7 +214,8 @@ fn name<'a>(
 }
 
 /// `Item` where everybody means the same; else `<plugin>.Item` for each plugin,
-/// and `<API id>.Item` inside a plugin that disagrees with itself.
+/// and `<API id>.Item` inside a plugin that disagrees with itself. What is passed on for
+/// other services, `proxy.<service>.Item`, takes no name away from plugins that agree.
 fn wishes<'a>(
     apis: &[&ApiDescriptor],
     name: &'a str,
@@ -225,19 +226,26 @@ fn wishes<'a>(
         let apis = by_meaning.swap_remove(0);
         return vec![Wish { wanted, name, apis }];
     }
-    let mut by_plugin: BTreeMap<&str, Vec<Vec<usize>>> = BTreeMap::new();
-    for same in by_meaning {
-        for group in same.chunk_by(|a, b| apis[*a].id.plugin() == apis[*b].id.plugin()) {
-            let plugin = apis[group[0]].id.plugin();
-            by_plugin.entry(plugin).or_default().push(group.to_vec());
+    let mut wishes = Vec::new();
+    let of_plugins = |group: &Vec<usize>| group.iter().any(|api| !apis[*api].bridged);
+    let (mut plugins, others): (Vec<_>, Vec<_>) = by_meaning.into_iter().partition(of_plugins);
+    if plugins.len() == 1 {
+        let wanted = name.to_owned();
+        let apis = plugins.swap_remove(0);
+        wishes.push(Wish { wanted, name, apis });
+    }
+    let mut by_owner: BTreeMap<&str, Vec<Vec<usize>>> = BTreeMap::new();
+    for same in plugins.into_iter().chain(others) {
+        for group in same.chunk_by(|a, b| owner(apis[*a]) == owner(apis[*b])) {
+            let owner = owner(apis[group[0]]);
+            by_owner.entry(owner).or_default().push(group.to_vec());
         }
     }
-    let mut wishes = Vec::new();
-    for (plugin, groups) in by_plugin {
+    for (owner, groups) in by_owner {
         let agrees = groups.len() == 1;
         for group in groups {
             let owner = if agrees {
-                plugin
+                owner
             } else {
                 apis[group[0]].id.as_str()
             };
@@ -247,6 +255,15 @@ fn wishes<'a>(
         }
     }
     wishes
+}
+
+/// Whose API it is: a plugin's, or another service's.
+fn owner(api: &ApiDescriptor) -> &str {
+    let id = api.id.as_str();
+    match id.rsplit_once('.') {
+        Some((service, _)) if api.bridged => service,
+        _ => api.id.plugin(),
+    }
 }
 
 /// `name` in the characters that OpenAPI allows, and outside of `FrameX.`,

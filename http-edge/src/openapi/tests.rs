@@ -3,7 +3,7 @@ use http::Method;
 
 use super::*;
 
-fn api(id: &str, routes: &[(Method, &str)]) -> ApiDescriptor {
+pub(super) fn api(id: &str, routes: &[(Method, &str)]) -> ApiDescriptor {
     let mut api = ApiDescriptor::new(ApiId::parse(id).unwrap(), ApiKind::Http);
     api.routes = routes
         .iter()
@@ -15,11 +15,11 @@ fn api(id: &str, routes: &[(Method, &str)]) -> ApiDescriptor {
     api
 }
 
-fn get(id: &str, path: &str) -> ApiDescriptor {
+pub(super) fn get(id: &str, path: &str) -> ApiDescriptor {
     api(id, &[(Method::GET, path)])
 }
 
-fn parameter(location: Location, name: &str, schema: Value) -> Parameter {
+pub(super) fn parameter(location: Location, name: &str, schema: Value) -> Parameter {
     Parameter {
         name: name.to_owned(),
         location,
@@ -29,7 +29,7 @@ fn parameter(location: Location, name: &str, schema: Value) -> Parameter {
 }
 
 /// `api` with a reply of the component `name`, and that component.
-fn replying(mut api: ApiDescriptor, name: &str, schema: Value) -> ApiDescriptor {
+pub(super) fn replying(mut api: ApiDescriptor, name: &str, schema: Value) -> ApiDescriptor {
     api.reply = ReplyShape::Value {
         schema: json!({ "$ref": format!("#/components/schemas/{name}") }),
     };
@@ -37,7 +37,7 @@ fn replying(mut api: ApiDescriptor, name: &str, schema: Value) -> ApiDescriptor 
     api
 }
 
-fn write(apis: Vec<ApiDescriptor>) -> Value {
+pub(super) fn write(apis: Vec<ApiDescriptor>) -> Value {
     let described = apis.into_iter().map(|api| {
         let plugin = PluginMetadata {
             name: api.id.plugin().to_owned(),
@@ -49,7 +49,7 @@ fn write(apis: Vec<ApiDescriptor>) -> Value {
 }
 
 /// The document, in which every reference leads somewhere.
-fn checked(catalog: &Catalog, protected: &dyn Fn(&Route) -> bool) -> Value {
+pub(super) fn checked(catalog: &Catalog, protected: &dyn Fn(&Route) -> bool) -> Value {
     let document = document(catalog, &Options::new("1.2.3", protected));
     let mut references = Vec::new();
     collect_references(&document, &mut references);

@@ -286,6 +286,25 @@ mod tests {
     }
 
     #[test]
+    fn bridged_ones_differ_in_little_that_matters() {
+        let bridged = |mut changes: Value| {
+            changes["bridged"] = true.into();
+            api(changes)
+        };
+        let shown = bridged(json!({}));
+        for other in [
+            json!({"reply": {"type": "stream"}}),
+            json!({"parameters": [{"name": "c", "required": true}]}),
+        ] {
+            assert_eq!(fits(&shown, &bridged(other)), Ok(()));
+        }
+        let routes = json!({"routes": ["POST /api/v1/x"]});
+        assert!(fits(&shown, &bridged(routes)).is_err());
+        let why = fits(&shown, &api(json!({}))).unwrap_err();
+        assert!(why.contains("passed requests"), "{why}");
+    }
+
+    #[test]
     fn a_few_are_named_and_the_rest_counted() {
         let all: Vec<_> = ["d", "b", "a", "c", "e"]
             .map(|id| Instance::new("p", id, "1.0.0", true))

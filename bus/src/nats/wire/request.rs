@@ -463,7 +463,7 @@ mod tests {
                 let read = read_request(Bytes::new(), sent.as_ref(), reply, now);
                 let read = read.unwrap_or_else(|_| panic!()).meta;
                 assert_eq!(read.trail.as_deref(), Some("one, two"));
-                let names: Vec<_> = read.headers.keys().map(|name| name.as_str()).collect();
+                let names: Vec<_> = read.headers.keys().map(http::HeaderName::as_str).collect();
                 assert_eq!(names, expected);
             }
         }

@@ -1,10 +1,9 @@
 //! An operation: from what the document says to what is published.
 
 use std::collections::{BTreeSet, HashSet};
-use std::mem::take;
 use std::time::Duration;
 
-use framex_core::descriptor::{ApiDescriptor, ApiKind, Location, Parameter, ReplyShape};
+use framex_core::descriptor::{ApiDescriptor, ApiKind, ReplyShape};
 use framex_core::expand::check;
 use framex_core::id::ApiId;
 use framex_core::route::Route;
@@ -12,12 +11,13 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::body::{self, essence, is_json};
-use super::objects::{Objects, merged};
-use super::refs::Source;
+use super::objects::Objects;
+use super::parameters::{arguments, merged, ordered, takes_rest};
+use super::refs::{Object, Source};
 use super::schemas::{Schemas, references};
 use super::template::{self, Template};
 use super::{Imported, REMOTE, servers};
-use crate::proxy::operation::{Argument, Operation, Place, Shape};
+use crate::proxy::operation::{Operation, Shape};
 use crate::proxy::upstream::Upstream;
 
 /// The bridges that an operation came through.
@@ -98,8 +98,14 @@ impl<'a> Reader<'a> {
             return Err("functions for other systems are called, not passed on".into());
         }
         let via = self.via(entry.operation)?;
-        let template = template::read(&entry.path)?;
-        let published = format!("{}{}", upstream.prefix, template.path);
+        let template = template::read(entry.path)?;
+        let own = entry.operation.get("parameters");
+        let declared = merged(self.source, entry.item.get("parameters"), own)?;
+        let path = match takes_rest(&declared, &template) {
+            true => template.with_rest(),
+            false => template.path.clone(),
+        };
+        let published = format!("{}{path}", upstream.prefix);
         framex_core::route::parameters(&published)?;
         let base = servers::base(
             [
@@ -110,9 +116,9 @@ impl<'a> Reader<'a> {
             &upstream.path,
         )?;
 
-        let mut objects = self.objects(&entry, &template, true)?;
+        let mut objects = self.objects(&entry, &declared, &template, true)?;
         if objects.size() > ROOM / 2 {
-            objects = self.objects(&entry, &template, false)?;
+            objects = self.objects(&entry, &declared, &template, false)?;
         }
         let id = format!("proxy.{}.{}", upstream.name, entry.name);
         let id = ApiId::parse(&id).map_err(|error| error.to_string())?;
@@ -178,6 +184,7 @@ impl<'a> Reader<'a> {
     fn objects(
         &mut self,
         entry: &Entry<'_>,
+        declared: &[Object<'_>],
         template: &Template,
         examples: bool,
     ) -> Result<Written, String> {
@@ -187,10 +194,8 @@ impl<'a> Reader<'a> {
             refers: BTreeSet::new(),
             examples,
         };
-        let own = entry.operation.get("parameters");
-        let declared = merged(self.source, entry.item.get("parameters"), own)?;
         let mut parameters = Vec::new();
-        for parameter in &declared {
+        for parameter in declared {
             parameters.push(objects.parameter(parameter)?);
         }
         let request_body = match entry.operation.get("requestBody") {
@@ -210,8 +215,8 @@ impl<'a> Reader<'a> {
     fn reply(&mut self, responses: &Map<String, Value>, streams: bool) -> ReplyShape {
         let any = || json!({});
         let contents = |response: &Value, wanted: &dyn Fn(&str) -> bool| {
-            let content = response["content"].as_object()?.iter();
-            let media = content.filter(|(name, _)| wanted(&essence(name))).next()?.1;
+            let mut content = response["content"].as_object()?.iter();
+            let (_, media) = content.find(|(name, _)| wanted(&essence(name)))?;
             Some(media.get("schema").cloned().unwrap_or_else(any))
         };
         let good = responses
@@ -286,8 +291,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Gives `api` the schemas that it needs, and takes schemas from arguments that texts cannot
-    /// hold.
+    /// Gives `api` the schemas that it needs.
     fn components(
         &mut self,
         api: &mut ApiDescriptor,
@@ -304,31 +308,8 @@ impl<'a> Reader<'a> {
             return Err(format!("its description is larger than {ROOM} bytes"));
         };
         api.components = self.schemas.components(&refers, left.min(self.share))?;
-        if check(api).is_err() {
-            plain_texts(api);
-            check(api)?;
-        }
-        Ok(())
+        check(api)
     }
-}
-
-/// Takes the schemas of those arguments that texts cannot hold.
-fn plain_texts(api: &mut ApiDescriptor) {
-    let mut probe = ApiDescriptor::new(api.id.clone(), api.kind);
-    probe.components = take(&mut api.components);
-    for parameter in &mut api.parameters {
-        if !matches!(
-            parameter.location,
-            Location::Query | Location::Form | Location::Path
-        ) {
-            continue;
-        }
-        probe.parameters = vec![parameter.clone()];
-        if check(&probe).is_err() {
-            parameter.schema = json!({});
-        }
-    }
-    api.components = probe.components;
 }
 
 const EVENTS: &str = "text/event-stream";
@@ -385,93 +366,4 @@ impl Written {
         }
         operation
     }
-}
-
-/// The parameters of the path, every one and renamed as the template is, then the others.
-fn ordered(
-    parameters: Vec<Map<String, Value>>,
-    template: &Template,
-) -> Result<Vec<Map<String, Value>>, String> {
-    let (mut declared, others): (Vec<_>, Vec<_>) = parameters
-        .into_iter()
-        .partition(|parameter| parameter.get("in") == Some(&json!("path")));
-    let mut ordered = Vec::new();
-    for (name, shown) in &template.names {
-        let at = declared
-            .iter()
-            .position(|parameter| parameter.get("name") == Some(&json!(name)));
-        let mut parameter = match at {
-            Some(at) => declared.swap_remove(at),
-            None => Map::from_iter([("schema".to_owned(), json!({ "type": "string" }))]),
-        };
-        for (key, value) in [
-            ("name", json!(shown)),
-            ("in", json!("path")),
-            ("required", json!(true)),
-        ] {
-            parameter.insert(key.to_owned(), value);
-        }
-        ordered.push(parameter);
-    }
-    for parameter in others {
-        let name = parameter
-            .get("name")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        match parameter.get("in").and_then(Value::as_str) {
-            _ if name.is_empty() => return Err("one of its parameters has no name".into()),
-            // Said elsewhere, and ignored here by OpenAPI.
-            Some("header")
-                if ["accept", "content-type", "authorization"]
-                    .contains(&&*name.to_ascii_lowercase()) => {}
-            Some("query" | "header" | "cookie") => ordered.push(parameter),
-            _ => return Err(format!("its parameter `{name}` is nowhere in a request")),
-        }
-    }
-    Ok(ordered)
-}
-
-/// Where each parameter goes, and those that callers name, of all but headers and cookies.
-fn arguments(parameters: &[Map<String, Value>]) -> (Vec<Argument>, Vec<Parameter>) {
-    let (mut arguments, mut named) = (Vec::new(), Vec::new());
-    for parameter in parameters {
-        let text = |key: &str| {
-            parameter
-                .get(key)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-        };
-        let flag = |key: &str| parameter.get(key).and_then(Value::as_bool);
-        let (place, location) = match text("in") {
-            "path" => (Place::Path, Some(Location::Path)),
-            "header" => (Place::Header, None),
-            "cookie" => (Place::Cookie, None),
-            _ => (Place::Query, Some(Location::Query)),
-        };
-        let style = match (text("style"), place) {
-            ("", Place::Query | Place::Cookie) => "form",
-            (style, _) => style,
-        };
-        let argument = Argument {
-            name: text("name").to_owned(),
-            place,
-            required: flag("required").unwrap_or_default(),
-            explode: flag("explode").unwrap_or(matches!(style, "form" | "deepObject")),
-        };
-        if let Some(location) = location {
-            named.push(Parameter {
-                name: argument.name.clone(),
-                location,
-                required: argument.required,
-                schema: parameter
-                    .get("schema")
-                    .cloned()
-                    .unwrap_or_else(|| json!({})),
-                description: text("description").to_owned(),
-                ..Parameter::default()
-            });
-        }
-        arguments.push(argument);
-    }
-    (arguments, named)
 }

@@ -21,6 +21,7 @@
 //! | `servers` | what paths begin with |
 //! | `names` | what operations are called |
 //! | `template` | paths |
+//! | `parameters` | what stands in paths, queries and headers |
 //! | `body` | what bodies are made of |
 //! | `describe` | an operation |
 
@@ -28,6 +29,7 @@ mod body;
 mod describe;
 mod names;
 mod objects;
+mod parameters;
 mod refs;
 mod schemas;
 mod scrub;

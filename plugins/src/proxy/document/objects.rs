@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::refs::{Object, Source, texts};
+use super::refs::{Source, texts};
 use super::schemas::{Schemas, is_data};
 
 /// Writes the objects of one operation.
@@ -172,29 +172,6 @@ impl Objects<'_, '_> {
             to.insert("examples".to_owned(), examples.into());
         }
     }
-}
-
-/// The parameters of a path and of its operation, which override those.
-pub(super) fn merged<'a>(
-    source: Source<'a>,
-    path: Option<&'a Value>,
-    own: Option<&'a Value>,
-) -> Result<Vec<Object<'a>>, String> {
-    let mut all: Vec<Object<'a>> = Vec::new();
-    let lists = [path, own].into_iter().flatten();
-    for parameter in lists.filter_map(Value::as_array).flatten() {
-        let parameter = source.object(parameter, texts)?;
-        let same = |other: &Object<'_>| {
-            ["name", "in"]
-                .iter()
-                .all(|key| other.get(*key) == parameter.get(*key))
-        };
-        match all.iter().position(same) {
-            Some(at) => all[at] = parameter,
-            None => all.push(parameter),
-        }
-    }
-    Ok(all)
 }
 
 fn keep(from: &Map<String, Value>, keys: &[&str]) -> Map<String, Value> {

@@ -9,7 +9,7 @@ use crate::proxy::rules::is_plain;
 pub(super) fn base(owners: [Option<&Value>; 3], usual: &str) -> Result<String, String> {
     let servers = owners.into_iter().flatten();
     let first = servers.filter_map(|servers| servers.get(0)).next();
-    let Some(url) = first.and_then(|server| url(server)) else {
+    let Some(url) = first.and_then(url) else {
         return Ok(usual.to_owned());
     };
     let path = path(&url, usual);

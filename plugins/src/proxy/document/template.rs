@@ -16,6 +16,19 @@ pub(super) struct Template {
     pub(super) names: Vec<(String, String)>,
 }
 
+impl Template {
+    /// The path, whose last parameter takes the rest of it if it stands at the end.
+    pub(super) fn with_rest(&self) -> String {
+        match self.names.last() {
+            Some((_, name)) => match self.path.strip_suffix(&format!("{{{name}}}")) {
+                Some(start) => format!("{start}{{*{name}}}"),
+                None => self.path.clone(),
+            },
+            None => self.path.clone(),
+        }
+    }
+}
+
 /// Reads `path`.
 ///
 /// # Errors
@@ -74,6 +87,10 @@ mod tests {
         ] {
             assert_eq!(read(path).unwrap().path, shown);
         }
+        let rest = |path: &str| read(path).unwrap().with_rest();
+        assert_eq!(rest("/a/{b}/{c-d}"), "/a/{b}/{*c_d}");
+        assert_eq!(rest("/a/{b}/c"), "/a/{b}/c");
+        assert_eq!(rest("/a"), "/a");
         let names = read("/items/{item-id}").unwrap().names;
         assert_eq!(names, [("item-id".to_owned(), "item_id".to_owned())]);
     }

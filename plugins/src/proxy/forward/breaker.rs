@@ -139,7 +139,7 @@ impl Breaker {
                 );
             }
             State::HalfOpen { .. } => {
-                tracing::debug!(upstream, "one call to see whether it answers")
+                tracing::debug!(upstream, "one call to see whether it answers");
             }
         }
     }

@@ -15,10 +15,10 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Place;
 use super::failure::Failure;
 use super::outgoing::{Outgoing, Progress};
 use super::pool::{Connection, Pool};
+use super::send::Place;
 
 /// Why a request brought no answer on this connection.
 pub(super) enum Lost {

@@ -8,7 +8,8 @@
 //! | module | its secret |
 //! |---|---|
 //! | `target`, `headers` | what of a request goes on, and what of an answer comes back |
-//! | `named`, `multipart` | how named values become a request |
+//! | `named` | how named values become a request |
+//! | `send` | whether a request is sent at all, and how often |
 //! | `outgoing`, `exchange` | one request on one connection, and how long it may take |
 //! | `pool`, `connect`, `wire` | where connections come from |
 //! | `breaker`, `failure` | upstreams that do not answer |
@@ -25,11 +26,11 @@ mod failure;
 mod fetch;
 mod framex;
 mod headers;
-mod multipart;
 mod named;
 mod outgoing;
 mod pool;
 mod post;
+mod send;
 mod sse;
 mod target;
 #[cfg(test)]
@@ -38,8 +39,7 @@ mod value;
 mod wire;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use framex_core::args::{Args, Named, Passed};
 use framex_core::context::Context;
@@ -51,7 +51,6 @@ use futures_core::future::BoxFuture;
 use http::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, LOCATION, TRANSFER_ENCODING,
 };
-use http::response::Parts;
 use http::{HeaderValue, Method, Request};
 use tokio::sync::watch;
 
@@ -61,17 +60,12 @@ use answer::Manner;
 use breaker::Breaker;
 pub(crate) use breaker::Circuit;
 use connect::Connector;
-use exchange::{Lost, Pieces};
-use failure::Failure;
 pub(crate) use failure::trail;
 pub(crate) use fetch::{FetchError, Fetched};
 use headers::Told;
 use outgoing::Outgoing;
 use pool::Pool;
-
-/// How long a stream of events may say nothing: long, for some have little to say, and an
-/// upstream that is gone without a word is noticed at last.
-const SILENCE: Duration = Duration::from_secs(24 * 60 * 60);
+use send::Counts;
 
 /// See the module.
 pub(crate) struct Forwarder {
@@ -85,15 +79,6 @@ pub(crate) struct Forwarder {
     pool: Arc<Pool>,
     breaker: Arc<Breaker>,
     counts: Arc<Counts>,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    requests: AtomicU64,
-    failures: AtomicU64,
-    retries: AtomicU64,
-    refused: AtomicU64,
-    in_flight: AtomicUsize,
 }
 
 /// What became of an upstream's calls so far.
@@ -111,16 +96,6 @@ pub(crate) struct State {
     pub(crate) in_flight: usize,
     /// Calls that were refused since too many were, or since the circuit is open.
     pub(crate) refused: u64,
-}
-
-/// A call among those that are not answered to their end.
-#[derive(Debug)]
-struct Place(Arc<Counts>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl Forwarder {
@@ -347,105 +322,6 @@ impl Forwarder {
         value.set_sensitive(true);
         Ok(Some(value))
     }
-
-    /// Sends a request, if there is room and the upstream is thought to be there, and waits
-    /// for the head of its answer.
-    async fn send(&self, request: Request<Outgoing>) -> Result<(Parts, Pieces)> {
-        let counts = &self.counts;
-        let answered = self.try_send(request).await;
-        answered.map_err(|failure| {
-            match &failure {
-                Failure::Overloaded | Failure::Down(_) => &counts.refused,
-                _ => &counts.failures,
-            }
-            .fetch_add(1, Ordering::Relaxed);
-            failure.into_error(&self.upstream.name)
-        })
-    }
-
-    async fn try_send(&self, request: Request<Outgoing>) -> Result<(Parts, Pieces), Failure> {
-        let before = self.counts.in_flight.fetch_add(1, Ordering::Relaxed);
-        let place = Place(Arc::clone(&self.counts));
-        if before >= self.upstream.max_ongoing {
-            return Err(Failure::Overloaded);
-        }
-        let leave = self.breaker.admit().map_err(Failure::Down)?;
-        self.counts.requests.fetch_add(1, Ordering::Relaxed);
-        match self.exchange(request).await {
-            Ok((head, pieces)) => {
-                leave.answered();
-                Ok((head, pieces.holding(place)))
-            }
-            Err(failure) => {
-                if failure.is_upstreams() {
-                    leave.failed();
-                }
-                Err(failure)
-            }
-        }
-    }
-
-    /// Sends a request, whatever the circuit breaker thinks. One that can do no harm is sent
-    /// once more if its connection was an old one and died in silence.
-    async fn exchange(&self, mut request: Request<Outgoing>) -> Result<(Parts, Pieces), Failure> {
-        let mut again = is_safe(request.method()) && request.body().is_empty();
-        let mut fresh = false;
-        loop {
-            let waiting = match fresh {
-                true => None,
-                false => self.pool.take(),
-            };
-            let connection = match waiting {
-                Some(connection) => connection,
-                None => self.pool.connect().await?,
-            };
-            let reused = connection.reused;
-            let spare = (again && reused).then(|| copy(&request));
-            let limit = self.upstream.timeout;
-            request = match exchange::exchange(connection, request, limit).await {
-                Ok(answer) => {
-                    let pause = match answer::is_events(&answer.head.headers) {
-                        true => SILENCE,
-                        false => limit,
-                    };
-                    return Ok(answer.into_parts(&self.pool, pause));
-                }
-                Err(Lost::Unsent(request)) if reused => *request,
-                Err(Lost::Unsent(_)) => {
-                    let reason = "the connection was closed before the request was sent";
-                    return Err(Failure::Unreachable(reason.into()));
-                }
-                Err(Lost::Silent(failure)) => match spare {
-                    Some(request) => {
-                        self.counts.retries.fetch_add(1, Ordering::Relaxed);
-                        again = false;
-                        request
-                    }
-                    None => return Err(failure),
-                },
-                Err(Lost::Other(failure)) => return Err(failure),
-            };
-            // Where one old connection died, others may have, too.
-            fresh = true;
-        }
-    }
-}
-
-/// Whether asking twice is as good as asking once (RFC 9110).
-fn is_safe(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE
-    )
-}
-
-/// The same request, which has no body.
-fn copy(request: &Request<Outgoing>) -> Request<Outgoing> {
-    let mut copy = Request::new(Outgoing::empty());
-    request.method().clone_into(copy.method_mut());
-    request.uri().clone_into(copy.uri_mut());
-    request.headers().clone_into(copy.headers_mut());
-    copy
 }
 
 /// Runs an API that stands for an operation.

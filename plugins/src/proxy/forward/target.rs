@@ -29,9 +29,10 @@ pub(super) fn onward(target: &str, prefix: &str, base: &str) -> Result<Uri> {
     };
     let whole = format!("{base}{slash}{own}");
     let whole = PathAndQuery::from_maybe_shared(whole.into_bytes());
-    Ok(whole
-        .map(Uri::from)
-        .map_err(|_| Error::bad_request("the path cannot be sent"))?)
+    match whole {
+        Ok(whole) => Ok(whole.into()),
+        Err(_) => Err(Error::bad_request("the path cannot be sent")),
+    }
 }
 
 /// Why an upstream might not read `segment` as one segment of this name.

@@ -114,6 +114,17 @@ fn instances_of_one_build_are_asked_once() {
 }
 
 #[test]
+fn what_was_served_before_a_change_is_forgotten() {
+    let mut registry = registry();
+    for (n, digest) in ["0", "1", "2", "3"].into_iter().enumerate() {
+        let now = T + n as u64;
+        announce(&mut registry, "a", digest, Stage::Ready, now);
+        assert_eq!(teach(&mut registry, digest, now).len(), 1);
+        assert_eq!((live(&registry), registry.builds.len()), (1, 1));
+    }
+}
+
+#[test]
 fn a_change_is_learnt_while_the_old_is_still_served() {
     let mut registry = registry();
     announce(&mut registry, "a", "old", Stage::Ready, T);

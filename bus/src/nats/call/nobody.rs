@@ -1,0 +1,51 @@
+//! APIs that nobody serves now: the bridge's turn, where there is one.
+
+use std::sync::Arc;
+
+use framex_core::args::Args;
+use framex_core::context::Request;
+use framex_core::error::CallError;
+
+use super::Journey;
+use crate::fallback::{self, is_bridge};
+use crate::nats::Shared;
+use crate::nats::wire::Origin;
+use crate::{Api, Bus as _, Call, Fallback, Outcome};
+
+pub(super) fn nobody_serves(api: &Api) -> CallError {
+    CallError::NoResponders {
+        api: api.descriptor.id.clone(),
+    }
+}
+
+/// Who takes the calls of `api` if nobody serves it.
+pub(super) fn bridge_for<'a>(shared: &'a Shared, api: &Api) -> Option<&'a Arc<dyn Fallback>> {
+    let fallback = shared.local.fallback()?;
+    (!is_bridge(api.descriptor.id.as_str())).then_some(fallback)
+}
+
+/// Gives a call of `api` to the bridge: of its route, if it has one.
+pub(super) fn give(fallback: &Arc<dyn Fallback>, api: &Api, request: Request) -> Call {
+    let route = api.descriptor.routes.first().map(ToString::to_string);
+    let target = route.unwrap_or_else(|| api.descriptor.id.to_string());
+    fallback::give(fallback, &target, request, nobody_serves(api))
+}
+
+impl Journey {
+    /// All were tried.
+    pub(super) async fn nobody(&self) -> Outcome {
+        let Some(fallback) = bridge_for(&self.shared, &self.api) else {
+            return Err(nobody_serves(&self.api));
+        };
+        let args = match self.again.as_ref().and_then(Args::again) {
+            Some(args) => args,
+            None => Args::from_message(
+                self.luggage.payload().clone(),
+                Arc::clone(&self.luggage) as _,
+            )
+            .made_of_http(self.origin == Origin::Http),
+        };
+        let meta = self.meta.clone();
+        give(fallback, &self.api, Request { args, meta }).await
+    }
+}

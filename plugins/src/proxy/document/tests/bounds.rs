@@ -1,0 +1,165 @@
+//! What documents cannot do.
+
+use super::*;
+
+#[test]
+fn keys_guard_unless_the_path_is_public() {
+    let document = |root: Value, own: Value| {
+        let mut document = get(json!({"responses": {}}));
+        for (place, security) in [("/security", root), ("/paths/~1x/get/security", own)] {
+            let (parent, key) = place.rsplit_once('/').unwrap();
+            if !security.is_null() {
+                document.pointer_mut(parent).unwrap()[key] = security;
+            }
+        }
+        document
+    };
+    let guarded = |upstream: &Upstream, document: &Value| {
+        only(read_for(upstream, document)).descriptor.guarded
+    };
+    let asks = json!([{"key": []}]);
+    for (root, own, expected) in [
+        (Value::Null, Value::Null, false),
+        (asks.clone(), Value::Null, true),
+        (asks.clone(), json!([]), false),
+        (Value::Null, asks.clone(), true),
+        (json!([{}]), Value::Null, false),
+        (Value::Null, json!([{}, {"key": []}]), false),
+        (
+            Value::Null,
+            json!([{"key": []}, {"other": ["scope"]}]),
+            true,
+        ),
+        (Value::Null, json!({"key": []}), true),
+    ] {
+        let document = document(root, own);
+        assert_eq!(guarded(&upstream(), &document), expected, "{document}");
+    }
+    let mut upstream = upstream();
+    let secured = document(asks, Value::Null);
+    upstream.public = rules(&["/x"], &[]);
+    assert!(!guarded(&upstream, &secured));
+    upstream.public = PathRules::default();
+    upstream.keys = KeyRules::parse(&Keys {
+        rules: BTreeMap::from([("/x".to_owned(), vec![Secret::new("k")])]),
+    })
+    .unwrap();
+    assert!(guarded(&upstream, &document(Value::Null, Value::Null)));
+}
+
+#[test]
+fn addresses_are_in_no_text() {
+    let mut document = get(json!({
+        "operationId": "http://127.0.0.1:9000",
+        "summary": "at 127.0.0.1:9000",
+        "description": "see http://127.0.0.1:9000/docs",
+        "externalDocs": {"url": "http://127.0.0.1:9000/docs"},
+        "servers": [{"url": "http://127.0.0.1:9000/inner"}],
+        "x-amazon-apigateway-integration": {"uri": "http://10.0.0.1/"},
+        "responses": {"200": {"description": "127.0.0.1", "content": {"application/json": {
+            "schema": {"$ref": "#/components/schemas/X"}, "example": {"self": "http://127.0.0.1:9000/x/1"},
+        }}}},
+    }));
+    document["info"]["title"] = json!("http://127.0.0.1:9000");
+    document["components"] = json!({"schemas": {"X": {"default": "HTTP://127.0.0.1:9000/"}}});
+    let operation = only(read(&document));
+    let api = &operation.descriptor;
+    let text = serde_json::to_string(&api).unwrap();
+    assert!(
+        !text.contains("127.0.0.1") && !text.contains("10.0.0.1"),
+        "{text}"
+    );
+    assert_eq!(api.description, "see /docs");
+    let shown = api.operation.as_ref().unwrap();
+    assert_eq!(
+        shown["responses"]["200"]["content"]["application/json"]["example"]["self"],
+        "/x/1"
+    );
+    assert_eq!(operation.shape.base, "/inner");
+}
+
+#[test]
+fn what_comes_back_to_its_bridge_is_not_passed_on_again() {
+    let via = |via: Value| read(&get(json!({"x-framex-via": via, "responses": {}})));
+    let own =
+        |imported: Imported| only(imported).descriptor.operation.unwrap()["x-framex-via"].clone();
+    assert_eq!(own(read(&get(json!({})))), json!([BRIDGE]));
+    assert_eq!(own(via(json!(["other"]))), json!(["other", BRIDGE]));
+    let back = via(json!(["other", BRIDGE]));
+    assert_eq!(back.operations.len(), 0);
+    assert!(reason(&back, "GET /x").contains("by itself"));
+    let long = via(json!(["1", "2", "3", "4", "5", "6", "7", "8"]));
+    assert!(reason(&long, "GET /x").contains("8 bridges"));
+}
+
+#[test]
+fn framex_systems_are_told_from_others() {
+    let envelope = json!({"type": "object", "properties": {
+        "status": {}, "message": {}, "timestamp": {}, "data": {"$ref": "#/components/schemas/Out"},
+    }});
+    let mut document =
+        get(json!({"responses": {"200": {"content": {"application/json": {"schema": envelope}}}}}));
+    document["components"] = json!({"schemas": {"Out": {"type": "integer"}}});
+    document["info"]["title"] = json!("FrameX API");
+    document["paths"]["/api/v1/proxy/remote"] = json!({"post": {}});
+    let imported = read(&document);
+    assert!(imported.is_framex);
+    assert!(reason(&imported, "POST /api/v1/proxy/remote").contains("functions"));
+    let api = &imported.operations[0].descriptor;
+    let out = json!({"$ref": "#/components/schemas/Out"});
+    assert_eq!(api.reply, ReplyShape::Value { schema: out });
+    assert_eq!(api.tags, ["shop"]);
+    document["info"]["title"] = json!("Other");
+    assert!(!read(&document).is_framex);
+    document["x-framex"] = json!("0.1.0");
+    assert!(read(&document).is_framex);
+}
+
+#[test]
+fn depth_costs_no_stack() {
+    let document = |levels: usize, version: &str| {
+        let nested = |schema, _| json!({ "items": { "nullable": true, "allOf": [schema] } });
+        let mut document = get(json!({
+            "parameters": [{"name": "q", "in": "query", "schema": {"$ref": "#/components/schemas/Deep"}}],
+            "responses": {},
+        }));
+        document["components"]["schemas"]["Deep"] = (0..levels).fold(json!({}), nested);
+        document["openapi"] = json!(version);
+        document.to_string()
+    };
+    for version in ["3.0.0", "3.1.0"] {
+        let imported = import(document(40, version).as_bytes(), &upstream(), BRIDGE).unwrap();
+        assert_eq!(imported.skipped, []);
+        // Deeper than readers go.
+        assert!(import(document(50, version).as_bytes(), &upstream(), BRIDGE).is_err());
+    }
+}
+
+#[test]
+fn large_descriptions_are_cut_down() {
+    let text = "x".repeat(50_000);
+    let mut document = of_paths(json!({
+        "/schemas": {"get": {"responses": {"200": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/S0"}}}}}}},
+        "/examples": {"get": {"responses": {"200": {"content": {"application/json": {"examples": {
+            "a": {"value": text}, "b": {"value": text},
+        }}}}}}},
+        "/texts": {"get": {"description": text.repeat(3)}},
+    }));
+    for number in 0..20 {
+        let next = format!("#/components/schemas/S{}", (number + 1) % 20);
+        document["components"]["schemas"][format!("S{number}")] =
+            json!({"description": &text[..20_000], "properties": {"next": {"$ref": next}}});
+    }
+    let imported = read(&document);
+    assert_eq!(imported.operations.len(), 2);
+    let schemas = &find(&imported, "GET", "/schemas").descriptor.components;
+    assert_eq!(schemas["S0"]["description"], text[..20_000]);
+    assert!(schemas.len() > 4 && schemas.len() < 10);
+    assert!(
+        schemas.values().last().unwrap()["description"]
+            .as_str()
+            .unwrap()
+            .contains("Left out")
+    );
+    assert!(reason(&imported, "GET /texts").contains("larger"));
+}
