@@ -97,8 +97,9 @@ fn framex_systems_are_told_from_others() {
     let envelope = json!({"type": "object", "properties": {
         "status": {}, "message": {}, "timestamp": {}, "data": {"$ref": "#/components/schemas/Out"},
     }});
-    let mut document =
-        get(json!({"responses": {"200": {"content": {"application/json": {"schema": envelope}}}}}));
+    let mut document = get(
+        json!({"x-framex-api": "a.B.c", "responses": {"200": {"content": {"application/json": {"schema": envelope}}}}}),
+    );
     document["components"] = json!({"schemas": {"Out": {"type": "integer"}}});
     document["info"]["title"] = json!("FrameX API");
     document["paths"]["/api/v1/proxy/remote"] = json!({"post": {}});
@@ -109,6 +110,8 @@ fn framex_systems_are_told_from_others() {
     let out = json!({"$ref": "#/components/schemas/Out"});
     assert_eq!(api.reply, ReplyShape::Value { schema: out });
     assert_eq!(api.tags, ["shop"]);
+    // By which plugins may call it.
+    assert_eq!(api.operation.as_ref().unwrap()["x-framex-api"], "a.B.c");
     document["info"]["title"] = json!("Other");
     assert!(!read(&document).is_framex);
     document["x-framex"] = json!("0.1.0");
