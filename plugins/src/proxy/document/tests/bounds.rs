@@ -119,6 +119,25 @@ fn framex_systems_are_told_from_others() {
 }
 
 #[test]
+fn no_text_fills_the_log() {
+    let long = "é".repeat(10_000);
+    let mut document = of_paths(json!({
+        format!("/{long}//"): {"get": {}},
+        "/x": {"get": {"parameters": [{"$ref": format!("#/{long}")}]}},
+    }));
+    document["info"]["title"] = json!(long);
+    let imported = read(&document);
+    assert_eq!(imported.title.chars().count(), 201);
+    assert_eq!(imported.skipped.len(), 2);
+    for Skipped { what, reason } in imported.skipped {
+        assert!(what.chars().count() < 202 && reason.chars().count() < 202);
+    }
+    document["openapi"] = json!(long);
+    let error = import(document.to_string().as_bytes(), &upstream(), BRIDGE).unwrap_err();
+    assert!(error.to_string().len() < 1_000);
+}
+
+#[test]
 fn depth_costs_no_stack() {
     let document = |levels: usize, version: &str| {
         let nested = |schema, _| json!({ "items": { "nullable": true, "allOf": [schema] } });
