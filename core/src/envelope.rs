@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use http::StatusCode;
+
 const HEAD: &[u8] = br#"{"status":200,"message":"success","timestamp":""#;
 const DATA: &[u8] = br#"","data":"#;
 
@@ -17,6 +19,14 @@ pub fn push_success(out: &mut Vec<u8>) {
     out.extend_from_slice(HEAD);
     push_timestamp(out);
     out.extend_from_slice(DATA);
+}
+
+/// As [`push_success`], for a success of another status.
+pub fn push_success_as(status: StatusCode, out: &mut Vec<u8>) {
+    let at = out.len() + br#"{"status":"#.len();
+    push_success(out);
+    // All statuses have three digits.
+    out[at..at + 3].copy_from_slice(status.as_str().as_bytes());
 }
 
 /// The time now, as envelopes have it.
@@ -63,5 +73,7 @@ mod tests {
         let mut head = Vec::new();
         push_success(&mut head);
         assert_eq!(head.len(), SUCCESS_LEN);
+        push_success_as(StatusCode::CREATED, &mut head);
+        assert!(head[SUCCESS_LEN..].starts_with(br#"{"status":201,"message":"success","#));
     }
 }

@@ -133,7 +133,9 @@ impl Watched {
             None => self.upstream.docs.iter().collect(),
         };
         let etag = known.as_ref().and_then(|(_, etag, _)| etag.clone());
+        // Some services answer every path with a page: the document may be at the next one.
         let mut missing = String::new();
+        let mut wrong = None;
         for path in paths {
             let (body, etag) = match self.forwarder.fetch(path, etag.as_ref()).await {
                 Ok(Fetched::NotModified) => return Ok(None),
@@ -154,11 +156,17 @@ impl Watched {
             let import =
                 tokio::task::spawn_blocking(move || document::import(&text, &upstream, &bridge));
             let imported = import.await.map_err(|_| "reading it failed".to_owned())?;
-            let imported = imported.map_err(|e| format!("its document at `{path}`: {e}"))?;
+            let imported = match imported {
+                Ok(imported) => imported,
+                Err(error) => {
+                    wrong.get_or_insert_with(|| format!("its document at `{path}`: {error}"));
+                    continue;
+                }
+            };
             self.found().at = Some((path.clone(), etag, body));
             return Ok(Some(imported));
         }
-        Err(missing)
+        Err(wrong.unwrap_or(missing))
     }
 
     /// Takes over what was read; whether operations changed. What was there stays where there is

@@ -109,7 +109,7 @@ async fn enveloped(head: Parts, mut body: Body) -> Result<Reply> {
     let size = body.pieces.size();
     body.peek().await?;
     let mut text = Vec::with_capacity(envelope::SUCCESS_LEN + 5);
-    envelope::push_success(&mut text);
+    envelope::push_success_as(head.status, &mut text);
     if body.first.is_none() {
         text.extend_from_slice(b"null}");
         return Ok(response(head, text.into()));
