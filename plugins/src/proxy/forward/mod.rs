@@ -46,6 +46,7 @@ use framex_core::context::Context;
 use framex_core::descriptor::ApiDescriptor;
 use framex_core::error::{Error, Result};
 use framex_core::plugin::Handler;
+use framex_core::process::Process;
 use framex_core::reply::Reply;
 use futures_core::future::BoxFuture;
 use http::header::{
@@ -205,8 +206,35 @@ impl Forwarder {
     }
 
     /// The circuit breaker, whenever it changes.
-    pub(crate) fn circuit(&self) -> watch::Receiver<Circuit> {
+    fn circuit(&self) -> watch::Receiver<Circuit> {
         self.breaker.changes()
+    }
+
+    /// Says in `/ready` when the upstream is given a rest, for ever.
+    pub(crate) async fn tell_circuit(&self, process: &Process) {
+        let name = &self.upstream.name;
+        let what = format!("circuit of {name}");
+        let mut circuit = self.circuit();
+        loop {
+            let now = *circuit.borrow_and_update();
+            match now {
+                Circuit::Closed => process.restored(&what),
+                Circuit::Open | Circuit::HalfOpen => process.degraded(
+                    &what,
+                    format!(
+                        "upstream `{name}` does not answer: its calls fail at once until it does"
+                    ),
+                ),
+            }
+            if circuit.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// What it forwards to.
+    pub(crate) fn upstream(&self) -> &Upstream {
+        &self.upstream
     }
 
     /// What became of the calls so far.
