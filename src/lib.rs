@@ -54,6 +54,8 @@ pub mod __private {
 mod documents {
     #[doc = include_str!("../README.md")]
     mod readme {}
+    #[doc = include_str!("../docs/bridge.md")]
+    mod bridge {}
     #[doc = include_str!("../docs/guide.md")]
     mod guide {}
 }

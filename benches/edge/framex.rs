@@ -1,7 +1,10 @@
 //! The same routes as a FrameX plugin: the one file of this bench that knows FrameX.
 
+use std::net::SocketAddr;
+
 use framex::prelude::*;
 use futures_util::stream;
+use serde_json::json;
 
 use crate::spec::Spec;
 
@@ -68,16 +71,31 @@ impl Live {
 
 /// Serves until the process ends.
 pub(crate) fn serve(spec: &Spec) {
+    let app = framex::App::builder();
+    run(
+        spec,
+        match spec.live {
+            true => app.plugin::<Live>(),
+            false => app.plugin::<Bench>(),
+        },
+    );
+}
+
+/// Serves what `upstream` answers, until the process ends.
+pub(crate) fn bridge(spec: &Spec, upstream: SocketAddr) {
+    let urls = json!({ format!("http://{upstream}"): { "name": "up", "enable": ["/*"] } });
+    let app = framex::App::builder()
+        .set("load_builtin_plugins", json!(["proxy"]))
+        .set("plugins.proxy", json!({ "proxy_urls": urls }));
+    run(spec, app);
+}
+
+fn run(spec: &Spec, app: framex::AppBuilder) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let app = framex::App::builder();
-        let app = match spec.live {
-            true => app.plugin::<Live>(),
-            false => app.plugin::<Bench>(),
-        };
         let mut app = app.set("server.port", 0).set("server.dashboard_port", 0);
         if let Some(threads) = spec.threads.count {
             app = app.set("server.num_cpus", threads);

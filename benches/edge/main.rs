@@ -1,4 +1,5 @@
-//! How fast is the edge, beside a hand-written hyper handler and beside axum?
+//! How fast is the edge, beside a hand-written hyper handler and beside axum? And the bridge,
+//! beside a reverse proxy?
 //!
 //! ```text
 //! cargo bench --bench edge                                    # the whole table, ten minutes
@@ -33,6 +34,7 @@ mod common;
 mod framex;
 mod life;
 mod report;
+mod reverse;
 mod rounds;
 mod scenario;
 mod spec;
@@ -102,6 +104,14 @@ fn main() {
                 Kind::Baseline => baseline::serve(&spec),
                 Kind::Axum => axum_server::serve(&spec),
                 Kind::Framex => framex::serve(&spec),
+                Kind::Reverse => {
+                    let upstream = upstream();
+                    reverse::serve(&spec, upstream.address);
+                }
+                Kind::Bridge => {
+                    let upstream = upstream();
+                    framex::bridge(&spec, upstream.address);
+                }
             }
         }
         Some(Role::Load(options)) => {
@@ -114,6 +124,14 @@ fn main() {
         None if cli.options.bench => bench(cli.options),
         None => println!("nothing is measured without `cargo bench`"),
     }
+}
+
+/// What a reverse proxy stands in front of.
+fn upstream() -> child::Server {
+    let upstream = Spec::parse("baseline writev=off").expect("it is written here");
+    upstream
+        .start()
+        .unwrap_or_else(|why| panic!("no upstream: {why}"))
 }
 
 fn bench(mut options: Options) {

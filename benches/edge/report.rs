@@ -39,12 +39,17 @@ pub(crate) fn scenario(scenario: &Scenario, results: &[Measured]) -> usize {
         let cpu = ratio(samples, baseline, Sample::cpu);
         let p99 = ratio(samples, baseline, |s| s.p99);
         let mut verdicts = Vec::new();
-        if result.spec.kind == Kind::Framex {
+        if result.spec.kind.is_framex() {
             for bound in &scenario.bounds {
                 let (holds, text) = match *bound {
                     Bound::Rate(least) => (rate >= least, format!("rate ≥ {least}")),
                     Bound::Cpu(least) => (1.0 / cpu >= least, format!("CPU ≤ 1/{least}")),
                     Bound::P99(most) => (p99 <= most, format!("p99 ≤ {most}")),
+                    Bound::Added(most) => {
+                        let p50 = |samples: &[Sample]| median(samples.iter().map(|s| s.p50));
+                        let added = p50(samples) - p50(baseline);
+                        (added <= most, format!("{added:.0} µs added ≤ {most}"))
+                    }
                     Bound::AheadOfAxum => {
                         let Some(axum) = axum else { continue };
                         let ahead = ratio(samples, axum, |s| s.rate);

@@ -1,7 +1,7 @@
 //! The questions that the table answers, and the bounds that FrameX is held to.
 
 use crate::common::workload::Workload;
-use crate::spec::{Kind, Spec};
+use crate::spec::Spec;
 
 /// One question: servers under one load.
 pub(crate) struct Scenario {
@@ -23,6 +23,8 @@ pub(crate) enum Bound {
     Cpu(f64),
     /// At most so much of the baseline's p99.
     P99(f64),
+    /// At most so many microseconds more than the baseline's p50.
+    Added(f64),
     /// A higher rate than axum.
     AheadOfAxum,
 }
@@ -34,11 +36,12 @@ const FLAT: &str = "baseline writev=off";
 
 /// All scenarios, in the table's order.
 pub(crate) fn all() -> Vec<Scenario> {
-    use Bound::{AheadOfAxum, Cpu, P99, Rate};
+    use Bound::{Added, AheadOfAxum, Cpu, P99, Rate};
     use Workload::{Echo, EchoModel, Events, Raw, Tree};
 
     let usual = [WRITEV, FLAT, "axum", "framex"];
     let streams = [WRITEV, FLAT, "axum", "framex live=on", "framex"];
+    let forward = ["reverse", "bridge"];
     let quick = [FLAT, "axum", "framex"];
     let threads = [
         "baseline threads=1",
@@ -55,7 +58,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         let servers = servers.collect::<Vec<_>>();
         let baselines = servers
             .iter()
-            .filter(|spec| spec.kind == Kind::Baseline)
+            .filter(|spec| spec.kind.is_baseline())
             .count();
         Scenario {
             name,
@@ -81,6 +84,19 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario("connections_8", Echo, 8, &quick, &[Rate(0.95)]),
         scenario("connections_256", Echo, 256, &quick, &[Rate(0.95)]),
         scenario("connections_1024", Echo, 1024, &quick, &[Rate(0.95)]),
+        // What does the bridge cost beside a reverse proxy that does only that?
+        scenario("forward_get", Echo, 64, &forward, &[Rate(0.85)]),
+        scenario("forward_post", EchoModel, 64, &forward, &[Rate(0.85)]),
+        scenario("forward_100kb", Raw, 64, &forward, &[Rate(0.85)]),
+        scenario("forward_events", Events, 64, &forward, &[Rate(0.85)]),
+        // And how much later does a stream's first event come than without it?
+        scenario(
+            "forward_first",
+            Events,
+            1,
+            &[FLAT, "bridge"],
+            &[Added(1000.0)],
+        ),
         // How many threads should be the default?
         Scenario {
             baselines: 1,

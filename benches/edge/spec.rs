@@ -1,4 +1,7 @@
 //! Which server a child process runs, and how: `baseline threads=2 writev=off`.
+//!
+//! Those that stand in front of another one start it, as a process of their own: its time and
+//! memory are not theirs.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,6 +20,22 @@ pub(crate) enum Kind {
     Axum,
     /// `framex.rs`: the same routes as a plugin.
     Framex,
+    /// `reverse.rs`: a reverse proxy in front of a baseline, by hand.
+    Reverse,
+    /// `framex.rs`: the bridge in front of a baseline.
+    Bridge,
+}
+
+impl Kind {
+    /// Whether it is what others are measured against.
+    pub(crate) fn is_baseline(self) -> bool {
+        matches!(self, Self::Baseline | Self::Reverse)
+    }
+
+    /// Whether it is what is held to the bounds.
+    pub(crate) fn is_framex(self) -> bool {
+        matches!(self, Self::Framex | Self::Bridge)
+    }
 }
 
 /// A server and its knobs. What is `None` is left as hyper or tokio have it.
@@ -54,6 +73,8 @@ impl Spec {
             Some("baseline") => Kind::Baseline,
             Some("axum") => Kind::Axum,
             Some("framex") => Kind::Framex,
+            Some("reverse") => Kind::Reverse,
+            Some("bridge") => Kind::Bridge,
             other => return Err(format!("no such server: {other:?}")),
         };
         let mut spec = Self {

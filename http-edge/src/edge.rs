@@ -22,6 +22,7 @@ use http::header::CONNECTION;
 use http::{HeaderValue, Method, Request, Response};
 use http_body::Body;
 use tokio_util::task::TaskTracker;
+use tracing::Level;
 
 use crate::answer::{Answer, own, stream_head, value, without_body};
 use crate::auth::{AuthError, Rules};
@@ -108,12 +109,22 @@ pub enum EdgeError {
         api: String,
         /// The path.
         path: String,
+        /// Whether it is another service's operation, which has it for good reason.
+        bridged: bool,
     },
-    /// A route that needs a key, and no rule asks for one.
+    /// An operation of another service that needs a key, and no rule asks for one.
     #[error(
         "`{api}` is held back: its upstream asks for a key, and no rule in `auth.rules` protects `{path}`; add a rule for the path, or let the bridge publish it (`public` of the upstream in `[plugins.proxy]`)"
     )]
     HeldBack {
+        /// The API.
+        api: String,
+        /// The path.
+        path: String,
+    },
+    /// A route of a plugin's that is only there under a rule, and there is none.
+    #[error("`{api}` is not published: no rule in `auth.rules` protects `{path}`")]
+    Guarded {
         /// The API.
         api: String,
         /// The path.
@@ -127,6 +138,17 @@ pub enum EdgeError {
         /// The path.
         path: String,
     },
+}
+
+impl EdgeError {
+    /// How much it matters where it does not keep the edge from being made.
+    fn level(&self) -> Level {
+        match self {
+            Self::HeldBack { .. } => Level::WARN,
+            Self::Guarded { .. } | Self::ReservedPath { bridged: true, .. } => Level::DEBUG,
+            _ => Level::ERROR,
+        }
+    }
 }
 
 /// Answers requests. Cheap to clone.
@@ -195,7 +217,7 @@ impl Edge {
     /// The first route that cannot, and why.
     pub fn check(catalog: &Catalog) -> Result<(), EdgeError> {
         let (_, left_out) = Table::new(catalog, &Rules::default(), Duration::ZERO);
-        let wrong = |error: &EdgeError| !matches!(error, EdgeError::HeldBack { .. });
+        let wrong = |error: &EdgeError| error.level() == Level::ERROR;
         left_out.into_iter().find(wrong).map_or(Ok(()), Err)
     }
 
@@ -225,10 +247,11 @@ impl Edge {
         let mut now = BTreeSet::new();
         for error in left_out {
             let reason = error.to_string();
-            match error {
+            match error.level() {
                 _ if known.contains(&reason) => {}
-                EdgeError::HeldBack { .. } => tracing::warn!("{reason}"),
-                _ => tracing::error!("a route is left out: {reason}"),
+                Level::ERROR => tracing::error!("a route is left out: {reason}"),
+                Level::WARN => tracing::warn!("{reason}"),
+                _ => tracing::debug!("{reason}"),
             }
             now.insert(reason);
         }

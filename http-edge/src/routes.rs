@@ -90,6 +90,7 @@ impl Table {
                     left_out.push(EdgeError::ReservedPath {
                         api: own(),
                         path: path.clone(),
+                        bridged: api.descriptor.bridged,
                     });
                     continue;
                 }
@@ -102,9 +103,10 @@ impl Table {
                 };
                 let keys = rules.of(path);
                 if api.descriptor.guarded && keys.is_none() {
-                    left_out.push(EdgeError::HeldBack {
-                        api: own(),
-                        path: path.clone(),
+                    let (api, bridged, path) = (own(), api.descriptor.bridged, path.clone());
+                    left_out.push(match bridged {
+                        true => EdgeError::HeldBack { api, path },
+                        false => EdgeError::Guarded { api, path },
                     });
                     continue;
                 }

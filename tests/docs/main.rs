@@ -123,8 +123,9 @@ fn settings_are_read() {
 }
 
 /// The documents whose commands run beside a server that they start.
-const SHELLS: [&str; 5] = [
+const SHELLS: [&str; 6] = [
     "README.md",
+    "docs/bridge.md",
     "docs/cli.md",
     "docs/http.md",
     "docs/operating.md",
@@ -139,6 +140,11 @@ fn readme_runs() {
 #[test]
 fn cli_runs() {
     expect("docs/cli.md", &shell::run(&read("docs/cli.md")));
+}
+
+#[test]
+fn bridge_runs() {
+    expect("docs/bridge.md", &shell::run(&read("docs/bridge.md")));
 }
 
 #[test]

@@ -16,6 +16,9 @@ const FRAMEX: &str = env!("CARGO_BIN_EXE_framex");
 /// would change the machine (what it installs is there all the same).
 const NOT_HERE: [&str; 2] = ["cargo test --workspace", "pip install nats-py"];
 
+/// What a file begins with that the commands after it run with.
+const CONFIG: &str = "# config.toml";
+
 /// How long it may take until everybody knows what has just changed.
 const SETTLED: Duration = Duration::from_secs(5);
 
@@ -53,6 +56,11 @@ impl Shell<'_> {
                 for command in block.text.lines() {
                     self.command(command, block);
                 }
+                None
+            }
+            "toml" if block.text.starts_with(CONFIG) => {
+                let text = self.terminals.real(&block.text);
+                std::fs::write(self.work.join("config.toml"), text).expect("a file");
                 None
             }
             "console" => Some(settled(block, self.terminals.may_settle(), |command| {

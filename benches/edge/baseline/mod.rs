@@ -37,6 +37,18 @@ use crate::common::hand::{JSON, REQUEST_ID, request_id};
 use crate::common::threads::{self, Source};
 use crate::spec::Spec;
 
+/// What a bridge needs to know.
+const DOCUMENT: &[u8] = br#"{
+    "openapi": "3.1.0",
+    "info": {"title": "bench", "version": "1"},
+    "paths": {
+        "/api/v1/echo": {"get": {"responses": {"200": {"description": "x"}}}},
+        "/api/v1/events": {"get": {"responses": {"200": {"description": "x"}}}},
+        "/api/v1/echo_model": {"post": {"responses": {"200": {"description": "x"}}}},
+        "/api/v1/raw": {"post": {"responses": {"200": {"description": "x"}}}}
+    }
+}"#;
+
 /// Serves until the process ends.
 pub(crate) fn serve(spec: &Spec) {
     let shared = spec.clone();
@@ -127,6 +139,7 @@ async fn answer(request: Request<Incoming>, constant: bool) -> Result<Response<R
     let (parts, body) = request.into_parts();
     let result = match (&parts.method, parts.uri.path()) {
         (&Method::GET, "/api/v1/echo") => echo(parts.uri.query()),
+        (&Method::GET, "/openapi.json") => Ok(Bytes::from_static(DOCUMENT)),
         (&Method::GET, "/api/v1/events") => return Ok(events(parts.uri.query(), constant)),
         (&Method::POST, "/api/v1/echo_model") => match collect_json(&parts.headers, body).await {
             Ok(body) => echo_model(parts.uri.query(), &body),

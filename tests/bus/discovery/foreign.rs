@@ -210,12 +210,12 @@ async fn liars_are_named_and_the_rest_goes_on() {
     fake.announce("1.0.0", "d", "ready").await;
     problem(&caller, &["`l7`", "liar.Liar.digest", "its digest"]).await;
 
-    let many: Vec<_> = (0..600)
+    let many: Vec<_> = (0..5000)
         .map(|n| json!({"subject": format!("liar.Liar.a{n}"), "metadata": {"framex.descriptor": "{}"}}))
         .collect();
     let about = ("liar", "l8", "1.0.0");
     fakes.push(Fake::start(&server, about, Value::Null, json!(many), HashMap::new()).await);
-    problem(&caller, &["`l8`", "600 APIs"]).await;
+    problem(&caller, &["`l8`", "5000 APIs"]).await;
 
     assert_eq!(caller.catalog().apis().count(), 0);
     fakes.push(Fake::foreign(&server, "h1", "honest.Honest.yes", &json!({})).await);

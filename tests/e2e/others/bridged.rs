@@ -46,7 +46,7 @@ impl Fallback for Bridge {
 fn guarded(id: &str, route: &str) -> ApiDescriptor {
     ApiDescriptor {
         guarded: true,
-        ..api(id, route)
+        ..bridged(id, route)
     }
 }
 

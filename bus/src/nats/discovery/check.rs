@@ -201,6 +201,9 @@ fn parameters(api: &ApiDescriptor) -> Result<(), String> {
     if others.any(|schema| !is_schema(schema)) {
         return Err("one of its schemas is none".into());
     }
+    if api.operation.as_ref().is_some_and(|o| !o.is_object()) {
+        return Err("its operation is none".into());
+    }
     Ok(())
 }
 
@@ -252,6 +255,7 @@ mod tests {
                 "nothing describes",
             ),
             (r#"{"reply":{"schema":7}}"#, "schemas is none"),
+            (r#"{"operation":[]}"#, "operation is none"),
             (
                 r#"{"parameters":[{"name":"x"},{"name":"x"}]}"#,
                 "two parameters",
@@ -280,6 +284,10 @@ mod tests {
         let named = descriptor(&id, b"{}", &extra).unwrap();
         assert_eq!(named.routes[1].to_string(), "POST /api/v1/c");
         assert!(read(r#"{"routes":["GET /plain"]}"#, true).is_ok());
+        // What its upstream takes in a URL is not ours to say.
+        let bridged = r#"{"bridged":true,"routes":["QUERY /x"],
+            "parameters":[{"name":"a","schema":{"type":"object"}}]}"#;
+        assert!(read(bridged, true).is_ok());
     }
 
     #[test]

@@ -255,6 +255,10 @@ impl Forwarder {
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
         let (mut head, pieces) = self.send(request).await?;
+        if head.headers.contains_key("x-framex-stream") {
+            // Where that system keeps it is no address here.
+            head.headers.remove(CONTENT_LOCATION);
+        }
         let origin = (&self.upstream.scheme, &self.upstream.authority);
         for name in [LOCATION, CONTENT_LOCATION] {
             let location = head.headers.get(&name);
