@@ -337,6 +337,12 @@ impl Serving {
         self.transport.bus()
     }
 
+    /// Whether the bridge is one of the plugins here.
+    pub(crate) fn holds_bridge(&self) -> bool {
+        let mut plugins = self.plugins.iter();
+        plugins.any(|(plugin, _)| plugin.metadata().name == bridge::PLUGIN)
+    }
+
     /// What plugins declare in `required_remote_apis`.
     pub(crate) fn dependencies(&self) -> Vec<Dependency> {
         let of_plugin = |plugin: &PluginInstance| {

@@ -98,26 +98,45 @@ pub(crate) fn run(options: Call, definitions: &Definitions) -> Result<(), Failur
         let mut serving = Serving::load(definitions, &settings, role)?;
         broker::reach(&serving).await?;
         let there = |catalog: &Catalog| catalog.resolve(&target).is_ok();
-        let catalog = broker::catalog(&serving, there).await;
-        let api = find(&catalog, &target, || match role {
-            Role::Client => broker::nobody_there(&settings),
-            _ => nothing_loaded(definitions),
-        })?;
-        let (pairs, files) = files(&api.descriptor, pairs)?;
-        let mut args = Args::from_texts(&api.descriptor, given, &pairs)
-            .map_err(|error| failed(&error, &api.descriptor))?;
-        for (name, file) in files {
-            args = args.with_file(name, file);
+        let mut catalog = broker::catalog(&serving, there).await;
+        let grace = settings.settings.server.shutdown_grace;
+        let allow_failed = settings.settings.allow_failed_plugins;
+        // What is behind the bridge is there once that has started.
+        let early = !there(&catalog) && serving.holds_bridge();
+        if early {
+            serving.start(allow_failed).await?;
+            catalog = serving.bus().catalog();
         }
-        let signal = signals::watch()?;
-        serving
-            .start(settings.settings.allow_failed_plugins)
-            .await?;
+        let prepare = || {
+            let api = find(&catalog, &target, || match role {
+                Role::Client => broker::nobody_there(&settings),
+                _ => nothing_loaded(definitions),
+            })?;
+            let (pairs, files) = files(&api.descriptor, pairs)?;
+            let mut args = Args::from_texts(&api.descriptor, given, &pairs)
+                .map_err(|error| failed(&error, &api.descriptor))?;
+            for (name, file) in files {
+                args = args.with_file(name, file);
+            }
+            Ok((api, args, signals::watch()?))
+        };
+        let (api, args, signal) = match prepare() {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                if early {
+                    serving.stop(grace).await;
+                }
+                return Err(error);
+            }
+        };
+        if !early {
+            serving.start(allow_failed).await?;
+        }
         let outcome = tokio::select! {
             outcome = call(&serving, &api, args, options.timeout) => outcome,
             Ok(signal) = signal => Err(Failure::Signal(signal.exit_code())),
         };
-        serving.stop(settings.settings.server.shutdown_grace).await;
+        serving.stop(grace).await;
         outcome
     });
     runtime.shutdown_background();
