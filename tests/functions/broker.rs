@@ -128,6 +128,12 @@ async fn a_broker_that_is_not_there_is_told_at_once() {
     while unreachable().await != (502, json!("upstream_unreachable")) {
         assert!(Instant::now() < end);
     }
+    let ready = near.get("/ready").send().await;
+    assert!(
+        ready.lossy().contains("the broker of `upstream_"),
+        "{}",
+        ready.lossy()
+    );
     broker.restart().await;
     let _far = on(&broker, "far", json!({})).await;
     let end = Instant::now() + PATIENCE;

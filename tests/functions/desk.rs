@@ -10,7 +10,7 @@ use framex_test_support::{Server, ServerBuilder};
 use serde_json::{Value, json};
 
 /// What every function is called in settings.
-pub(crate) const ALL: [&str; 8] = [
+pub(crate) const ALL: [&str; 9] = [
     "desk.echo",
     "desk.refuse",
     "panic",
@@ -18,6 +18,7 @@ pub(crate) const ALL: [&str; 8] = [
     "ping",
     "pong",
     "unit",
+    "asking",
     "fickle",
 ];
 
@@ -108,6 +109,12 @@ async fn pong(ctx: &Context, label: String) -> Result<u64> {
 #[on_proxy]
 async fn unit() {}
 
+/// What another API says, wherever it runs.
+#[on_proxy]
+async fn asking(ctx: &Context) -> Result<u64> {
+    ctx.call_plugin_api("desk.Desk.seven", args! {}).await
+}
+
 /// Whose result is of another type than its callers expect.
 #[on_proxy]
 async fn fickle(answer: Value) -> Result<Value> {
@@ -153,6 +160,16 @@ impl Desk {
     #[on_request(get, "/desk/unit")]
     async fn unit(&self, ctx: &Context) -> Result<()> {
         unit::proxy(ctx).await
+    }
+
+    #[on_request(get, "/desk/asking")]
+    async fn asking(&self, ctx: &Context) -> Result<u64> {
+        asking::proxy(ctx).await
+    }
+
+    #[on_request(func)]
+    async fn seven(&self) -> u64 {
+        7
     }
 
     #[on_request(post, "/desk/fickle")]

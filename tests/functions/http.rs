@@ -50,6 +50,8 @@ async fn functions_run_on_another_system() {
     assert_eq!(echoed(&near).await, "proxy", "there");
     let unit = near.get("/api/v1/desk/unit").send().await;
     assert_eq!((unit.status, unit.data()), (200, Value::Null));
+    let asking = near.get("/api/v1/desk/asking").send().await;
+    assert_eq!(asking.data(), 7, "it calls what it needs there");
     // Whatever it looks like, a result is a result.
     for result in [
         json!("error proxy"),
@@ -188,10 +190,29 @@ async fn a_system_that_is_not_there_is_told() {
         .local_addr()
         .unwrap();
     let near = system(away(free, "s3cret")).start().await;
+    let ready = async || near.get("/ready").send().await.lossy();
+    assert!(!ready().await.contains("upstream_"));
     assert_eq!(
         outcome(&near, "/api/v1/desk/unit").await,
         (502, json!("upstream_unreachable"))
     );
+    for _ in 0..5 {
+        near.get("/api/v1/desk/unit").send().await;
+    }
+    assert_eq!(
+        outcome(&near, "/api/v1/desk/unit").await,
+        (502, json!("upstream_down"))
+    );
+    let told = ready().await;
+    assert!(
+        told.contains("upstream_") && !told.contains("127.0.0.1"),
+        "{told}"
+    );
+    let metrics = near.get("/metrics").send().await.lossy();
+    let open = metrics
+        .lines()
+        .find(|line| line.starts_with("framex_upstream_circuit_open{"));
+    assert!(open.is_some_and(|line| line.ends_with(" 1.0")), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -75,11 +75,13 @@ pub struct UpstreamReport {
 
 /// Makes existing HTTP services part of the same surface, and takes what no plugin answers.
 // Dropped before the others: what they call while they stop may be an upstream's.
+// `*`: the functions that it runs for other systems call what they need.
 #[on_register(
     crate = crate::framex,
     plugin = "proxy",
     author = "the FrameX authors",
     config = ProxyConfig,
+    required_remote_apis = ["*"],
     priority = 1000
 )]
 impl ProxyPlugin {
@@ -94,11 +96,12 @@ impl ProxyPlugin {
             }
         }
         let id: Arc<str> = uuid::Uuid::new_v4().simple().to_string()[..16].into();
-        let functions = Functions::new(&config, &id)?;
         let watched = upstreams
             .into_iter()
             .map(|upstream| Watched::new(upstream, &id, config.refresh));
         let watched = watched.collect::<Result<Vec<_>>>()?;
+        let known = watched.iter().map(|one| Arc::clone(&one.forwarder));
+        let functions = Functions::new(&config, &id, &known.collect::<Vec<_>>())?;
         Ok(Self {
             surface: Surface::new(watched),
             functions,
@@ -111,6 +114,10 @@ impl ProxyPlugin {
         let process = ctx.process()?;
         process.add_meter(Arc::clone(&self.surface) as _);
         self.functions.start()?;
+        process.add_meter(Arc::clone(&self.functions) as _);
+        let watch = Arc::clone(&self.functions).watch(Arc::clone(&process));
+        let stop = self.stop.clone();
+        self.tasks.spawn(stop.run_until_cancelled_owned(watch));
         process.set_elsewhere(Arc::clone(&self.functions) as Arc<dyn Elsewhere>);
         self.surface.publish(ctx)?;
         for watched in self.surface.upstreams() {
@@ -149,7 +156,8 @@ impl ProxyPlugin {
     }
 
     /// Runs a function of this system for another one.
-    #[on_request(post, "/proxy/remote", guarded)]
+    // Whoever asks waits for as long as his own call may take, and hangs up then.
+    #[on_request(post, "/proxy/remote", guarded, timeout = "1h")]
     async fn remote(&self, ctx: &Context, #[body] call: RemoteCall) -> Result<RawJson> {
         functions::run(ctx, call).await
     }

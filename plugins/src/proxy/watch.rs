@@ -15,7 +15,7 @@ use http::{HeaderValue, StatusCode};
 use tokio::sync::watch;
 
 use super::document::{self, Imported};
-use super::forward::{Circuit, FetchError, Fetched, Forwarder};
+use super::forward::{FetchError, Fetched, Forwarder};
 use super::operation::{Operation, Shape};
 use super::surface::Surface;
 use super::upstream::Upstream;
@@ -100,29 +100,7 @@ impl Watched {
                 }
             }
         };
-        tokio::join!(documents, self.tell_circuit(&process));
-    }
-
-    /// Says in `/ready` when the upstream is given a rest.
-    async fn tell_circuit(&self, process: &Process) {
-        let name = &self.upstream.name;
-        let what = format!("circuit of {name}");
-        let mut circuit = self.forwarder.circuit();
-        loop {
-            let now = *circuit.borrow_and_update();
-            match now {
-                Circuit::Closed => process.restored(&what),
-                Circuit::Open | Circuit::HalfOpen => process.degraded(
-                    &what,
-                    format!(
-                        "upstream `{name}` does not answer: its calls fail at once until it does"
-                    ),
-                ),
-            }
-            if circuit.changed().await.is_err() {
-                return;
-            }
-        }
+        tokio::join!(documents, self.forwarder.tell_circuit(&process));
     }
 
     /// The document, if it is another one than before.

@@ -11,6 +11,7 @@ use framex_core::args::Args;
 use framex_core::context::{CallMeta, Context, Request};
 use framex_core::error::Result;
 use framex_core::id::is_token;
+use framex_core::process::Process;
 use framex_core::reply::{RawJson, Reply};
 use http::Uri;
 use percent_encoding::percent_decode_str;
@@ -76,6 +77,32 @@ impl Broker {
             let _ = self.bus.set(bus);
         }
         Ok(())
+    }
+
+    /// Says in `/ready` when the broker is not there, for ever.
+    pub(super) async fn tell_connection(&self, process: &Process) {
+        let Some(bus) = self.bus.get() else { return };
+        let name = &self.name;
+        let what = format!("broker of {name}");
+        let mut state = bus.state();
+        loop {
+            let (connected, known) = {
+                let state = state.borrow_and_update();
+                (state.connected, state.connected || state.trouble.is_some())
+            };
+            match connected {
+                true => process.restored(&what),
+                // Before it was tried there is nothing to tell.
+                false if !known => {}
+                false => process.degraded(
+                    &what,
+                    format!("the broker of `{name}` is not connected: functions cannot run there"),
+                ),
+            }
+            if state.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Leaves the broker.

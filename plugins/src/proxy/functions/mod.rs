@@ -23,10 +23,13 @@ use std::sync::Arc;
 use framex_core::context::Context;
 use framex_core::error::{Error, Result};
 use framex_core::function::{self, Duplicate, Elsewhere};
+use framex_core::process::Process;
 use framex_core::reply::RawJson;
 use futures_core::future::BoxFuture;
+use futures_util::future::join_all;
 
 use super::config::ProxyConfig;
+use super::forward::Forwarder;
 pub(crate) use serve::{RemoteCall, run};
 use system::System;
 
@@ -66,8 +69,8 @@ pub(crate) enum FunctionsError {
 }
 
 impl Functions {
-    /// The functions of `config`, for the process that trails call `bridge`. Nothing is
-    /// connected yet.
+    /// The functions of `config`, for the process that trails call `bridge` and that forwards
+    /// to its upstreams through `known`. Nothing is connected yet.
     ///
     /// # Errors
     ///
@@ -75,14 +78,15 @@ impl Functions {
     pub(crate) fn new(
         config: &ProxyConfig,
         bridge: &Arc<str>,
+        known: &[Arc<Forwarder>],
     ) -> Result<Arc<Self>, FunctionsError> {
-        let known = function::all()?;
+        let functions = function::all()?;
         let mut systems = Vec::new();
         let mut places: BTreeMap<String, Arc<System>> = BTreeMap::new();
         for (url, names) in &config.proxy_functions {
-            let system = Arc::new(System::new(url, config, bridge)?);
+            let system = Arc::new(System::new(url, config, bridge, known)?);
             for name in names {
-                if !known.contains_key(name.as_str()) {
+                if !functions.contains_key(name.as_str()) {
                     // One file of settings may be for several binaries.
                     tracing::warn!(
                         "proxy_functions: this binary has no function `{name}`, so nothing here calls it"
@@ -116,6 +120,18 @@ impl Functions {
             );
         }
         Ok(())
+    }
+
+    /// Says in `/ready` which systems do not answer, for ever.
+    pub(crate) async fn watch(self: Arc<Self>, process: Arc<Process>) {
+        join_all(self.systems.iter().map(|system| system.watch(&process))).await;
+    }
+
+    /// What goes to other systems, and to no upstream besides.
+    pub(crate) fn forwarders(&self) -> impl Iterator<Item = &Arc<Forwarder>> {
+        self.systems
+            .iter()
+            .filter_map(|system| system.own_forwarder())
     }
 
     /// Leaves the brokers. Calls on their way there fail.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use framex_core::context::Context;
 use framex_core::error::Result;
+use framex_core::process::Process;
 use framex_core::reply::RawJson;
 use http::Uri;
 
@@ -11,6 +12,7 @@ use super::broker::Broker;
 use super::http::Http;
 use super::{FunctionsError, RemoteCall};
 use crate::proxy::config::ProxyConfig;
+use crate::proxy::forward::Forwarder;
 use crate::proxy::upstream::nameless;
 
 /// Another system.
@@ -21,7 +23,7 @@ pub(super) struct System {
 
 enum Way {
     Http(Http),
-    Broker(Broker),
+    Broker(Box<Broker>),
 }
 
 impl System {
@@ -35,6 +37,7 @@ impl System {
         url: &str,
         config: &ProxyConfig,
         bridge: &Arc<str>,
+        known: &[Arc<Forwarder>],
     ) -> Result<Self, FunctionsError> {
         let shown = shown(url);
         let wrong = |reason: String| FunctionsError::System {
@@ -45,10 +48,9 @@ impl System {
             .parse()
             .map_err(|error| wrong(format!("no URL: {error}")))?;
         let way = match uri.scheme_str() {
-            Some("http" | "https") => Http::new(url, config, bridge).map(Way::Http),
-            Some("nats" | "tls") => {
-                Broker::new(&uri, &nameless(&identity(url)), config, bridge).map(Way::Broker)
-            }
+            Some("http" | "https") => Http::new(url, config, bridge, known).map(Way::Http),
+            Some("nats" | "tls") => Broker::new(&uri, &nameless(&identity(url)), config, bridge)
+                .map(|broker| Way::Broker(Box::new(broker))),
             _ => Err("write `http://host:port`, `https://…`, `nats://…` or `tls://…`".to_owned()),
         };
         let way = way.map_err(wrong)?;
@@ -87,6 +89,26 @@ impl System {
     pub(super) async fn stop(&self) {
         if let Way::Broker(broker) = &self.way {
             broker.stop().await;
+        }
+    }
+
+    /// Says in `/ready` when it does not answer, for ever.
+    pub(super) async fn watch(&self, process: &Process) {
+        match &self.way {
+            Way::Http(http) => {
+                if let Some(forwarder) = http.own_forwarder() {
+                    forwarder.tell_circuit(process).await;
+                }
+            }
+            Way::Broker(broker) => broker.tell_connection(process).await,
+        }
+    }
+
+    /// What goes there over HTTP, if that is for functions alone.
+    pub(super) fn own_forwarder(&self) -> Option<&Arc<Forwarder>> {
+        match &self.way {
+            Way::Http(http) => http.own_forwarder(),
+            Way::Broker(_) => None,
         }
     }
 
