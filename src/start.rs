@@ -332,15 +332,15 @@ impl Serving {
         Ok(serving)
     }
 
+    /// Whether it holds the bridge, which adds APIs when it has started.
+    pub(crate) fn bridges(&self) -> bool {
+        self.plugins()
+            .any(|plugin| plugin.metadata().name == bridge::PLUGIN)
+    }
+
     /// For calls.
     pub(crate) fn bus(&self) -> Arc<dyn Bus> {
         self.transport.bus()
-    }
-
-    /// Whether the bridge is one of the plugins here.
-    pub(crate) fn holds_bridge(&self) -> bool {
-        let mut plugins = self.plugins.iter();
-        plugins.any(|(plugin, _)| plugin.metadata().name == bridge::PLUGIN)
     }
 
     /// What plugins declare in `required_remote_apis`.

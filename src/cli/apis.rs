@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Apis, definitions: &Definitions) -> Result<(), Failu
     let catalog = runtime.block_on(async {
         let serving = Serving::load(definitions, &settings, role)?;
         broker::reach(&serving).await?;
-        if serving.holds_bridge() {
+        if serving.bridges() {
             say(
                 "note",
                 "the bridge is not started: the operations of its upstreams are missing here; a running edge shows them",

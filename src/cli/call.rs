@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use framex_bus::{Api, Catalog};
@@ -98,49 +99,60 @@ pub(crate) fn run(options: Call, definitions: &Definitions) -> Result<(), Failur
         let mut serving = Serving::load(definitions, &settings, role)?;
         broker::reach(&serving).await?;
         let there = |catalog: &Catalog| catalog.resolve(&target).is_ok();
-        let mut catalog = broker::catalog(&serving, there).await;
-        let grace = settings.settings.server.shutdown_grace;
+        let catalog = broker::catalog(&serving, there).await;
+        let signal = signals::watch()?;
         let allow_failed = settings.settings.allow_failed_plugins;
-        // What is behind the bridge is there once that has started.
-        let early = !there(&catalog) && serving.holds_bridge();
+        // What the bridge has is there once it has started; else mistakes are told before.
+        let early = serving.bridges() && !there(&catalog);
         if early {
             serving.start(allow_failed).await?;
-            catalog = serving.bus().catalog();
         }
-        let prepare = || {
-            let api = find(&catalog, &target, || match role {
+        let prepared = prepare(
+            &serving.bus().catalog(),
+            &target,
+            given,
+            pairs,
+            || match role {
                 Role::Client => broker::nobody_there(&settings),
                 _ => nothing_loaded(definitions),
-            })?;
-            let (pairs, files) = files(&api.descriptor, pairs)?;
-            let mut args = Args::from_texts(&api.descriptor, given, &pairs)
-                .map_err(|error| failed(&error, &api.descriptor))?;
-            for (name, file) in files {
-                args = args.with_file(name, file);
-            }
-            Ok((api, args, signals::watch()?))
-        };
-        let (api, args, signal) = match prepare() {
-            Ok(prepared) => prepared,
-            Err(error) => {
-                if early {
-                    serving.stop(grace).await;
+            },
+        );
+        let outcome = match prepared {
+            Err(failure) if !early => return Err(failure),
+            Err(failure) => Err(failure),
+            Ok((api, args)) => {
+                if !early {
+                    serving.start(allow_failed).await?;
                 }
-                return Err(error);
+                tokio::select! {
+                    outcome = call(&serving, &api, args, options.timeout) => outcome,
+                    Ok(signal) = signal => Err(Failure::Signal(signal.exit_code())),
+                }
             }
         };
-        if !early {
-            serving.start(allow_failed).await?;
-        }
-        let outcome = tokio::select! {
-            outcome = call(&serving, &api, args, options.timeout) => outcome,
-            Ok(signal) = signal => Err(Failure::Signal(signal.exit_code())),
-        };
-        serving.stop(grace).await;
+        serving.stop(settings.settings.server.shutdown_grace).await;
         outcome
     });
     runtime.shutdown_background();
     done
+}
+
+/// The API that is meant, and its arguments.
+fn prepare(
+    catalog: &Catalog,
+    target: &str,
+    given: Map<String, Value>,
+    pairs: Pairs,
+    nothing: impl Fn() -> String,
+) -> Result<(Arc<Api>, Args), Failure> {
+    let api = find(catalog, target, nothing)?;
+    let (pairs, files) = files(&api.descriptor, pairs)?;
+    let mut args = Args::from_texts(&api.descriptor, given, &pairs)
+        .map_err(|error| failed(&error, &api.descriptor))?;
+    for (name, file) in files {
+        args = args.with_file(name, file);
+    }
+    Ok((api, args))
 }
 
 /// Arguments as they were given: names and texts.
@@ -222,7 +234,7 @@ fn find(
     catalog: &Catalog,
     target: &str,
     empty: impl FnOnce() -> String,
-) -> Result<std::sync::Arc<Api>, Failure> {
+) -> Result<Arc<Api>, Failure> {
     if catalog.apis().next().is_none() {
         return Err(Failure::Told(empty()));
     }

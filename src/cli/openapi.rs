@@ -40,7 +40,7 @@ pub(crate) fn run(options: &Openapi, definitions: &Definitions) -> Result<(), Fa
     let (catalog, document) = runtime.block_on(async {
         let (serving, edge) = app::assemble(definitions, &settings, role)?;
         broker::reach(&serving).await?;
-        if serving.holds_bridge() {
+        if serving.bridges() {
             say(
                 "note",
                 "the bridge is not started: the operations of its upstreams are missing here; a running edge shows them",
