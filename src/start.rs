@@ -332,6 +332,12 @@ impl Serving {
         Ok(serving)
     }
 
+    /// Whether it holds the bridge, which adds APIs when it has started.
+    pub(crate) fn bridges(&self) -> bool {
+        self.plugins()
+            .any(|plugin| plugin.metadata().name == bridge::PLUGIN)
+    }
+
     /// For calls.
     pub(crate) fn bus(&self) -> Arc<dyn Bus> {
         self.transport.bus()

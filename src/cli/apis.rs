@@ -37,6 +37,12 @@ pub(crate) fn run(options: &Apis, definitions: &Definitions) -> Result<(), Failu
     let catalog = runtime.block_on(async {
         let serving = Serving::load(definitions, &settings, role)?;
         broker::reach(&serving).await?;
+        if serving.bridges() {
+            say(
+                "note",
+                "the bridge is not started: the operations of its upstreams are missing here; a running edge shows them",
+            );
+        }
         let some = |catalog: &Catalog| catalog.apis().next().is_some();
         let catalog = broker::catalog(&serving, some).await;
         serving.transport.close().await;

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use framex_bus::{Api, Catalog};
@@ -99,29 +100,59 @@ pub(crate) fn run(options: Call, definitions: &Definitions) -> Result<(), Failur
         broker::reach(&serving).await?;
         let there = |catalog: &Catalog| catalog.resolve(&target).is_ok();
         let catalog = broker::catalog(&serving, there).await;
-        let api = find(&catalog, &target, || match role {
-            Role::Client => broker::nobody_there(&settings),
-            _ => nothing_loaded(definitions),
-        })?;
-        let (pairs, files) = files(&api.descriptor, pairs)?;
-        let mut args = Args::from_texts(&api.descriptor, given, &pairs)
-            .map_err(|error| failed(&error, &api.descriptor))?;
-        for (name, file) in files {
-            args = args.with_file(name, file);
-        }
         let signal = signals::watch()?;
-        serving
-            .start(settings.settings.allow_failed_plugins)
-            .await?;
-        let outcome = tokio::select! {
-            outcome = call(&serving, &api, args, options.timeout) => outcome,
-            Ok(signal) = signal => Err(Failure::Signal(signal.exit_code())),
+        let allow_failed = settings.settings.allow_failed_plugins;
+        // What the bridge has is there once it has started; else mistakes are told before.
+        let early = serving.bridges() && !there(&catalog);
+        if early {
+            serving.start(allow_failed).await?;
+        }
+        let prepared = prepare(
+            &serving.bus().catalog(),
+            &target,
+            given,
+            pairs,
+            || match role {
+                Role::Client => broker::nobody_there(&settings),
+                _ => nothing_loaded(definitions),
+            },
+        );
+        let outcome = match prepared {
+            Err(failure) if !early => return Err(failure),
+            Err(failure) => Err(failure),
+            Ok((api, args)) => {
+                if !early {
+                    serving.start(allow_failed).await?;
+                }
+                tokio::select! {
+                    outcome = call(&serving, &api, args, options.timeout) => outcome,
+                    Ok(signal) = signal => Err(Failure::Signal(signal.exit_code())),
+                }
+            }
         };
         serving.stop(settings.settings.server.shutdown_grace).await;
         outcome
     });
     runtime.shutdown_background();
     done
+}
+
+/// The API that is meant, and its arguments.
+fn prepare(
+    catalog: &Catalog,
+    target: &str,
+    given: Map<String, Value>,
+    pairs: Pairs,
+    nothing: impl Fn() -> String,
+) -> Result<(Arc<Api>, Args), Failure> {
+    let api = find(catalog, target, nothing)?;
+    let (pairs, files) = files(&api.descriptor, pairs)?;
+    let mut args = Args::from_texts(&api.descriptor, given, &pairs)
+        .map_err(|error| failed(&error, &api.descriptor))?;
+    for (name, file) in files {
+        args = args.with_file(name, file);
+    }
+    Ok((api, args))
 }
 
 /// Arguments as they were given: names and texts.
@@ -203,7 +234,7 @@ fn find(
     catalog: &Catalog,
     target: &str,
     empty: impl FnOnce() -> String,
-) -> Result<std::sync::Arc<Api>, Failure> {
+) -> Result<Arc<Api>, Failure> {
     if catalog.apis().next().is_none() {
         return Err(Failure::Told(empty()));
     }
@@ -232,7 +263,7 @@ fn find(
 
 async fn call(
     serving: &Serving,
-    api: &std::sync::Arc<Api>,
+    api: &Arc<Api>,
     args: Args,
     timeout: Option<Duration>,
 ) -> Result<(), Failure> {

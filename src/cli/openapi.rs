@@ -40,6 +40,12 @@ pub(crate) fn run(options: &Openapi, definitions: &Definitions) -> Result<(), Fa
     let (catalog, document) = runtime.block_on(async {
         let (serving, edge) = app::assemble(definitions, &settings, role)?;
         broker::reach(&serving).await?;
+        if serving.bridges() {
+            say(
+                "note",
+                "the bridge is not started: the operations of its upstreams are missing here; a running edge shows them",
+            );
+        }
         let some = |catalog: &Catalog| catalog.apis().next().is_some();
         let catalog = broker::catalog(&serving, some).await;
         edge.update();

@@ -28,6 +28,17 @@ impl Caller {
             .await
     }
 
+    /// As `call`, and has little time.
+    #[on_request(post, "/impatient", timeout = "400ms")]
+    async fn impatient(
+        &self,
+        ctx: &Context,
+        target: String,
+        #[body] values: Value,
+    ) -> Result<Value> {
+        self.call(ctx, target, values).await
+    }
+
     /// Calls `target` with `values` and a file called `field` for each of the names, and
     /// says what kind of reply came.
     #[on_request(post, "/call-files")]

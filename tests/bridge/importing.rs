@@ -33,7 +33,9 @@ async fn a_whole_application() {
                 let pairs = parameters.into_iter().flatten();
                 pairs.map(|p| (text(&p["in"]), text(&p["name"]))).collect()
             };
-            assert_eq!(names(found), names(operation), "{method} {path}");
+            for name in names(operation) {
+                assert!(names(found).contains(&name), "{method} {path}: {name:?}");
+            }
             let types = |body: &Value| -> Vec<String> {
                 let content = body["content"].as_object();
                 content

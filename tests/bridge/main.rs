@@ -20,6 +20,7 @@ mod falling;
 mod forwarding;
 mod importing;
 mod kit;
+mod limits;
 #[path = "../process/mod.rs"]
 mod process;
 mod programs;

@@ -87,6 +87,13 @@ enable = ["/orders"]
     let (code, shown, _) = framex(&dir, &["config"]);
     assert_eq!(code, Some(0));
     assert!(!shown.contains(KEY), "{shown}");
+    // Without a server too.
+    let (code, out, said) = framex(&dir, &["call", "GET /items/{item_id}", "item_id=4"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(
+        serde_json::from_str::<Value>(&out).unwrap(),
+        json!({"item": 4})
+    );
 }
 
 /// X15: in FrameX the list registers nothing; here it takes `white_list`.

@@ -178,7 +178,7 @@ async fn answer(mut stream: TcpStream, document: &str) -> std::io::Result<()> {
         _ => {
             stream
                 .write_all(format!("{head}\r\nplain").as_bytes())
-                .await?
+                .await?;
         }
     }
     stream.shutdown().await

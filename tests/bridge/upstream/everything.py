@@ -360,7 +360,7 @@ async def slow(seconds: float) -> str:
 
 
 @app.get("/waits")
-async def waits(request: Request, key: str) -> None:
+async def waits(request: Request, key: str, count: str = "") -> None:
     """Until its client has gone."""
     while not await request.is_disconnected():
         await asyncio.sleep(0.02)

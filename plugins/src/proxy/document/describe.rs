@@ -20,6 +20,8 @@ use super::{Imported, REMOTE, servers};
 use crate::proxy::operation::{Operation, Shape};
 use crate::proxy::upstream::Upstream;
 
+/// What an operation is called in the FrameX system that it is from.
+const API: &str = "x-framex-api";
 /// The bridges that an operation came through.
 const VIA: &str = "x-framex-via";
 const MOST_BRIDGES: usize = 8;
@@ -356,6 +358,10 @@ impl Written {
         }
         if let Some(body) = &self.request_body {
             operation["requestBody"] = json!(body);
+        }
+        let id = own.get(API).and_then(Value::as_str);
+        if let Some(id) = id.filter(|id| ApiId::parse(id).is_ok()) {
+            operation[API] = json!(id);
         }
         let docs = own.get("externalDocs").filter(|docs| {
             let url = docs["url"].as_str().unwrap_or_default();

@@ -84,6 +84,15 @@ pub(crate) struct Skipped {
     pub(crate) reason: String,
 }
 
+impl Skipped {
+    fn new(what: &str, reason: &str) -> Self {
+        Self {
+            what: short(what),
+            reason: short(reason),
+        }
+    }
+}
+
 /// Why a document says nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DocumentError {
@@ -167,7 +176,7 @@ pub(crate) fn import(
         });
         match read {
             Ok(operation) => imported.operations.push(operation),
-            Err(reason) => imported.skipped.push(Skipped { what, reason }),
+            Err(reason) => imported.skipped.push(Skipped::new(&what, &reason)),
         }
     }
     Ok(imported)
@@ -210,8 +219,7 @@ fn items<'a>(
                 items.insert(path.as_str(), item);
             }
             Err(reason) if upstream.published.contains(path) => {
-                let what = path.clone();
-                skipped.push(Skipped { what, reason });
+                skipped.push(Skipped::new(path, &reason));
             }
             Err(_) => {}
         }
@@ -233,10 +241,20 @@ fn entries<'i>(items: &'i BTreeMap<&'i str, Object<'i>>) -> Vec<Found<'i>> {
     items.iter().flat_map(of_path).collect()
 }
 
+/// The longest text of a document that stands in ours, or in the log.
+const LONGEST_TEXT: usize = 200;
+
+fn short(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_TEXT) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// A text or a number, as documents in YAML mix them up.
 fn text_of(value: &Value) -> String {
     match value {
-        Value::String(text) => text.trim().to_owned(),
+        Value::String(text) => short(text.trim()),
         Value::Number(number) => number.to_string(),
         _ => String::new(),
     }

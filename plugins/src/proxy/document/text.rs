@@ -3,7 +3,7 @@
 use serde_json::Value;
 use serde_saphyr::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 
-use super::DocumentError;
+use super::{DocumentError, short};
 
 /// The most values in a document, with what aliases repeat.
 const MOST_VALUES: usize = 1_000_000;
@@ -14,7 +14,10 @@ const DEEPEST: usize = 64;
 /// Reads a document. What it is shows in its first character, not in a header.
 pub(super) fn read(text: &[u8]) -> Result<Value, DocumentError> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let unreadable = |format, reason| DocumentError::Unreadable { format, reason };
+    let unreadable = |format, reason: String| DocumentError::Unreadable {
+        format,
+        reason: short(&reason),
+    };
     match text.trim_ascii_start().first() {
         None => Err(DocumentError::NotOpenApi("it is empty".into())),
         Some(b'<') => Err(DocumentError::NotOpenApi(

@@ -38,8 +38,8 @@ mod tests;
 mod value;
 mod wire;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use framex_core::args::{Args, Named, Passed};
 use framex_core::context::Context;
@@ -77,6 +77,8 @@ pub(crate) struct Forwarder {
     host: HeaderValue,
     /// Whether the upstream is a FrameX: its envelopes are opened then.
     framex: AtomicBool,
+    /// The operations that it runs.
+    shapes: Mutex<Vec<Weak<Shape>>>,
     pool: Arc<Pool>,
     breaker: Arc<Breaker>,
     counts: Arc<Counts>,
@@ -118,6 +120,7 @@ impl Forwarder {
         Ok(Arc::new(Self {
             host: HeaderValue::from_str(upstream.authority.as_str())?,
             framex: AtomicBool::new(false),
+            shapes: Mutex::default(),
             pool: Pool::new(connector),
             breaker: Breaker::new(&upstream.name),
             counts: Arc::default(),
@@ -137,6 +140,10 @@ impl Forwarder {
         descriptor: Arc<ApiDescriptor>,
         shape: Arc<Shape>,
     ) -> Arc<dyn Handler> {
+        let mut shapes = self.shapes.lock().unwrap_or_else(PoisonError::into_inner);
+        shapes.retain(|shape| shape.strong_count() > 0);
+        shapes.push(Arc::downgrade(&shape));
+        drop(shapes);
         Arc::new(Operation {
             forwarder: Arc::clone(self),
             descriptor,
@@ -154,6 +161,9 @@ impl Forwarder {
         let upstream = &self.upstream;
         let path = passed.target.split('?').next().unwrap_or_default();
         let own = upstream.own_path(path).unwrap_or(path);
+        if target::other_reading(own)?.is_some() {
+            return Err(target::ambiguous("an encoded slash"));
+        }
         let key = self.key_for(own)?;
         self.pass_on(ctx, passed, &upstream.prefix, &upstream.path, key)
             .await
@@ -330,6 +340,32 @@ impl Forwarder {
         value::read(head, pieces, &self.upstream.name, framex).await
     }
 
+    /// Whether a request of an operation may be sent to `path`, with a key of ours if `keyed`.
+    ///
+    /// A template may stand for paths that are not published. And what has encoded slashes may
+    /// be read as another path: that has to be published as well, no other operation's, and no
+    /// key of ours may open it.
+    ///
+    /// # Errors
+    ///
+    /// 404 for what is not published, 400 for what is not the same to everybody.
+    fn admit(&self, path: &str, keyed: bool) -> Result<()> {
+        let published = &self.upstream.published;
+        if published.excludes(path) {
+            return Err(Error::not_found("Not Found"));
+        }
+        let Some(other) = target::other_reading(path)? else {
+            return Ok(());
+        };
+        let shapes = self.shapes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut templates = shapes.iter().filter_map(Weak::upgrade);
+        let taken = templates.any(|shape| target::stands_for(&shape.path, &other));
+        match keyed || taken || !published.contains(&other) {
+            true => Err(target::ambiguous("an encoded slash")),
+            false => Ok(()),
+        }
+    }
+
     fn told(&self, key: Option<HeaderValue>, trail: &str) -> Result<Told<'_>> {
         Ok(Told {
             host: &self.host,
@@ -371,17 +407,15 @@ impl Handler for Operation {
             let key = forwarder.key_for(&shape.path)?;
             match args.passed()? {
                 Some(passed) => {
-                    // A template may stand for paths that are not published.
                     let path = passed.target.split('?').next().unwrap_or_default();
-                    let own = path.strip_prefix(&*shape.prefix).unwrap_or(path);
-                    if forwarder.upstream.published.excludes(own) {
-                        return Err(Error::not_found("Not Found"));
-                    }
+                    forwarder.admit(target::own(path, &shape.prefix), key.is_some())?;
                     let (prefix, base) = (&shape.prefix, &shape.base);
                     forwarder.pass_on(&ctx, passed, prefix, base, key).await
                 }
                 None => {
                     let made = named::make(&shape, args.named(&descriptor)?)?;
+                    let path = made.uri.path();
+                    forwarder.admit(target::own(path, &shape.base), key.is_some())?;
                     forwarder.ask(&ctx, made, key).await
                 }
             }

@@ -57,6 +57,14 @@ struct Place {
     reaper: Option<AbortHandle>,
 }
 
+impl Place {
+    /// Whether somebody closes what waits here.
+    fn is_reaped(&self) -> bool {
+        let reaper = self.reaper.as_ref();
+        reaper.is_some_and(|reaper| !reaper.is_finished())
+    }
+}
+
 impl Connection {
     /// Does what there is to do. Whether it has ended.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> bool {
@@ -142,7 +150,7 @@ impl Pool {
         if place.idle.len() < MOST_IDLE {
             place.idle.push_back((connection, Instant::now()));
         }
-        if place.reaper.is_none() {
+        if !place.is_reaped() {
             let reaper = here.spawn(reap(Arc::downgrade(self), runtime));
             place.reaper = Some(reaper.abort_handle());
         }
@@ -163,7 +171,8 @@ impl Drop for Pool {
     }
 }
 
-/// Closes connections of a runtime that have waited for too long, until none waits.
+/// Closes connections that have waited for too long, until none waits in `runtime`. Those of
+/// runtimes that have ended have nobody else.
 async fn reap(pool: Weak<Pool>, runtime: Id) {
     loop {
         sleep(IDLE / 2).await;
@@ -171,14 +180,14 @@ async fn reap(pool: Weak<Pool>, runtime: Id) {
             return;
         };
         let mut all = pool.idle();
-        let Some(place) = all.get_mut(&runtime) else {
-            return;
-        };
         let late = |(_, since): &(Connection, Instant)| since.elapsed() >= IDLE;
-        while place.idle.front().is_some_and(late) {
-            place.idle.pop_front();
+        for place in all.values_mut() {
+            while place.idle.front().is_some_and(late) {
+                place.idle.pop_front();
+            }
         }
-        if place.idle.is_empty() {
+        all.retain(|_, place| !place.idle.is_empty() || place.is_reaped());
+        if all.get(&runtime).is_none_or(|place| place.idle.is_empty()) {
             all.remove(&runtime);
             return;
         }

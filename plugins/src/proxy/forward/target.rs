@@ -10,22 +10,12 @@ use percent_encoding::percent_decode_str;
 ///
 /// # Errors
 ///
-/// 400 if the upstream might read its path as another one's: dot segments, backslashes and
-/// slashes, encoded or not, within a segment.
+/// 400 if it cannot be sent.
 pub(super) fn onward(target: &str, prefix: &str, base: &str) -> Result<Uri> {
-    let own = match target.strip_prefix(prefix) {
-        Some(own) if own.is_empty() || own.starts_with(['/', '?']) => own,
-        _ => target,
-    };
-    let path = own.split('?').next().unwrap_or_default();
-    if let Some(reason) = path.split('/').find_map(astray) {
-        let text = format!("the path has {reason}, which could lead to another one");
-        return Err(Error::bad_request(text).with_code("ambiguous_path"));
-    }
-    let slash = if path.is_empty() && base.is_empty() {
-        "/"
-    } else {
-        ""
+    let own = own(target, prefix);
+    let slash = match own.starts_with('/') || !base.is_empty() {
+        true => "",
+        false => "/",
     };
     let whole = format!("{base}{slash}{own}");
     let whole = PathAndQuery::from_maybe_shared(whole.into_bytes());
@@ -35,16 +25,60 @@ pub(super) fn onward(target: &str, prefix: &str, base: &str) -> Result<Uri> {
     }
 }
 
-/// Why an upstream might not read `segment` as one segment of this name.
-pub(super) fn astray(segment: &str) -> Option<&'static str> {
-    let decoded: Vec<u8> = percent_decode_str(segment).collect();
-    // Some servers cut `;…` off first.
-    let name = decoded.split(|b| *b == b';').next().unwrap_or_default();
-    match name {
-        b"." | b".." => Some("a dot segment"),
-        _ if decoded.contains(&b'\\') => Some("a backslash"),
-        _ if decoded.contains(&b'/') => Some("an encoded slash"),
-        _ => None,
+/// `target` without `prefix`.
+pub(super) fn own<'a>(target: &'a str, prefix: &str) -> &'a str {
+    match target.strip_prefix(prefix) {
+        Some(own) if own.is_empty() || own.starts_with(['/', '?']) => own,
+        _ => target,
+    }
+}
+
+/// How an upstream may read `path` that takes encoded slashes for slashes, if it has any.
+///
+/// # Errors
+///
+/// 400 if it might be led to another path altogether: dot segments and backslashes, encoded or
+/// not, and segments of nothing but encoded slashes.
+pub(super) fn other_reading(path: &str) -> Result<Option<String>> {
+    let mut slashes = false;
+    for segment in path.split('/') {
+        let decoded: Vec<u8> = percent_decode_str(segment).collect();
+        slashes |= decoded.contains(&b'/');
+        let reason = if decoded.contains(&b'\\') {
+            "a backslash"
+        } else if decoded.split(|b| *b == b'/').any(is_dots) {
+            "a dot segment"
+        } else if decoded.contains(&b'/') && decoded.split(|b| *b == b'/').any(<[u8]>::is_empty) {
+            "an encoded slash beside a slash"
+        } else {
+            continue;
+        };
+        return Err(ambiguous(reason));
+    }
+    Ok(slashes.then(|| percent_decode_str(path).decode_utf8_lossy().into_owned()))
+}
+
+/// 400 for a path that is not the same to everybody.
+pub(super) fn ambiguous(what: &str) -> Error {
+    let text = format!("the path has {what}, which could lead to another one");
+    Error::bad_request(text).with_code("ambiguous_path")
+}
+
+/// Whether a segment leads elsewhere. Some servers cut `;…` off first.
+fn is_dots(segment: &[u8]) -> bool {
+    let name = segment.split(|b| *b == b';').next();
+    matches!(name, Some(b"." | b".."))
+}
+
+/// Whether `path` could be one that `template` stands for.
+pub(super) fn stands_for(template: &str, path: &str) -> bool {
+    let (mut names, mut segments) = (template.split('/'), path.split('/'));
+    loop {
+        match (names.next(), segments.next()) {
+            (None, None) => return true,
+            (Some(name), Some(segment)) if name == segment || name.contains('{') => {}
+            _ => return false,
+        }
     }
 }
 
@@ -132,13 +166,35 @@ mod tests {
             "/a\\b",
             "/a%5cb",
             "/a%5C..%5cb",
-            "/a%2fb",
             "/a/..%2Fb",
+            "/a%2f%2e%2e",
             "/a/..;x/b",
             "/%2e%2e%2fa",
+            "/a%2f%2Fb",
+            "/a/%2Fb",
         ] {
-            let error = onward(path, "", "/base").unwrap_err();
+            let error = other_reading(path).unwrap_err();
             assert_eq!(error.status(), 400, "{path}");
+        }
+        for (path, other) in [
+            ("/a//b/%20;x", None),
+            ("/a/...", None),
+            ("/a/b%2Fc%20d", Some("/a/b/c d")),
+        ] {
+            assert_eq!(other_reading(path).unwrap().as_deref(), other, "{path}");
+        }
+    }
+
+    #[test]
+    fn templates_stand_for_paths_of_as_many_segments() {
+        for (template, path, stands) in [
+            ("/a/{id}", "/a/b", true),
+            ("/a/{id}.{ext}", "/a/b.c", true),
+            ("/a/{id}", "/a/b/c", false),
+            ("/a/{id}/c", "/a/b/d", false),
+            ("/a", "/a", true),
+        ] {
+            assert_eq!(stands_for(template, path), stands, "{template} {path}");
         }
     }
 

@@ -97,8 +97,9 @@ fn framex_systems_are_told_from_others() {
     let envelope = json!({"type": "object", "properties": {
         "status": {}, "message": {}, "timestamp": {}, "data": {"$ref": "#/components/schemas/Out"},
     }});
-    let mut document =
-        get(json!({"responses": {"200": {"content": {"application/json": {"schema": envelope}}}}}));
+    let mut document = get(
+        json!({"x-framex-api": "a.B.c", "responses": {"200": {"content": {"application/json": {"schema": envelope}}}}}),
+    );
     document["components"] = json!({"schemas": {"Out": {"type": "integer"}}});
     document["info"]["title"] = json!("FrameX API");
     document["paths"]["/api/v1/proxy/remote"] = json!({"post": {}});
@@ -109,10 +110,31 @@ fn framex_systems_are_told_from_others() {
     let out = json!({"$ref": "#/components/schemas/Out"});
     assert_eq!(api.reply, ReplyShape::Value { schema: out });
     assert_eq!(api.tags, ["shop"]);
+    // By which plugins may call it.
+    assert_eq!(api.operation.as_ref().unwrap()["x-framex-api"], "a.B.c");
     document["info"]["title"] = json!("Other");
     assert!(!read(&document).is_framex);
     document["x-framex"] = json!("0.1.0");
     assert!(read(&document).is_framex);
+}
+
+#[test]
+fn no_text_fills_the_log() {
+    let long = "é".repeat(10_000);
+    let mut document = of_paths(json!({
+        format!("/{long}//"): {"get": {}},
+        "/x": {"get": {"parameters": [{"$ref": format!("#/{long}")}]}},
+    }));
+    document["info"]["title"] = json!(long);
+    let imported = read(&document);
+    assert_eq!(imported.title.chars().count(), 201);
+    assert_eq!(imported.skipped.len(), 2);
+    for Skipped { what, reason } in imported.skipped {
+        assert!(what.chars().count() < 202 && reason.chars().count() < 202);
+    }
+    document["openapi"] = json!(long);
+    let error = import(document.to_string().as_bytes(), &upstream(), BRIDGE).unwrap_err();
+    assert!(error.to_string().len() < 1_000);
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn a_fastapi_application_comes_in_whole() {
 
     let item = find(&shop, "GET", "/items/{item_id}");
     let api = &item.descriptor;
-    assert_eq!(api.id.as_str(), "proxy.shop.read_item_items_item_id_get");
+    assert_eq!(api.id.as_str(), "proxy.shop.read_item_items__item_id__get");
     assert_eq!(api.summary, "One item");
     assert_eq!(api.tags, ["Shop"]);
     assert_eq!(

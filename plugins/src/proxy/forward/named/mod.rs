@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::headers;
 use super::outgoing::Outgoing;
-use super::target::astray;
+use super::target::{self, other_reading};
 use crate::proxy::operation::{Argument, Body, Form, Place, Shape};
 use body::{body, encoded, joined, pairs};
 
@@ -126,9 +126,8 @@ pub(super) fn undescribed(target: &str, base: &str, mut named: Named) -> Result<
         return Err(Error::bad_request(text));
     };
     let own = path.split('?').next().unwrap_or_default();
-    if let Some(reason) = own.split('/').find_map(astray) {
-        let text = format!("the path `{own}` has {reason}");
-        return Err(Error::bad_request(text).with_code("ambiguous_path"));
+    if other_reading(own)?.is_some() {
+        return Err(target::ambiguous("an encoded slash"));
     }
     let mut parameters = Vec::new();
     let form = if !named.files.is_empty() {
@@ -192,8 +191,8 @@ fn fill(path: &mut String, name: &str, value: &Value) -> Result<(), &'static str
         return Err("is empty, and a part of the path");
     }
     let text = utf8_percent_encode(&text, PLAIN).to_string();
-    if let Some(reason) = astray(&text) {
-        return Err(reason);
+    if other_reading(&text).is_err() {
+        return Err("could lead to another path");
     }
     *path = path.replace(&format!("{{{name}}}"), &text);
     Ok(())

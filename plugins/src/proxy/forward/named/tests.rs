@@ -128,7 +128,7 @@ fn everything_that_is_wrong_is_named_at_once() {
         ),
         (
             None,
-            json!({"item_id": "a/b", "x-trace": "t"}),
+            json!({"item_id": "a//b", "x-trace": "t"}),
             &["item_id"],
         ),
         (None, json!({"item_id": "", "x-trace": "t"}), &["item_id"]),

@@ -1,6 +1,7 @@
 //! Forwarding against upstreams that do what a test says, byte by byte, over real sockets.
 
 mod bodies;
+mod connections;
 mod documents;
 mod failures;
 mod plugins;

@@ -162,19 +162,41 @@ async fn bodies_are_announced_as_they_are() {
 #[tokio::test]
 async fn what_could_be_another_path_is_not_sent() {
     let (upstream, heads) = listening().await;
-    let forwarder = upstream.forwarder(json!({"disable": ["/admin/*"]}));
-    for (target, status) in [
-        ("/x/%2e%2e/admin", 400),
-        ("/x%2fadmin", 400),
-        ("/x%5cadmin", 400),
-        ("/%61dmin/users", 404),
+    let open = upstream.forwarder(json!({"disable": ["/admin/*"]}));
+    let keyed = upstream.forwarder(json!({"auth": {"rules": {"/x": ["k"]}}}));
+    let part = upstream.forwarder(json!({"enable": ["/x", "/y/a"]}));
+    let shape = Shape {
+        method: Method::GET,
+        prefix: String::new(),
+        base: String::new(),
+        path: "/y/{id}/secret".into(),
+        parameters: Vec::new(),
+        body: None,
+        streams: false,
+    };
+    let shape = Arc::new(shape);
+    let descriptor = ApiDescriptor::new(ApiId::parse("proxy.up.y").unwrap(), ApiKind::Http);
+    let other = open.operation(descriptor.into(), shape);
+    for (forwarder, target, status) in [
+        (&open, "/x/%2e%2e/admin", Some(400)),
+        (&open, "/x%5cadmin", Some(400)),
+        (&open, "/%61dmin/users", Some(404)),
+        (&open, "/admin%2Fusers", Some(404)),
+        // Read with slashes, it is another operation's.
+        (&open, "/y/5%2Fsecret", Some(400)),
+        (&open, "/y/5%2Fother", None),
+        (&keyed, "/y/a%2Fb", Some(400)),
+        (&part, "/y%2Fb", Some(400)),
+        (&part, "/y%2Fa", None),
     ] {
-        let error = pass(&forwarder, &format!("GET {target}"))
-            .await
-            .unwrap_err();
-        assert_eq!(error.status(), status, "{target}");
+        let answer = pass(forwarder, &format!("GET {target}")).await;
+        let refused = answer.err().map(|error| error.status().as_u16());
+        assert_eq!(refused, status, "{target}");
+        assert_eq!(heads.lock().unwrap().pop().is_some(), status.is_none());
     }
-    assert!(heads.lock().unwrap().is_empty());
+    drop(other);
+    // An operation that is gone is nobody's.
+    assert!(pass(&open, "GET /y/5%2Fsecret").await.is_ok());
 }
 
 #[tokio::test]
