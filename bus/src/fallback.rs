@@ -17,6 +17,9 @@ pub trait Fallback: Send + Sync {
 /// is no bridge to turn to.
 const BRIDGE: &str = "proxy.ProxyPlugin.";
 
+/// What the bridge says of a target that it has not heard of.
+const UNHEARD: &str = "unknown_api";
+
 /// What becomes of a call for whose target the catalog has no API, as `error` says; `shown`
 /// is what the caller hears of it if nobody else does either.
 pub(crate) fn unresolved(
@@ -50,6 +53,12 @@ pub(crate) fn give(
         match call.await {
             Err(CallError::NoResponders { api }) if is_bridge(api.as_str()) => Err(error),
             Err(CallError::Unknown { target }) if is_bridge(&target) => Err(error),
+            // Nor has it heard of what is away for a moment.
+            Err(CallError::Handler(unheard))
+                if unheard.code() == UNHEARD && matches!(error, CallError::NoResponders { .. }) =>
+            {
+                Err(error)
+            }
             outcome => outcome,
         }
     }))

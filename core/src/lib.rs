@@ -6,6 +6,7 @@
 //!   [`payload`] where it leaves the process;
 //! - what is too large for one piece, or may be taken up again: [`body`], [`kept`];
 //! - a plugin's view: [`plugin`], [`context`]; what they share: [`process`];
+//!   what runs on other systems: [`function`];
 //! - [`settings`].
 //!
 //! # Not here

@@ -1,5 +1,6 @@
 //! What nobody on the bus answers is the bridge's.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use framex::args::{Args, HttpArgs, HttpBody, PathValues};
 use framex::bus::nats::NatsBus;
 use framex::bus::{Bus, Call, Fallback, LocalBus};
 use framex::id::ApiId;
-use framex::{CallError, PluginDefinition, Reply};
+use framex::{CallError, Error, PluginDefinition, Reply};
 use framex_core::context::{CallMeta, Request};
 use framex_test_support::nats::NatsServer;
 use framex_test_support::{patiently, until};
@@ -27,6 +28,7 @@ const ECHO: &str = "callee.Callee.echo";
 struct Bridge {
     given: Mutex<Vec<String>>,
     away: bool,
+    knows_nothing: AtomicBool,
 }
 
 impl Fallback for Bridge {
@@ -46,6 +48,10 @@ impl Fallback for Bridge {
         if self.away {
             let api = ApiId::parse("proxy.ProxyPlugin.fall_back").expect("an id");
             return Call::failed(CallError::NoResponders { api });
+        }
+        if self.knows_nothing.load(Ordering::Relaxed) {
+            let error = Error::not_found("no upstream has it").with_code("unknown_api");
+            return Call::failed(CallError::Handler(error));
         }
         Call::remote(Box::pin(async { Ok(Reply::Value("\"bridged\"".into())) }))
     }
@@ -208,11 +214,12 @@ async fn over_a_broker_it_gets_what_nobody_serves_now() {
     let client = async_nats::connect(server.url()).await.expect("a broker");
     while client.request(ECHO, "{}".into()).await.is_ok() {}
     assert_eq!(instances(&caller), Some(1));
-    let named = r#"GET /api/v1/echo: {"value":"1"}"#;
     let passed = "GET /api/v1/echo: as POST /api/v1/echo?value=%31&x=2";
     assert_eq!(answer(call(HttpBody::Empty)).await, "bridged");
-    assert_eq!(answer(call(form())).await, "bridged");
-    assert_eq!(bridge.given(), [passed, named]);
+    // Never as if a plugin had named what a client has sent.
+    let partly_read = async || failure(call(form())).await.into_error();
+    assert_eq!(code(&partly_read().await), (503, "no_responders"));
+    assert_eq!(bridge.given(), [passed]);
     let first = request(json!({"value": 1}));
     assert_eq!(answer(caller.call(&api, first)).await, "bridged");
     assert_eq!(bridge.given(), [r#"GET /api/v1/echo: {"value":1}"#]);
@@ -225,8 +232,13 @@ async fn over_a_broker_it_gets_what_nobody_serves_now() {
         "{:?}",
         begun.elapsed()
     );
-    assert_eq!(answer(call(form())).await, "bridged");
-    assert_eq!(bridge.given(), [passed, named]);
+    assert_eq!(code(&partly_read().await), (503, "no_responders"));
+    assert_eq!(bridge.given(), [passed]);
+    bridge.knows_nothing.store(true, Ordering::Relaxed);
+    let error = failure(call(json())).await.into_error();
+    assert_eq!(code(&error), (503, "no_responders"), "it may be back soon");
+    bridge.knows_nothing.store(false, Ordering::Relaxed);
+    assert_eq!(bridge.given(), [passed]);
     let forsaken = caller.call_target("/api/v1/echo", request(json!({"value": 1})));
     assert_eq!(answer(forsaken).await, "bridged");
     assert_eq!(bridge.given(), [r#"GET /api/v1/echo: {"value":1}"#]);

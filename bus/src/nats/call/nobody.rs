@@ -37,13 +37,15 @@ impl Journey {
         let Some(fallback) = bridge_for(&self.shared, &self.api) else {
             return Err(nobody_serves(&self.api));
         };
-        let args = match self.again.as_ref().and_then(Args::again) {
-            Some(args) => args,
-            None => Args::from_message(
-                self.luggage.payload().clone(),
-                Arc::clone(&self.luggage) as _,
-            )
-            .made_of_http(self.origin == Origin::Http),
+        let args = match (self.again.as_ref().and_then(Args::again), self.origin) {
+            (Some(args), _) => args,
+            // The bridge trusts plugins with what they name. A client's request it has to see
+            // as it came, and of this one a part was read.
+            (None, Origin::Http) => return Err(nobody_serves(&self.api)),
+            (None, Origin::Bus) => {
+                let payload = self.luggage.payload().clone();
+                Args::from_message(payload, Arc::clone(&self.luggage) as _)
+            }
         };
         let meta = self.meta.clone();
         give(fallback, &self.api, Request { args, meta }).await
