@@ -242,6 +242,7 @@ async fn methods() {
 #[tokio::test]
 async fn paths_and_queries_are_not_rewritten() {
     for target in [
+        "/mirror/a%2Fb",
         "/mirror/%61%C3%A4%20",
         "/mirror/a+b;c=d,e'f!(g)*~",
         "/mirror/x?a=1&a=2&b&c=&&%20=+",

@@ -4,7 +4,8 @@ use framex_test_support::raw::Ask;
 use framex_test_support::{Server, log};
 use serde_json::{Value, json};
 
-use crate::site::{KEY, bridge, bridge_to, everything, imported, seen, until_status};
+use crate::documents::{with_paths, write};
+use crate::site::{KEY, bridge, bridge_to, everything, imported, paper, seen, until_status};
 
 async fn document(server: &Server) -> String {
     let document = server.get("/api/v1/openapi.json").send().await;
@@ -147,17 +148,99 @@ async fn a_rule_of_the_whole_document() {
         },
     });
     let at = "/~documents/secured";
-    let kept = crate::site::paper().ask("PUT", at).json(text.to_string());
+    let kept = paper().ask("PUT", at).json(text.to_string());
     assert_eq!(kept.send().await.status, 204);
     let rules = json!({ "docs_path": at });
-    let server = bridge_to(crate::site::paper(), "secured", rules)
-        .start()
-        .await;
+    let server = bridge_to(paper(), "secured", rules).start().await;
     imported(&server, "secured").await;
     assert_eq!(server.get("/opens").send().await.status, 200);
     assert_eq!(server.get("/may").send().await.status, 200);
     assert_eq!(server.get("/inherits").send().await.status, 404);
     server.stop().await;
+}
+
+/// What is not published is not reached by another reading of what is.
+#[tokio::test]
+async fn other_readings() {
+    let get = json!({ "get": { "responses": { "200": { "description": "ok" } } } });
+    let paths =
+        json!({ "/{one}": get, "/{one}/{two}": get, "/admin/keys": get, "/admin/{what}": get });
+    let at = write("readings", "application/json", &with_paths(paths)).await;
+    let rules = json!({ "docs_path": at, "disable": ["/admin/*"] });
+    for falls_back in [false, true] {
+        let server =
+            bridge_to(paper(), "readings", rules.clone()).server("enable_proxy", falls_back);
+        let server = server.start().await;
+        imported(&server, "readings").await;
+        assert_eq!(server.get("/a").send().await.json()["path"], "/a");
+        assert_eq!(
+            server.get("/a%20c/b").send().await.json()["path"],
+            "/a%20c/b"
+        );
+        for target in [
+            "/admin/keys",
+            "/admin%2Fkeys",
+            "/admin%2fkeys",
+            "/%61dmin/keys",
+            "/admin%2F%2Fkeys",
+            "//admin/keys",
+            "/x/..%2Fadmin/keys",
+            "/x%2F..%2Fadmin%2Fkeys",
+            "/admin\\keys",
+            "/admin%5Ckeys",
+            "/admin;x/keys",
+            "/./admin/keys",
+            "/admin/./keys",
+        ] {
+            let answer = server.get(target).send().await;
+            assert!(
+                matches!(answer.status, 400 | 404),
+                "{target}: {}",
+                answer.lossy()
+            );
+            assert!(
+                !answer.lossy().contains("\"path\":"),
+                "{target}: {}",
+                answer.lossy()
+            );
+        }
+        server.stop().await;
+    }
+}
+
+/// A template that is open does not open what is not, where both stand for a path.
+#[tokio::test]
+async fn a_public_template_beside_a_secret() {
+    let get = json!({ "get": { "responses": { "200": { "description": "ok" } } } });
+    let at = write(
+        "beside",
+        "application/json",
+        &with_paths(json!({ "/{one}/{two}": get, "/secret/data": get })),
+    )
+    .await;
+    let rules = json!({
+        "docs_path": at, "public": ["/{one}/{two}"], "auth": { "rules": { "/*": ["the-key"] } },
+    });
+    for falls_back in [false, true] {
+        let server = bridge_to(paper(), "beside", rules.clone()).server("enable_proxy", falls_back);
+        let server = server.start().await;
+        imported(&server, "beside").await;
+        assert_eq!(server.get("/a/b").send().await.json()["key"], "the-key");
+        for target in ["/secret/data", "/%73ecret/data", "/secret/%64ata"] {
+            let answer = server.get(target).send().await;
+            assert!(
+                !answer.lossy().contains("the-key"),
+                "{target}: {}",
+                answer.lossy()
+            );
+            assert!(
+                matches!(answer.status, 400 | 404),
+                "{target}: {}",
+                answer.lossy()
+            );
+        }
+        server.stop().await;
+    }
 }
 
 /// Addresses, keys and the words of libraries stay inside.

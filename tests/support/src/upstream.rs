@@ -55,8 +55,20 @@ impl Upstream {
         Self::new(move |address| {
             let mut command = Command::new(&python);
             command
-                .args(["-B", "-m", "uvicorn", "--no-access-log", "--log-level"])
-                .args(["warning", "--timeout-graceful-shutdown", "1", "--host"])
+                .args([
+                    "-B",
+                    "-m",
+                    "uvicorn",
+                    "--no-access-log",
+                    "--no-proxy-headers",
+                ])
+                .args([
+                    "--log-level",
+                    "warning",
+                    "--timeout-graceful-shutdown",
+                    "1",
+                    "--host",
+                ])
                 .arg(address.ip().to_string())
                 .args(["--port", &address.port().to_string(), "--app-dir"])
                 .arg(&dir)
