@@ -123,7 +123,7 @@ fn pieces() -> Vec<Piece> {
                 let echo = descriptor("echo.Echo.echo", "/api/v1/echo");
                 Box::new(move || {
                     let args = Args::from_http(HttpArgs {
-                        method: http::Method::GET,
+                        method: Method::GET,
                         uri: Uri::from_static("/api/v1/echo?message=hello%20framex"),
                         path: PathValues::default(),
                         body: HttpBody::Empty,

@@ -582,9 +582,9 @@ impl Edge {
             To::Api => return bus.call(&entry.api, request),
             To::Fallback(known) => known,
         };
-        let nobody = match known {
-            Some(api) => CallError::NoResponders { api },
-            None => CallError::Handler(problem::not_found(false)),
+        let (known, nobody) = match known {
+            Some(api) => (true, CallError::NoResponders { api }),
+            None => (false, CallError::Handler(problem::not_found(false))),
         };
         let Some(fallback) = bus.fallback() else {
             return Call::failed(nobody);
@@ -595,6 +595,10 @@ impl Edge {
             match call.await {
                 // Nor is there a bridge.
                 Err(CallError::Unknown { .. } | CallError::NoResponders { .. }) => Err(nobody),
+                // An API that is known, and away, is no unknown path.
+                Err(CallError::Handler(error)) if known && error.code() == "unknown_api" => {
+                    Err(nobody)
+                }
                 outcome => outcome,
             }
         }))

@@ -46,7 +46,7 @@ impl Collector for Numbers {
                 let mut one = family.encode_family(&metric.labels)?;
                 match first.kind {
                     MetricKind::Counter => {
-                        one.encode_counter::<[(String, String); 0], _, f64>(&metric.value, None)?
+                        one.encode_counter::<[(String, String); 0], _, f64>(&metric.value, None)?;
                     }
                     MetricKind::Gauge => one.encode_gauge(&metric.value)?,
                 }

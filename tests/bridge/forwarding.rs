@@ -248,6 +248,7 @@ async fn paths_and_queries_are_not_rewritten() {
         "/mirror/x?a=1&a=2&b&c=&&%20=+",
         "/mirror/x?q='a'|{b}^`c",
         "/mirror/x?",
+        "/mirror/a%2Fb",
         "/mirror/x?a=%ff%00",
     ] {
         let Both { direct, bridged } = Both::ask("GET", target, |ask| ask).await;

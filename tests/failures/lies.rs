@@ -100,7 +100,7 @@ async fn services_that_lie_about_themselves() {
         "routes": ["GET /api/v1/huge"],
         "reply": {"type": "value", "schema": {"description": "x".repeat(300_000)}},
     });
-    let many: Vec<String> = (0..600).map(|n| format!("liar10.Liar.n{n}")).collect();
+    let many: Vec<String> = (0..5000).map(|n| format!("liar10.Liar.n{n}")).collect();
     let many: Vec<(&str, Value)> = many.iter().map(|id| (&**id, json!({}))).collect();
     let lies = [
         // Another plugin's API.

@@ -218,11 +218,10 @@ async fn a_system_that_is_not_there_is_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_goes_in_a_circle_ends() {
     // Ports that each has to know before the other one is there.
-    let port = async || {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        listener.local_addr().unwrap().port()
-    };
-    let (one, two) = (port().await, port().await);
+    let listen = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (one, two) = (listen().await, listen().await);
+    let port = |listener: TcpListener| listener.local_addr().unwrap().port();
+    let (one, two) = (port(one), port(two));
     let start = async |own: u16, other: u16, names: [&str; 2]| {
         let proxy = json!({
             "proxy_functions": {format!("http://127.0.0.1:{other}"): names},

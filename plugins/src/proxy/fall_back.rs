@@ -62,6 +62,8 @@ impl Surface {
     async fn fall_back(&self, ctx: Context, args: Args) -> Result<Reply> {
         match args.aim()? {
             Aim::Request(method, path) => self.request(ctx, args, &method, &path).await,
+            // A client's request whose form was read: nothing that could be passed on.
+            Aim::Named(target) if args.by_http() => Err(unknown(&target.unwrap_or_default())),
             Aim::Named(target) => self.call(ctx, args, &target.unwrap_or_default()).await,
         }
     }

@@ -137,8 +137,13 @@ fn one(
             instances(others.iter().map(|member| member.instance)),
         ));
     }
+    let mut descriptor = Arc::clone(descriptor);
+    // Where instances disagree whether it needs a key, it does.
+    if !descriptor.guarded && groups.values().any(|group| group.api.descriptor.guarded) {
+        Arc::make_mut(&mut descriptor).guarded = true;
+    }
     Some(RemoteApi {
-        descriptor: Arc::clone(descriptor),
+        descriptor,
         plugin: Arc::clone(&shown.service.plugin),
         subject: names.api(id.as_str()).into(),
         endpoints,
