@@ -87,7 +87,10 @@ impl Surface {
             return Err(unknown(&target()));
         }
         if let Some(served) = served {
-            return served.handler.call(ctx, args).await;
+            return match self.is_anothers(&served, method, path) {
+                true => Err(unknown(&target())),
+                false => served.handler.call(ctx, args).await,
+            };
         }
         let allowed = |watched: &&Arc<Watched>| {
             let upstream = &watched.upstream;
