@@ -408,6 +408,10 @@ impl Handler for Operation {
             match args.passed()? {
                 Some(passed) => {
                     let path = passed.target.split('?').next().unwrap_or_default();
+                    // What browsers ask beforehand has no key of theirs, and none of ours.
+                    let beforehand =
+                        passed.method == Method::OPTIONS && shape.method != passed.method;
+                    let key = key.filter(|_| !beforehand);
                     forwarder.admit(target::own(path, &shape.prefix), key.is_some())?;
                     let (prefix, base) = (&shape.prefix, &shape.base);
                     forwarder.pass_on(&ctx, passed, prefix, base, key).await
