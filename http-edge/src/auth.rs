@@ -64,11 +64,19 @@ impl Rules {
             .map(|(_, keys)| Arc::clone(keys))
     }
 
-    /// The rule for a request that has no route: of its path as it lies, or as an upstream
-    /// may read it.
+    /// The rule for the path of a request that is passed on: as it lies, or in any other way in
+    /// which an upstream may read it, without what follows `;` and slashes at its end.
     pub(crate) fn of_request(&self, path: &str) -> Option<Arc<Keys>> {
+        if self.0.is_empty() {
+            return None;
+        }
         let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
-        self.of(&decoded).or_else(|| self.of(path))
+        let names = decoded
+            .split('/')
+            .map(|segment| segment.split_once(';').map_or(segment, |(name, _)| name));
+        let bare = names.collect::<Vec<_>>().join("/");
+        let readings = [bare.trim_end_matches('/'), &bare, &decoded, path];
+        readings.into_iter().find_map(|path| self.of(path))
     }
 
     /// The rules that protect none of `paths`.
@@ -168,6 +176,17 @@ mod tests {
         assert_eq!(opens("/a/x", "1"), Some(true));
         assert_eq!(opens("/a", "1"), None);
         assert_eq!(opens("/ab", "1"), None);
+    }
+
+    #[test]
+    fn a_request_is_read_in_every_way() {
+        let rules = rules(&[("/a/b", &["1"]), ("/c/*", &["2"])]);
+        for path in ["/a/b", "/a/b/", "/a/b;x", "/a;y/%62", "/c/d", "/%63/d//"] {
+            assert!(rules.of_request(path).is_some(), "{path}");
+        }
+        for path in ["/a", "/a/bc", "/A/b", "/c"] {
+            assert!(rules.of_request(path).is_none(), "{path}");
+        }
     }
 
     #[test]

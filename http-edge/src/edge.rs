@@ -446,7 +446,20 @@ impl Edge {
             .then(|| Format::of_errors(&parts.headers))
             .flatten();
         let format = entry.streams.then(|| Format::asked(&parts.headers));
-        let principal = match &entry.keys {
+        let passed = entry.body == BodyKind::Passed;
+        if passed && self.is_ambiguous(&parts, &entry) {
+            let error = Error::bad_request(
+                "the path means another route once it is decoded; write it as it is meant",
+            );
+            let error = error.with_code("ambiguous_path");
+            return Begun::Done(problem::answer(&error, id));
+        }
+        // Another service may read the path in its own way.
+        let by_path = match (passed, &entry.keys) {
+            (true, None) => self.0.options.rules.of_request(parts.uri.path()),
+            _ => None,
+        };
+        let principal = match entry.keys.as_ref().or(by_path.as_ref()) {
             None if parts.extensions.is_empty() => None,
             None => parts.extensions.remove::<Principal>(),
             Some(keys) => match keys.check(&parts.headers) {
@@ -474,7 +487,6 @@ impl Edge {
             let resuming = kept::resume(self, answer, last, principal, id.clone(), head);
             return Begun::Finding(resuming);
         }
-        let passed = answer.entry.body == BodyKind::Passed;
         if let (true, Some(format), false) = (head, format, passed) {
             // A stream is not started to be thrown away.
             let mut response = stream_head(format, id);
@@ -485,6 +497,19 @@ impl Edge {
             passing::tell_upstream(&mut parts, peer);
         }
         self.call(To::Api, answer, parts, path, principal, body, id)
+    }
+
+    /// Whether the path of a request leads to another route than `entry` once it is decoded.
+    fn is_ambiguous(&self, parts: &http::request::Parts, entry: &Arc<Entry>) -> bool {
+        let path = parts.uri.path();
+        if !path.contains('%') {
+            return false;
+        }
+        let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+        match self.0.table.load().find(&parts.method, &decoded) {
+            Found::Route(other, _) => !Arc::ptr_eq(&other, entry),
+            Found::OtherMethods(_) | Found::Nothing => false,
+        }
     }
 
     /// Gives a request to the bridge, since nobody on the bus answers it. A rule for the path
