@@ -43,6 +43,7 @@ mod wire;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use arc_swap::ArcSwap;
 use framex_core::args::{Args, Named, Passed};
 use framex_core::context::Context;
 use framex_core::descriptor::ApiDescriptor;
@@ -55,6 +56,7 @@ use http::header::{
 };
 use http::{HeaderValue, Method, Request};
 
+use super::document::Known;
 use super::operation::Shape;
 use super::upstream::Upstream;
 use answer::Manner;
@@ -77,6 +79,8 @@ pub(crate) struct Forwarder {
     host: HeaderValue,
     /// Whether the upstream is a FrameX: its envelopes are opened then.
     framex: AtomicBool,
+    /// What the upstream's document says of itself, published or not.
+    known: ArcSwap<Known>,
     /// The operations that it runs.
     shapes: Mutex<Vec<Weak<Shape>>>,
     pool: Arc<Pool>,
@@ -103,6 +107,7 @@ impl Forwarder {
         Ok(Arc::new(Self {
             host: HeaderValue::from_str(upstream.authority.as_str())?,
             framex: AtomicBool::new(false),
+            known: ArcSwap::default(),
             shapes: Mutex::default(),
             pool: Pool::new(connector),
             breaker: Breaker::new(&upstream.name),
@@ -115,6 +120,16 @@ impl Forwarder {
     /// Says whether the upstream is a FrameX, as its document tells.
     pub(crate) fn set_framex(&self, framex: bool) {
         self.framex.store(framex, Ordering::Relaxed);
+    }
+
+    /// Says which operations the upstream has, published or not.
+    pub(crate) fn set_known(&self, known: Arc<Known>) {
+        self.known.store(known);
+    }
+
+    /// Which operations the upstream has, published or not, as its document tells.
+    pub(crate) fn known(&self) -> Arc<Known> {
+        self.known.load_full()
     }
 
     /// What runs the API that stands for an operation of `shape`.
