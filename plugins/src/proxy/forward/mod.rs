@@ -80,6 +80,8 @@ pub(crate) struct Forwarder {
     /// The operations that it runs.
     shapes: Mutex<Vec<Weak<Shape>>>,
     pool: Arc<Pool>,
+    /// Asks for documents.
+    documents: reqwest::Client,
     breaker: Arc<Breaker>,
     counts: Arc<Counts>,
 }
@@ -121,6 +123,7 @@ impl Forwarder {
             host: HeaderValue::from_str(upstream.authority.as_str())?,
             framex: AtomicBool::new(false),
             shapes: Mutex::default(),
+            documents: fetch::client(&upstream, &connector)?,
             pool: Pool::new(connector),
             breaker: Breaker::new(&upstream.name),
             counts: Arc::default(),
