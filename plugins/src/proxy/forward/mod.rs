@@ -84,6 +84,8 @@ pub(crate) struct Forwarder {
     /// The operations that it runs.
     shapes: Mutex<Vec<Weak<Shape>>>,
     pool: Arc<Pool>,
+    /// Asks for documents.
+    documents: reqwest::Client,
     breaker: Arc<Breaker>,
     counts: Arc<Counts>,
 }
@@ -109,6 +111,7 @@ impl Forwarder {
             framex: AtomicBool::new(false),
             known: ArcSwap::default(),
             shapes: Mutex::default(),
+            documents: fetch::client(&upstream, &connector)?,
             pool: Pool::new(connector),
             breaker: Breaker::new(&upstream.name),
             counts: Arc::default(),
