@@ -64,11 +64,27 @@ impl Rules {
             .map(|(_, keys)| Arc::clone(keys))
     }
 
-    /// The rule for a request that has no route: of its path as it lies, or as an upstream
-    /// may read it.
+    /// The rule for the path of a request that is passed on: as it lies, or in any other way in
+    /// which an upstream may read it, without what follows `;` and slashes at its end.
     pub(crate) fn of_request(&self, path: &str) -> Option<Arc<Keys>> {
+        if self.0.is_empty() {
+            return None;
+        }
         let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
-        self.of(&decoded).or_else(|| self.of(path))
+        let names = decoded
+            .split('/')
+            .map(|segment| segment.split_once(';').map_or(segment, |(name, _)| name));
+        let bare = names.collect::<Vec<_>>().join("/");
+        let readings = [bare.trim_end_matches('/'), &bare, &decoded, path];
+        let by_template = |path: &str| {
+            let rules = self.0.iter();
+            let mut standing = rules.filter(|(rule, _)| stands_for(rule, path));
+            standing.next().map(|(_, keys)| Arc::clone(keys))
+        };
+        readings
+            .into_iter()
+            .find_map(|path| self.0.get(path).cloned().or_else(|| by_template(path)))
+            .or_else(|| readings.into_iter().find_map(|path| self.of(path)))
     }
 
     /// The rules that protect none of `paths`.
@@ -91,6 +107,19 @@ fn principal(key: &Secret, rule: &str) -> Principal {
         let _ = write!(name, "{byte:02x}");
     }
     Principal::new(&format!("{name} of {rule}"))
+}
+
+/// Whether `rule` is a template that a path could be one of.
+fn stands_for(rule: &str, path: &str) -> bool {
+    let (mut names, mut segments) = (rule.split('/'), path.split('/'));
+    loop {
+        match (names.next(), segments.next()) {
+            (None, None) => return true,
+            (Some(name), Some(_)) if name.starts_with("{*") => return true,
+            (Some(name), Some(segment)) if name == segment || name.starts_with('{') => {}
+            _ => return false,
+        }
+    }
 }
 
 fn covers(rule: &str, path: &str) -> bool {
@@ -168,6 +197,19 @@ mod tests {
         assert_eq!(opens("/a/x", "1"), Some(true));
         assert_eq!(opens("/a", "1"), None);
         assert_eq!(opens("/ab", "1"), None);
+    }
+
+    #[test]
+    fn a_request_is_read_in_every_way() {
+        let rules = rules(&[("/a/b", &["1"]), ("/c/*", &["2"]), ("/d/{x}/e", &["3"])]);
+        for path in [
+            "/d/5/e", "/d/5/e/", "/a/b", "/a/b/", "/a/b;x", "/a;y/%62", "/c/d", "/%63/d//",
+        ] {
+            assert!(rules.of_request(path).is_some(), "{path}");
+        }
+        for path in ["/a", "/a/bc", "/A/b", "/c", "/d/5", "/d/5/f"] {
+            assert!(rules.of_request(path).is_none(), "{path}");
+        }
     }
 
     #[test]

@@ -356,12 +356,16 @@ impl Edge {
                 self.pass_on(entry, parts, peer, body, &id)
             }
             Found::Route(entry, path) => self.begin(entry, parts, path, peer, body, &id, head),
-            Found::OtherMethods(allow) if parts.method == Method::OPTIONS => {
+            // Whether other origins may ask is for that service to say.
+            Found::OtherMethods(_, Some(entry)) if parts.method == Method::OPTIONS => {
+                self.preflight(entry, parts, peer, body, &id)
+            }
+            Found::OtherMethods(allow, None) if parts.method == Method::OPTIONS => {
                 let mut response = service::allow(&allow);
                 problem::finish(response.headers_mut(), &id);
                 Begun::Done(response)
             }
-            Found::OtherMethods(allow) => {
+            Found::OtherMethods(allow, _) => {
                 Begun::Done(problem::answer(&problem::method_not_allowed(&allow), &id))
             }
             Found::Nothing => match kept::at(parts.uri.path()) {
@@ -446,7 +450,20 @@ impl Edge {
             .then(|| Format::of_errors(&parts.headers))
             .flatten();
         let format = entry.streams.then(|| Format::asked(&parts.headers));
-        let principal = match &entry.keys {
+        let passed = entry.body == BodyKind::Passed;
+        if passed && self.is_ambiguous(&parts, &entry) {
+            let error = Error::bad_request(
+                "the path means another route once it is decoded; write it as it is meant",
+            );
+            let error = error.with_code("ambiguous_path");
+            return Begun::Done(problem::answer(&error, id));
+        }
+        // Another service may read the path in its own way.
+        let by_path = match (passed, &entry.keys) {
+            (true, None) => self.0.options.rules.of_request(parts.uri.path()),
+            _ => None,
+        };
+        let principal = match entry.keys.as_ref().or(by_path.as_ref()) {
             None if parts.extensions.is_empty() => None,
             None => parts.extensions.remove::<Principal>(),
             Some(keys) => match keys.check(&parts.headers) {
@@ -474,7 +491,6 @@ impl Edge {
             let resuming = kept::resume(self, answer, last, principal, id.clone(), head);
             return Begun::Finding(resuming);
         }
-        let passed = answer.entry.body == BodyKind::Passed;
         if let (true, Some(format), false) = (head, format, passed) {
             // A stream is not started to be thrown away.
             let mut response = stream_head(format, id);
@@ -485,6 +501,19 @@ impl Edge {
             passing::tell_upstream(&mut parts, peer);
         }
         self.call(To::Api, answer, parts, path, principal, body, id)
+    }
+
+    /// Whether the path of a request leads to another route than `entry` once it is decoded.
+    fn is_ambiguous(&self, parts: &http::request::Parts, entry: &Arc<Entry>) -> bool {
+        let path = parts.uri.path();
+        if !path.contains('%') {
+            return false;
+        }
+        let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+        match self.0.table.load().find(&parts.method, &decoded) {
+            Found::Route(other, _) => !Arc::ptr_eq(&other, entry),
+            Found::OtherMethods(..) | Found::Nothing => false,
+        }
     }
 
     /// Gives a request to the bridge, since nobody on the bus answers it. A rule for the path
@@ -528,6 +557,29 @@ impl Edge {
             body,
             id,
         )
+    }
+
+    /// Gives OPTIONS, which carries no key, to the service that has the path.
+    fn preflight<B>(
+        &self,
+        entry: Arc<Entry>,
+        mut parts: http::request::Parts,
+        peer: Option<IpAddr>,
+        body: B,
+        id: &RequestId,
+    ) -> Begun
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let answer = Answer {
+            entry,
+            format: None,
+            errors: None,
+        };
+        passing::tell_upstream(&mut parts, peer);
+        let path = PathValues::default();
+        self.call(To::Api, answer, parts, path, None, body, id)
     }
 
     #[allow(

@@ -84,7 +84,7 @@ mod tests {
         process.add_meter(Arc::new(Two));
         assert_eq!(
             page(&process),
-            "# HELP framex_upstream_requests Requests sent.\n\
+            "# HELP framex_upstream_requests Requests sent\n\
              # TYPE framex_upstream_requests counter\n\
              framex_upstream_requests_total{upstream=\"a\"} 1.0\n\
              framex_upstream_requests_total{upstream=\"b \\\"\\n\"} 2.5\n\

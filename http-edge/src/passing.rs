@@ -7,7 +7,7 @@ use std::time::Duration;
 use framex_bus::{Api, Catalog};
 use framex_core::descriptor::{ApiDescriptor, ApiKind, PluginMetadata};
 use framex_core::id::ApiId;
-use http::header::{FORWARDED, HOST};
+use http::header::{CONNECTION, FORWARDED, HOST};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method};
 
@@ -46,6 +46,18 @@ pub(crate) fn may(parts: &Parts) -> bool {
 /// that is not believed. `peer` is whose connection it came on, where that is known.
 pub(crate) fn tell_upstream(parts: &mut Parts, peer: Option<IpAddr>) {
     let headers = &mut parts.headers;
+    // What the client's connection is about ends here, before anything of ours is said.
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|names| names.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    headers.remove(CONNECTION);
     for name in [FORWARDED, X_FORWARDED_FOR, X_FORWARDED_HOST, X_REAL_IP] {
         headers.remove(name);
     }

@@ -15,6 +15,7 @@ mod caller;
 mod calling;
 mod changing;
 mod documents;
+mod enveloped;
 mod failing;
 mod falling;
 mod forwarding;

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use framex_test_support::raw::Ask;
-use serde_json::json;
 
 use crate::forwarding::Both;
 use crate::site::{front, seen, until};
@@ -81,7 +80,7 @@ async fn the_client_leaves() {
     .await;
 }
 
-/// A deadline of the caller's is one of the upstream's too.
+/// Streams that wait do not wait for each other.
 #[tokio::test]
 async fn many_at_once() {
     let begun = Instant::now();
@@ -96,5 +95,4 @@ async fn many_at_once() {
         "{:?}",
         begun.elapsed()
     );
-    assert_eq!(json!(front().get("/text").send().await.status), 200);
 }

@@ -220,11 +220,15 @@ impl Args {
             Payload::Json(json) => {
                 let name = serde_json::to_string(target)?;
                 let text = json.trim_ascii();
-                let rest = text.strip_prefix(b"{").unwrap_or(b"}").trim_ascii();
-                let comma = if rest.starts_with(b"}") { "" } else { "," };
-                let mut aimed = format!("{{\"{TARGET}\":{name}{comma}").into_bytes();
-                aimed.extend_from_slice(rest);
-                *json = aimed.into();
+                let members = match text {
+                    [] => &b"{"[..],
+                    [members @ .., b'}'] => members.trim_ascii_end(),
+                    _ => return Err(Error::bad_request("the arguments are no map")),
+                };
+                let comma = if members == b"{" { "" } else { "," };
+                // At the end, where it counts whatever the caller named so.
+                let aimed = format!("{comma}\"{TARGET}\":{name}}}");
+                *json = [members, aimed.as_bytes()].concat().into();
             }
             Payload::MessagePack(map) => *map = with_member(map, TARGET, target)?.into(),
         }
@@ -283,9 +287,10 @@ fn with_member(map: &[u8], name: &str, text: &str) -> Result<Vec<u8>, Error> {
     };
     let mut out = vec![0xdf];
     out.extend_from_slice(&members.saturating_add(1).to_be_bytes());
+    out.extend_from_slice(rest);
+    // At the end, as above.
     rmp_serde::encode::write(&mut out, name)?;
     rmp_serde::encode::write(&mut out, text)?;
-    out.extend_from_slice(rest);
     Ok(out)
 }
 
@@ -397,8 +402,9 @@ mod tests {
         }];
         let args = || {
             let upload = Upload::new(ByteStream::full("12345")).named("n");
-            Args::from_json(Bytes::from_static(br#" {"a": [1], "b": null}"#))
-                .with_file("file", upload)
+            // What a caller calls so does not count.
+            let json = br#" {"a": [1], "~target": "/evil", "b": null} "#;
+            Args::from_json(Bytes::from_static(json)).with_file("file", upload)
         };
         for travels in [false, true] {
             let mut args = args();

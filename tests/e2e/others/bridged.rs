@@ -106,6 +106,66 @@ async fn a_route_is_the_plugins_as_long_as_there_is_one() {
 }
 
 #[tokio::test]
+async fn a_path_that_is_written_oddly_opens_nothing() {
+    let bus = Others::new(&[]);
+    bus.describe([
+        bridged("a.up.users", "GET /admin/users"),
+        bridged("a.up.section", "GET /{section}/users"),
+    ]);
+    let mut options = options();
+    let settings = [("/admin/*".to_owned(), vec!["k".into()])].into();
+    options.rules = framex::edge::Rules::new(&settings);
+    let shared: Arc<dyn Bus> = Arc::clone(&bus) as _;
+    let edge = Edge::new(shared, Arc::new(Status::new("1.0.0")), options).unwrap();
+    let server = serve(&edge, 1);
+    let get = async |path: &str| Ask::new(server.address(), "GET", path).send().await;
+    assert_eq!(get("/admin/users").await.status, 401);
+    let odd = get("/%61dmin/users").await;
+    assert_eq!(
+        (odd.status, &odd.json()["code"]),
+        (400, &"ambiguous_path".into())
+    );
+    // No template has the rule, and the path does.
+    bus.describe([bridged("a.up.section", "GET /{section}/users")]);
+    edge.update();
+    for path in ["/admin/users", "/%61dmin/users", "/admin;x/users"] {
+        assert_eq!(get(path).await.status, 401, "{path}");
+    }
+    assert_eq!(get("/other/users").await.status, 503);
+    stop(server).await;
+}
+
+/// What another service has may be asked by browsers of other origins: that is for it to say.
+#[tokio::test]
+async fn what_browsers_ask_beforehand_is_the_services() {
+    let bus = Others::new(&[]);
+    bus.describe([
+        bridged("a.up.x", "GET /bridged"),
+        api("b.B.x", "GET /own"),
+        bridged("a.up.both", "POST /own"),
+    ]);
+    let (edge, _) = edge(&bus);
+    let server = serve(&edge, 1);
+    let options = async |path: &str| Ask::new(server.address(), "OPTIONS", path).send().await;
+    let answer = options("/bridged").await;
+    assert_eq!(answer.status, 503);
+    assert!(
+        answer.text().contains("a.up.x"),
+        "it was called: {}",
+        answer.text()
+    );
+    assert_eq!(
+        options("/own").await.header("allow"),
+        Some("GET, HEAD, OPTIONS, POST")
+    );
+    let other = Ask::new(server.address(), "PUT", "/bridged").send().await;
+    assert_eq!(other.status, 405);
+    let document = String::from_utf8(edge.openapi().to_vec()).unwrap();
+    assert!(document.contains("/bridged"));
+    stop(server).await;
+}
+
+#[tokio::test]
 async fn what_nobody_answers_is_passed_on_as_it_came() {
     let bus = Others::new(&[("a.A.x", "GET /api/v1/x")]);
     let mut options = options();
@@ -151,6 +211,13 @@ async fn what_nobody_answers_is_passed_on_as_it_came() {
         let principal = answer.json()["principal"].to_string();
         assert!(principal.contains("of /below/*"), "{principal}");
     }
+    // Nor does what the client says of its connection touch what the edge says.
+    let answer = ask("GET", "/legacy")
+        .header("connection", "x-forwarded-for, x-own")
+        .header("x-own", "1")
+        .send()
+        .await;
+    assert_eq!(answer.json()["for"], "127.0.0.1");
     let head = ask("HEAD", "/legacy").start().await.answer_to_head().await;
     assert_eq!(head.status, 202);
     // What is the edge's own, and what plugins have, is not passed on.

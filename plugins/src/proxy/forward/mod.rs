@@ -14,6 +14,7 @@
 //! | `outgoing`, `exchange` | one request on one connection, and how long it may take |
 //! | `pool`, `connect`, `wire` | where connections come from |
 //! | `breaker`, `failure` | upstreams that do not answer |
+//! | `state` | how an upstream is, in `/ready` and `/metrics` |
 //! | `answer` | what HTTP clients get |
 //! | `value`, `sse`, `framex` | what plugins get |
 //! | `fetch` | documents |
@@ -34,6 +35,7 @@ mod pool;
 mod post;
 mod send;
 mod sse;
+mod state;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -49,14 +51,12 @@ use framex_core::context::Context;
 use framex_core::descriptor::ApiDescriptor;
 use framex_core::error::{Error, Result};
 use framex_core::plugin::Handler;
-use framex_core::process::Process;
 use framex_core::reply::Reply;
 use futures_core::future::BoxFuture;
 use http::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, LOCATION, TRANSFER_ENCODING,
 };
 use http::{HeaderValue, Method, Request};
-use tokio::sync::watch;
 
 use super::document::Known;
 use super::operation::Shape;
@@ -85,27 +85,10 @@ pub(crate) struct Forwarder {
     /// What the upstream's document says of itself, published or not.
     known: ArcSwap<Known>,
     pool: Arc<Pool>,
+    /// Asks for documents.
+    documents: reqwest::Client,
     breaker: Arc<Breaker>,
     counts: Arc<Counts>,
-}
-
-/// What became of an upstream's calls so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct State {
-    /// Its circuit breaker.
-    pub(crate) circuit: Circuit,
-    /// Calls that were sent, or tried to.
-    pub(crate) requests: u64,
-    /// Those of them that brought no answer: refused, broken, too slow.
-    pub(crate) failures: u64,
-    /// Requests that were sent a second time.
-    pub(crate) retries: u64,
-    /// Calls that are not answered to their end.
-    pub(crate) in_flight: usize,
-    /// Streams of events that have begun and not ended.
-    pub(crate) streams: usize,
-    /// Calls that were refused since too many were, or since the circuit is open.
-    pub(crate) refused: u64,
 }
 
 impl Forwarder {
@@ -128,6 +111,7 @@ impl Forwarder {
             host: HeaderValue::from_str(upstream.authority.as_str())?,
             framex: AtomicBool::new(false),
             known: ArcSwap::default(),
+            documents: fetch::client(&upstream, &connector)?,
             pool: Pool::new(connector),
             breaker: Breaker::new(&upstream.name),
             counts: Arc::default(),
@@ -218,50 +202,9 @@ impl Forwarder {
         fetch::fetch(self, path, etag).await
     }
 
-    /// The circuit breaker, whenever it changes.
-    fn circuit(&self) -> watch::Receiver<Circuit> {
-        self.breaker.changes()
-    }
-
-    /// Says in `/ready` when the upstream is given a rest, for ever.
-    pub(crate) async fn tell_circuit(&self, process: &Process) {
-        let name = &self.upstream.name;
-        let what = format!("circuit of {name}");
-        let mut circuit = self.circuit();
-        loop {
-            let now = *circuit.borrow_and_update();
-            match now {
-                Circuit::Closed => process.restored(&what),
-                Circuit::Open | Circuit::HalfOpen => process.degraded(
-                    &what,
-                    format!(
-                        "upstream `{name}` does not answer: its calls fail at once until it does"
-                    ),
-                ),
-            }
-            if circuit.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
     /// What it forwards to.
     pub(crate) fn upstream(&self) -> &Upstream {
         &self.upstream
-    }
-
-    /// What became of the calls so far.
-    pub(crate) fn state(&self) -> State {
-        let counts = &self.counts;
-        State {
-            circuit: self.breaker.circuit(),
-            requests: counts.requests.load(Ordering::Relaxed),
-            failures: counts.failures.load(Ordering::Relaxed),
-            retries: counts.retries.load(Ordering::Relaxed),
-            in_flight: counts.in_flight.load(Ordering::Relaxed),
-            streams: counts.streams.load(Ordering::Relaxed),
-            refused: counts.refused.load(Ordering::Relaxed),
-        }
     }
 
     /// A client's request, sent on as it came, and its answer.
@@ -382,6 +325,10 @@ impl Handler for Operation {
                     let path = passed.target.split('?').next().unwrap_or_default();
                     let path = target::own(path, &shape.prefix);
                     let key = forwarder.admit(&passed.method, path, &shape, By::Client)?;
+                    // What browsers ask beforehand has no key of theirs, and none of ours.
+                    let beforehand =
+                        passed.method == Method::OPTIONS && shape.method != passed.method;
+                    let key = key.filter(|_| !beforehand);
                     let (prefix, base) = (&shape.prefix, &shape.base);
                     forwarder.pass_on(&ctx, passed, prefix, base, key).await
                 }
