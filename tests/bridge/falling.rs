@@ -47,6 +47,13 @@ async fn paths_that_no_document_has() {
     assert_eq!(nowhere.status, 404);
     let wrong = server.ask("DELETE", "/hidden").send().await;
     assert_eq!(wrong.status, 405);
+    // What is disabled is so with a query, too.
+    let target = "GET /openapi.json?x=1";
+    let refused = call(&server, target, json!({})).await;
+    assert_eq!(
+        (refused.status, &refused.json()["code"]),
+        (404, &json!("unknown_api"))
+    );
     // Ids are for the bus alone.
     let id = call(&server, "nobody.Nobody.nothing", json!({})).await;
     assert_eq!(
