@@ -11,7 +11,8 @@ use framex_core::error::Error;
 use framex_core::id::ApiId;
 use framex_core::plugin::Handler;
 use framex_core::process::Process;
-use http::{HeaderValue, StatusCode};
+use framex_core::route::Route;
+use http::{HeaderValue, Method, StatusCode};
 use tokio::sync::watch;
 
 use super::document::{self, Imported};
@@ -54,6 +55,18 @@ pub(crate) struct Served {
     pub(crate) descriptor: Arc<ApiDescriptor>,
     pub(crate) shape: Arc<Shape>,
     pub(crate) handler: Arc<dyn Handler>,
+}
+
+impl Served {
+    /// Whether it has the method; any will do if there is none.
+    pub(crate) fn has(&self, method: Option<&Method>) -> bool {
+        method.is_none_or(|method| *method == self.shape.method)
+    }
+
+    /// Where it is published.
+    pub(crate) fn route(&self) -> Option<&Route> {
+        self.descriptor.routes.first()
+    }
 }
 
 impl Watched {
