@@ -54,12 +54,13 @@ use http::header::{
 };
 use http::{HeaderValue, Method, Request};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::operation::Shape;
 use super::upstream::Upstream;
 use answer::Manner;
 use breaker::Breaker;
-pub(crate) use breaker::Circuit;
+pub(crate) use breaker::{Circuit, LONGEST_REST};
 use connect::Connector;
 pub(crate) use failure::trail;
 pub(crate) use fetch::{FetchError, Fetched};
@@ -205,8 +206,13 @@ impl Forwarder {
         fetch::fetch(self, path, etag).await
     }
 
+    /// When somebody should look whether the upstream answers again, if it is given a rest.
+    pub(crate) fn rests_until(&self) -> Option<Instant> {
+        self.breaker.rests_until()
+    }
+
     /// The circuit breaker, whenever it changes.
-    fn circuit(&self) -> watch::Receiver<Circuit> {
+    pub(crate) fn circuit(&self) -> watch::Receiver<Circuit> {
         self.breaker.changes()
     }
 
