@@ -205,6 +205,22 @@ async fn errors_are_errors_with_the_upstreams_words() {
 }
 
 #[tokio::test]
+async fn what_leads_elsewhere_is_no_result() {
+    for (location, told) in [
+        ("/items/?secret=1", "307 Temporary Redirect to `/items/`,"),
+        ("http://10.0.0.5:8000/items/", " to `/items/`,"),
+        ("", "307 Temporary Redirect, which"),
+    ] {
+        let answer = answer("307 Go", &format!("location: {location}\r\n"), "");
+        let error = reply(answer, false).await.unwrap_err();
+        let found = (error.status().as_u16(), error.code());
+        assert_eq!(found, (502, "unexpected_reply"));
+        assert!(error.message().contains(told), "{error}");
+        assert!(!error.message().contains("10.0") && !error.message().contains("secret"));
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_json_is_no_value() {
     let upstream = Scripted::start(|mut peer, number| async move {
         peer.head().await;
