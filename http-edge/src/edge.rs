@@ -356,12 +356,16 @@ impl Edge {
                 self.pass_on(entry, parts, peer, body, &id)
             }
             Found::Route(entry, path) => self.begin(entry, parts, path, peer, body, &id, head),
-            Found::OtherMethods(allow) if parts.method == Method::OPTIONS => {
+            // Whether other origins may ask is for that service to say.
+            Found::OtherMethods(_, Some(entry)) if parts.method == Method::OPTIONS => {
+                self.preflight(entry, parts, peer, body, &id)
+            }
+            Found::OtherMethods(allow, None) if parts.method == Method::OPTIONS => {
                 let mut response = service::allow(&allow);
                 problem::finish(response.headers_mut(), &id);
                 Begun::Done(response)
             }
-            Found::OtherMethods(allow) => {
+            Found::OtherMethods(allow, _) => {
                 Begun::Done(problem::answer(&problem::method_not_allowed(&allow), &id))
             }
             Found::Nothing => match kept::at(parts.uri.path()) {
@@ -508,7 +512,7 @@ impl Edge {
         let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
         match self.0.table.load().find(&parts.method, &decoded) {
             Found::Route(other, _) => !Arc::ptr_eq(&other, entry),
-            Found::OtherMethods(_) | Found::Nothing => false,
+            Found::OtherMethods(..) | Found::Nothing => false,
         }
     }
 
@@ -553,6 +557,29 @@ impl Edge {
             body,
             id,
         )
+    }
+
+    /// Gives OPTIONS, which carries no key, to the service that has the path.
+    fn preflight<B>(
+        &self,
+        entry: Arc<Entry>,
+        mut parts: http::request::Parts,
+        peer: Option<IpAddr>,
+        body: B,
+        id: &RequestId,
+    ) -> Begun
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let answer = Answer {
+            entry,
+            format: None,
+            errors: None,
+        };
+        passing::tell_upstream(&mut parts, peer);
+        let path = PathValues::default();
+        self.call(To::Api, answer, parts, path, None, body, id)
     }
 
     #[allow(

@@ -202,6 +202,7 @@ impl Watched {
                 found.trouble = None;
                 process.restored(&what);
                 self.forwarder.set_framex(imported.is_framex);
+                self.forwarder.set_known(Arc::clone(&imported.known));
                 self.renew(&mut found, imported);
                 true
             }

@@ -16,7 +16,7 @@ use super::parameters::{arguments, merged, ordered, takes_rest};
 use super::refs::{Object, Source};
 use super::schemas::{Schemas, references};
 use super::template::{self, Template};
-use super::{Imported, REMOTE, servers};
+use super::{Imported, Known, Meant, REMOTE, servers};
 use crate::proxy::operation::{Operation, Shape};
 use crate::proxy::upstream::Upstream;
 
@@ -89,6 +89,35 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Tells `known` of `entry`, whether it is published or not.
+    pub(super) fn tell(&self, entry: &Entry<'_>, known: &mut Known) {
+        let template = template::read(entry.path).ok();
+        let own = entry.operation.get("parameters");
+        let rest = template.as_ref().is_some_and(|template| {
+            let declared = merged(self.source, entry.item.get("parameters"), own);
+            declared.is_ok_and(|declared| takes_rest(&declared, template))
+        });
+        let meant = Meant {
+            template: template.map_or_else(|| entry.path.to_owned(), |template| template.path),
+            guarded: self.guarded(entry),
+            published: self.upstream.published.contains(entry.path) && !self.is_remote(entry),
+        };
+        known.add(entry.method.clone(), entry.path, rest, meant);
+    }
+
+    /// Where a FrameX system runs functions for others.
+    fn is_remote(&self, entry: &Entry<'_>) -> bool {
+        self.is_framex && entry.path == REMOTE
+    }
+
+    /// Whether it is for those only who have a key.
+    fn guarded(&self, entry: &Entry<'_>) -> bool {
+        let upstream = self.upstream;
+        let asks =
+            upstream.keys.key_for(entry.path).is_some() || self.asks_for_a_key(entry.operation);
+        asks && !upstream.public.contains(entry.path)
+    }
+
     /// What `entry` is published as.
     ///
     /// # Errors
@@ -96,7 +125,7 @@ impl<'a> Reader<'a> {
     /// Why it cannot be.
     pub(super) fn operation(&mut self, entry: Entry<'_>) -> Result<Operation, String> {
         let upstream = self.upstream;
-        if self.is_framex && entry.path == REMOTE {
+        if self.is_remote(&entry) {
             return Err("functions for other systems are called, not passed on".into());
         }
         let via = self.via(entry.operation)?;
@@ -275,9 +304,7 @@ impl<'a> Reader<'a> {
         api.headers = true;
         api.live = true;
         api.bridged = true;
-        let key = upstream.keys.key_for(entry.path);
-        let asks = key.is_some() || self.asks_for_a_key(entry.operation);
-        api.guarded = asks && !upstream.public.contains(entry.path);
+        api.guarded = self.guarded(entry);
     }
 
     /// Whether nobody is served without a key of some kind.

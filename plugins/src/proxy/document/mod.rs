@@ -24,9 +24,11 @@
 //! | `parameters` | what stands in paths, queries and headers |
 //! | `body` | what bodies are made of |
 //! | `describe` | an operation |
+//! | `known` | which operation a request means |
 
 mod body;
 mod describe;
+mod known;
 mod names;
 mod objects;
 mod parameters;
@@ -41,12 +43,14 @@ mod text;
 mod upgrade;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use framex_core::route::shape;
 use http::Method;
 use serde_json::{Map, Value};
 
 use describe::{Entry, Reader};
+pub(crate) use known::{Known, Meant};
 use refs::{Object, Source};
 
 use super::operation::Operation;
@@ -73,6 +77,8 @@ pub(crate) struct Imported {
     pub(crate) operations: Vec<Operation>,
     /// What would be, if it could.
     pub(crate) skipped: Vec<Skipped>,
+    /// Every operation of the document, also those that are not published.
+    pub(crate) known: Arc<Known>,
 }
 
 /// An operation that is not imported.
@@ -134,6 +140,7 @@ pub(crate) fn import(
         is_framex,
         operations: Vec::new(),
         skipped: Vec::new(),
+        known: Arc::default(),
         title,
     };
 
@@ -150,12 +157,9 @@ pub(crate) fn import(
     let names = names::names(&named);
 
     let mut reader = Reader::new(source, old, upstream, bridge, &imported, found.len());
+    let mut known = Known::default();
     let mut taken: HashMap<(Method, String), String> = HashMap::new();
     for ((path, method, operation), name) in found.into_iter().zip(names) {
-        if !upstream.published.contains(path) {
-            continue;
-        }
-        let what = format!("{method} {path}");
         let entry = Entry {
             path,
             method,
@@ -163,6 +167,11 @@ pub(crate) fn import(
             item: &items[path],
             operation,
         };
+        reader.tell(&entry, &mut known);
+        if !upstream.published.contains(path) {
+            continue;
+        }
+        let what = format!("{} {path}", entry.method);
         let read = reader.operation(entry).and_then(|operation| {
             let route = &operation.descriptor.routes[0];
             let place = (route.method.clone(), shape(&route.path));
@@ -179,6 +188,7 @@ pub(crate) fn import(
             Err(reason) => imported.skipped.push(Skipped::new(&what, &reason)),
         }
     }
+    imported.known = Arc::new(known);
     Ok(imported)
 }
 

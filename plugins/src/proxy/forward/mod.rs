@@ -13,6 +13,7 @@
 //! | `outgoing`, `exchange` | one request on one connection, and how long it may take |
 //! | `pool`, `connect`, `wire` | where connections come from |
 //! | `breaker`, `failure` | upstreams that do not answer |
+//! | `state` | how an upstream is, in `/ready` and `/metrics` |
 //! | `answer` | what HTTP clients get |
 //! | `value`, `sse`, `framex` | what plugins get |
 //! | `fetch` | documents |
@@ -32,6 +33,7 @@ mod pool;
 mod post;
 mod send;
 mod sse;
+mod state;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -41,21 +43,20 @@ mod wire;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use arc_swap::ArcSwap;
 use framex_core::args::{Args, Named, Passed};
 use framex_core::context::Context;
 use framex_core::descriptor::ApiDescriptor;
 use framex_core::error::{Error, Result};
 use framex_core::plugin::Handler;
-use framex_core::process::Process;
 use framex_core::reply::Reply;
 use futures_core::future::BoxFuture;
 use http::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, LOCATION, TRANSFER_ENCODING,
 };
 use http::{HeaderValue, Method, Request};
-use tokio::sync::watch;
-use tokio::time::Instant;
 
+use super::document::Known;
 use super::operation::Shape;
 use super::upstream::Upstream;
 use answer::Manner;
@@ -78,28 +79,15 @@ pub(crate) struct Forwarder {
     host: HeaderValue,
     /// Whether the upstream is a FrameX: its envelopes are opened then.
     framex: AtomicBool,
+    /// What the upstream's document says of itself, published or not.
+    known: ArcSwap<Known>,
     /// The operations that it runs.
     shapes: Mutex<Vec<Weak<Shape>>>,
     pool: Arc<Pool>,
+    /// Asks for documents.
+    documents: reqwest::Client,
     breaker: Arc<Breaker>,
     counts: Arc<Counts>,
-}
-
-/// What became of an upstream's calls so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct State {
-    /// Its circuit breaker.
-    pub(crate) circuit: Circuit,
-    /// Calls that were sent, or tried to.
-    pub(crate) requests: u64,
-    /// Those of them that brought no answer: refused, broken, too slow.
-    pub(crate) failures: u64,
-    /// Requests that were sent a second time.
-    pub(crate) retries: u64,
-    /// Calls that are not answered to their end.
-    pub(crate) in_flight: usize,
-    /// Calls that were refused since too many were, or since the circuit is open.
-    pub(crate) refused: u64,
 }
 
 impl Forwarder {
@@ -121,7 +109,9 @@ impl Forwarder {
         Ok(Arc::new(Self {
             host: HeaderValue::from_str(upstream.authority.as_str())?,
             framex: AtomicBool::new(false),
+            known: ArcSwap::default(),
             shapes: Mutex::default(),
+            documents: fetch::client(&upstream, &connector)?,
             pool: Pool::new(connector),
             breaker: Breaker::new(&upstream.name),
             counts: Arc::default(),
@@ -133,6 +123,16 @@ impl Forwarder {
     /// Says whether the upstream is a FrameX, as its document tells.
     pub(crate) fn set_framex(&self, framex: bool) {
         self.framex.store(framex, Ordering::Relaxed);
+    }
+
+    /// Says which operations the upstream has, published or not.
+    pub(crate) fn set_known(&self, known: Arc<Known>) {
+        self.known.store(known);
+    }
+
+    /// Which operations the upstream has, published or not, as its document tells.
+    pub(crate) fn known(&self) -> Arc<Known> {
+        self.known.load_full()
     }
 
     /// What runs the API that stands for an operation of `shape`.
@@ -206,54 +206,9 @@ impl Forwarder {
         fetch::fetch(self, path, etag).await
     }
 
-    /// When somebody should look whether the upstream answers again, if it is given a rest.
-    pub(crate) fn rests_until(&self) -> Option<Instant> {
-        self.breaker.rests_until()
-    }
-
-    /// The circuit breaker, whenever it changes.
-    pub(crate) fn circuit(&self) -> watch::Receiver<Circuit> {
-        self.breaker.changes()
-    }
-
-    /// Says in `/ready` when the upstream is given a rest, for ever.
-    pub(crate) async fn tell_circuit(&self, process: &Process) {
-        let name = &self.upstream.name;
-        let what = format!("circuit of {name}");
-        let mut circuit = self.circuit();
-        loop {
-            let now = *circuit.borrow_and_update();
-            match now {
-                Circuit::Closed => process.restored(&what),
-                Circuit::Open | Circuit::HalfOpen => process.degraded(
-                    &what,
-                    format!(
-                        "upstream `{name}` does not answer: its calls fail at once until it does"
-                    ),
-                ),
-            }
-            if circuit.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
     /// What it forwards to.
     pub(crate) fn upstream(&self) -> &Upstream {
         &self.upstream
-    }
-
-    /// What became of the calls so far.
-    pub(crate) fn state(&self) -> State {
-        let counts = &self.counts;
-        State {
-            circuit: self.breaker.circuit(),
-            requests: counts.requests.load(Ordering::Relaxed),
-            failures: counts.failures.load(Ordering::Relaxed),
-            retries: counts.retries.load(Ordering::Relaxed),
-            in_flight: counts.in_flight.load(Ordering::Relaxed),
-            refused: counts.refused.load(Ordering::Relaxed),
-        }
     }
 
     /// A client's request, sent on as it came, and its answer.
@@ -414,6 +369,10 @@ impl Handler for Operation {
             match args.passed()? {
                 Some(passed) => {
                     let path = passed.target.split('?').next().unwrap_or_default();
+                    // What browsers ask beforehand has no key of theirs, and none of ours.
+                    let beforehand =
+                        passed.method == Method::OPTIONS && shape.method != passed.method;
+                    let key = key.filter(|_| !beforehand);
                     forwarder.admit(target::own(path, &shape.prefix), key.is_some())?;
                     let (prefix, base) = (&shape.prefix, &shape.base);
                     forwarder.pass_on(&ctx, passed, prefix, base, key).await

@@ -74,12 +74,9 @@ impl Forwarder {
         }
     }
 
-    /// Sends a request, whatever the circuit breaker thinks. One that can do no harm is sent
-    /// once more if its connection was an old one and died in silence.
-    pub(super) async fn exchange(
-        &self,
-        mut request: Request<Outgoing>,
-    ) -> Result<(Parts, Pieces), Failure> {
+    /// Sends a request. One that can do no harm is sent once more if its connection was an old
+    /// one and died in silence.
+    async fn exchange(&self, mut request: Request<Outgoing>) -> Result<(Parts, Pieces), Failure> {
         let mut again = is_safe(request.method()) && request.body().is_empty();
         let mut fresh = false;
         loop {

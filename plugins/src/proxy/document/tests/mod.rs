@@ -201,6 +201,31 @@ fn only_what_is_enabled_is_looked_at() {
 }
 
 #[test]
+fn what_is_not_published_is_known() {
+    let document = of_paths(json!({
+        "/items/{item-id}": {"get": {}},
+        "/items/secret": {"get": {}},
+        "/items/{id}/keys": {"get": {"security": [{"key": []}]}},
+        "/items/mixed-{x}": {"get": {}},
+        "/files/{path}": {"get": {"parameters": [
+            {"name": "path", "in": "path", "schema": {}, "x-framex-rest": true},
+        ]}},
+    }));
+    let mut upstream = upstream();
+    upstream.published = rules(&["/items/{id}", "/files/{path}"], &[]);
+    let known = read_for(&upstream, &document).known;
+    let meant = |path: &str| {
+        let meant = known.meant(&Method::GET, path).unwrap();
+        (&*meant.template, meant.published, meant.guarded)
+    };
+    assert_eq!(meant("/items/1"), ("/items/{item_id}", true, false));
+    assert_eq!(meant("/items/secret"), ("/items/secret", false, false));
+    assert_eq!(meant("/items/1/keys"), ("/items/{id}/keys", false, true));
+    assert_eq!(meant("/items/mixed-1"), ("/items/mixed-{x}", false, false));
+    assert_eq!(meant("/files/a/b"), ("/files/{path}", true, false));
+}
+
+#[test]
 fn references_of_every_kind_are_followed() {
     let document = json!({
         "openapi": "3.1.0",
