@@ -16,6 +16,7 @@ use futures_core::future::BoxFuture;
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use super::forward;
 use super::surface::{Surface, split};
 use super::unknown;
 use super::watch::{Served, Watched};
@@ -118,15 +119,21 @@ impl Surface {
         if let Some(served) = self.named(target) {
             return served.handler.call(ctx, args).await;
         }
+        let mut named = args.named(&DESCRIPTOR)?;
+        let target = &forward::filled(target, &mut named)?;
         let (_, path) = split(target);
         let allowed = |watched: &&Arc<Watched>| {
             let own = watched.upstream.own_path(path);
             own.is_some_and(|own| watched.upstream.published.contains_raw(own))
         };
-        let Some(watched) = self.upstreams().iter().find(allowed) else {
+        let template = path.split('?').next().unwrap_or_default();
+        let watched = match template.contains(['{', '}']) {
+            true => None,
+            false => self.upstreams().iter().find(allowed),
+        };
+        let Some(watched) = watched else {
             return Err(unknown(target));
         };
-        let named = args.named(&DESCRIPTOR)?;
         watched.forwarder.call(&ctx, target, named).await
     }
 }

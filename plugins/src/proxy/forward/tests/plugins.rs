@@ -5,7 +5,7 @@ use framex_core::context::CallMeta;
 use framex_core::plugin::Handler;
 
 use super::*;
-use crate::proxy::operation::{Argument, Body, Form, Place};
+use crate::proxy::operation::{Argument, Body, Form, Place, Style};
 
 /// An operation `POST /items/{id}` that takes a JSON body.
 fn item(forwarder: &Arc<Forwarder>) -> Arc<dyn Handler> {
@@ -21,7 +21,7 @@ fn item(forwarder: &Arc<Forwarder>) -> Arc<dyn Handler> {
             name: "id".into(),
             place: Place::Path,
             required: true,
-            explode: false,
+            style: Style::Commas,
         }],
         body: Some(Body {
             form: Form::Json,
