@@ -18,6 +18,7 @@ use futures_core::future::BoxFuture;
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use super::forward;
 use super::rules::readings;
 use super::surface::{Surface, split};
 use super::unknown;
@@ -120,6 +121,8 @@ impl Surface {
             let args = renamed(args, &served, target)?;
             return served.handler.call(ctx, args).await;
         }
+        let mut named = args.named(&DESCRIPTOR)?;
+        let target = &forward::filled(target, &mut named)?;
         let (_, path) = split(target);
         let path = path.split('?').next().unwrap_or_default();
         if path.contains(['{', '}']) {
@@ -130,10 +133,14 @@ impl Surface {
             let own = watched.upstream.own_path(path);
             own.is_some_and(|own| watched.upstream.published.contains_raw(own))
         };
-        let Some(watched) = self.upstreams().iter().find(allowed) else {
+        let template = path.split('?').next().unwrap_or_default();
+        let watched = match template.contains(['{', '}']) {
+            true => None,
+            false => self.upstreams().iter().find(allowed),
+        };
+        let Some(watched) = watched else {
             return Err(unknown(target));
         };
-        let named = args.named(&DESCRIPTOR)?;
         watched.forwarder.call(&ctx, target, named).await
     }
 }
