@@ -9,7 +9,6 @@
 //! | `document` | from an OpenAPI document to operations |
 //! | `operation` | an operation, as forwarding needs it |
 //! | `surface` | everything that all upstreams offer together |
-//! | `precise` | paths that are one operation's and fit the template of another |
 //! | `fall_back` | calls that nobody on the bus answers |
 //! | `forward` | from a call to a request, and from its answer to a reply |
 //! | `functions` | functions that run on another system |
@@ -21,7 +20,6 @@ mod forward;
 mod functions;
 mod meter;
 mod operation;
-mod precise;
 mod rules;
 mod surface;
 mod upstream;

@@ -161,6 +161,10 @@ impl Upstream {
                 return Err(wrong(url, ".docs_path")(reason));
             }
         }
+        // They say where things are, and what is held back.
+        let documents = docs.iter().map(String::as_str).chain(DOCS);
+        let documents = documents.filter_map(|path| path.split('?').next());
+        let documents: Vec<String> = documents.map(str::to_owned).collect();
         Ok(Self {
             scheme,
             authority,
@@ -168,7 +172,7 @@ impl Upstream {
             docs,
             prefix: prefix(own.prefix.as_deref().unwrap_or_default())
                 .map_err(wrong(url, ".prefix"))?,
-            published: rules(enable_is, enable, &own.disable)?,
+            published: rules(enable_is, enable, &own.disable)?.less(&documents),
             public: rules(".public", &own.public, &[])?,
             streams: rules(".force_stream_apis", &streams, &[])?,
             keys: keys.map_err(|error| wrong(url, ".auth.rules")(error.to_string()))?,

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use framex_core::process::Process;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::{Circuit, Forwarder};
 
@@ -20,6 +21,8 @@ pub(crate) struct State {
     pub(crate) retries: u64,
     /// Calls that are not answered to their end.
     pub(crate) in_flight: usize,
+    /// Streams of events that have begun and not ended.
+    pub(crate) streams: usize,
     /// Calls that were refused since too many were, or since the circuit is open.
     pub(crate) refused: u64,
 }
@@ -34,12 +37,18 @@ impl Forwarder {
             failures: counts.failures.load(Ordering::Relaxed),
             retries: counts.retries.load(Ordering::Relaxed),
             in_flight: counts.in_flight.load(Ordering::Relaxed),
+            streams: counts.streams.load(Ordering::Relaxed),
             refused: counts.refused.load(Ordering::Relaxed),
         }
     }
 
+    /// When somebody should look whether the upstream answers again, if it is given a rest.
+    pub(crate) fn rests_until(&self) -> Option<Instant> {
+        self.breaker.rests_until()
+    }
+
     /// The circuit breaker, whenever it changes.
-    pub(super) fn circuit(&self) -> watch::Receiver<Circuit> {
+    pub(crate) fn circuit(&self) -> watch::Receiver<Circuit> {
         self.breaker.changes()
     }
 
