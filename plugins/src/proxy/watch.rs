@@ -1,6 +1,6 @@
 //! When an upstream's document is read, and what becomes of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::document::{self, Imported};
 use super::forward::{FetchError, Fetched, Forwarder};
 use super::operation::{Operation, Shape};
 use super::surface::Surface;
-use super::upstream::Upstream;
+use super::upstream::{Site, Upstream};
 
 /// After a failure it is tried again, later each time, up to the usual pause.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -27,6 +27,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 pub(crate) struct Watched {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) forwarder: Arc<Forwarder>,
+    /// What none of its texts may name.
+    sites: Arc<[Site]>,
     bridge: Arc<str>,
     refresh: Duration,
     found: Mutex<Found>,
@@ -43,6 +45,8 @@ struct Found {
     trouble: Option<String>,
     /// Which of its paths has the document, its version, and what it was.
     at: Option<(String, Option<HeaderValue>, Bytes)>,
+    /// What could not be read, by its path, and why: it is not tried again.
+    refused: HashMap<String, (Bytes, String)>,
 }
 
 /// An operation with what runs it.
@@ -55,6 +59,7 @@ pub(crate) struct Served {
 impl Watched {
     pub(crate) fn new(
         upstream: Arc<Upstream>,
+        sites: &Arc<[Site]>,
         bridge: &Arc<str>,
         refresh: Duration,
     ) -> Result<Arc<Self>, Error> {
@@ -62,6 +67,7 @@ impl Watched {
         Ok(Arc::new(Self {
             upstream,
             forwarder,
+            sites: Arc::clone(sites),
             bridge: Arc::clone(bridge),
             refresh,
             found: Mutex::default(),
@@ -128,23 +134,37 @@ impl Watched {
             if known.as_ref().is_some_and(|(_, _, before)| *before == body) {
                 return Ok(None);
             }
-            let (upstream, bridge) = (Arc::clone(&self.upstream), Arc::clone(&self.bridge));
-            let text = body.clone();
-            // It may be large, and this is not the only task here.
-            let import =
-                tokio::task::spawn_blocking(move || document::import(&text, &upstream, &bridge));
-            let imported = import.await.map_err(|_| "reading it failed".to_owned())?;
-            let imported = match imported {
-                Ok(imported) => imported,
-                Err(error) => {
-                    wrong.get_or_insert_with(|| format!("its document at `{path}`: {error}"));
-                    continue;
-                }
+            let refused = self.found().refused.get(path).cloned();
+            let imported = match refused.filter(|(before, _)| *before == body) {
+                Some((_, reason)) => Err(reason),
+                None => self.import(body.clone()).await?,
             };
-            self.found().at = Some((path.clone(), etag, body));
-            return Ok(Some(imported));
+            match imported {
+                Ok(imported) => {
+                    let mut found = self.found();
+                    found.refused.clear();
+                    found.at = Some((path.clone(), etag, body));
+                    return Ok(Some(imported));
+                }
+                Err(reason) => {
+                    wrong.get_or_insert_with(|| format!("its document at `{path}`: {reason}"));
+                    self.found().refused.insert(path.clone(), (body, reason));
+                }
+            }
         }
         Err(wrong.unwrap_or(missing))
+    }
+
+    /// What `text` says, or why it says nothing.
+    async fn import(&self, text: Bytes) -> Result<Result<Imported, String>, String> {
+        let (upstream, bridge) = (Arc::clone(&self.upstream), Arc::clone(&self.bridge));
+        let sites = Arc::clone(&self.sites);
+        // It may be large, and this is not the only task here. It ends by itself.
+        let import = tokio::task::spawn_blocking(move || {
+            let imported = document::import(&text, &upstream, &sites, &bridge);
+            imported.map_err(|error| error.to_string())
+        });
+        import.await.map_err(|_| "reading it failed".to_owned())
     }
 
     /// Takes over what was read; whether operations changed. What was there stays where there is
@@ -185,7 +205,8 @@ impl Watched {
             .iter()
             .map(|skipped| format!("`{}`: {}", skipped.what, skipped.reason))
             .collect();
-        for reason in skipped.iter().filter(|s| !found.skipped.contains(s)) {
+        let told: HashSet<&String> = found.skipped.iter().collect();
+        for reason in skipped.iter().filter(|reason| !told.contains(reason)) {
             tracing::warn!(upstream = name, "an operation is left out: {reason}");
         }
         let before = std::mem::take(&mut found.served);
