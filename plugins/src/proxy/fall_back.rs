@@ -6,21 +6,23 @@
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock, Weak};
 
-use framex_core::args::{Aim, Args};
+use framex_core::args::{Aim, Args, Named};
 use framex_core::context::Context;
 use framex_core::descriptor::{ApiDescriptor, ApiKind, ReplyShape};
 use framex_core::error::{Error, Result};
 use framex_core::id::ApiId;
 use framex_core::plugin::{AddedApi, Handler};
 use framex_core::reply::Reply;
+use framex_core::route::parameters;
 use futures_core::future::BoxFuture;
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use super::forward;
 use super::rules::readings;
 use super::surface::{Surface, split};
 use super::unknown;
-use super::watch::Watched;
+use super::watch::{Served, Watched};
 
 /// Its id: what FrameX processes call that find nobody.
 const ID: &str = "proxy.ProxyPlugin.fall_back";
@@ -116,18 +118,29 @@ impl Surface {
     /// A plugin's call. Plugins are trusted with what they declare.
     async fn call(&self, ctx: Context, args: Args, target: &str) -> Result<Reply> {
         if let Some(served) = self.named(target) {
+            let args = renamed(args, &served, target)?;
             return served.handler.call(ctx, args).await;
         }
+        let mut named = args.named(&DESCRIPTOR)?;
+        let target = &forward::filled(target, &mut named)?;
         let (_, path) = split(target);
         let path = path.split('?').next().unwrap_or_default();
+        if path.contains(['{', '}']) {
+            // A template that no operation has: nobody could fill it.
+            return Err(unknown(target));
+        }
         let allowed = |watched: &&Arc<Watched>| {
             let own = watched.upstream.own_path(path);
             own.is_some_and(|own| watched.upstream.published.contains_raw(own))
         };
-        let Some(watched) = self.upstreams().iter().find(allowed) else {
+        let template = path.split('?').next().unwrap_or_default();
+        let watched = match template.contains(['{', '}']) {
+            true => None,
+            false => self.upstreams().iter().find(allowed),
+        };
+        let Some(watched) = watched else {
             return Err(unknown(target));
         };
-        let named = args.named(&DESCRIPTOR)?;
         watched.forwarder.call(&ctx, target, named).await
     }
 }
@@ -149,4 +162,29 @@ const BELOW: [&str; 3] = ["/docs/", "/redoc/", "/api/v1/streams/"];
 /// Whether an edge would answer the decoded `path` itself, were it written so.
 fn is_the_edges(path: &str) -> bool {
     PAGES.contains(&path) || BELOW.iter().any(|start| path.starts_with(start))
+}
+
+/// The arguments of a call of `target` with the names that `served` has for what stands in its
+/// path: they are those of the template that was called.
+fn renamed(args: Args, served: &Served, target: &str) -> Result<Args> {
+    let (_, path) = split(target);
+    let Some(route) = served.route().filter(|route| route.path != path) else {
+        return Ok(args);
+    };
+    let names = |path: &str| parameters(path).unwrap_or_default();
+    let (called, own) = (names(path), names(&route.path));
+    if called == own || called.len() != own.len() {
+        return Ok(args);
+    }
+    let Named {
+        mut values, files, ..
+    } = args.named(&served.descriptor)?;
+    let given: Vec<_> = called.iter().map(|name| values.remove(name)).collect();
+    for (name, value) in own.into_iter().zip(given) {
+        values.extend(value.map(|value| (name, value)));
+    }
+    let args = Args::new(&values)?;
+    Ok(files
+        .into_iter()
+        .fold(args, |args, (name, file)| args.with_file(name, file)))
 }

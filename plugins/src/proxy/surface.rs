@@ -30,7 +30,7 @@ pub(crate) struct Surface {
 #[derive(Default)]
 struct Map {
     router: matchit::Router<Vec<Arc<Served>>>,
-    by_template: HashMap<String, Vec<Arc<Served>>>,
+    by_shape: HashMap<String, Vec<Arc<Served>>>,
     /// Where the upstream is a FrameX: by what the API is called there.
     by_api: HashMap<String, Arc<Served>>,
 }
@@ -81,14 +81,20 @@ impl Surface {
         with(found, Some(method)).or_else(|| get().flatten())
     }
 
-    /// The operation that a plugin names: by a path template, with a method or without, or by the
-    /// id that it has at a FrameX behind the bridge.
+    /// The operation that a plugin names: by a path template, whatever its parameters are called
+    /// there, with a method or without, or by the id that it has at a FrameX behind the bridge.
     pub(crate) fn named(&self, target: &str) -> Option<Arc<Served>> {
         let map = self.map.load();
         let (method, path) = split(target);
         let method = method.and_then(|method| method.parse::<Method>().ok());
         match path.starts_with('/') {
-            true => with(map.by_template.get(path)?, method.as_ref()),
+            true => {
+                let found = map.by_shape.get(&shape(path))?;
+                let has = |served: &&Arc<Served>| served.has(method.as_ref());
+                let mut exact = found.iter().filter(has);
+                let exact = exact.find(|served| served.route().is_some_and(|r| r.path == path));
+                exact.cloned().or_else(|| with(found, method.as_ref()))
+            }
             false => map.by_api.get(path).cloned(),
         }
     }
@@ -120,7 +126,7 @@ impl Map {
                 let same = shapes.entry(shape(&route.path));
                 let same = same.or_insert((&route.path, Vec::new()));
                 same.1.push(Arc::clone(served));
-                let same = map.by_template.entry(route.path.clone()).or_default();
+                let same = map.by_shape.entry(shape(&route.path)).or_default();
                 same.push(Arc::clone(served));
             }
             let operation = descriptor.operation.as_ref();
@@ -176,8 +182,7 @@ fn circuit(forwarder: &Forwarder) -> &'static str {
 
 /// The first of `served` with the method, or the first of all.
 fn with(served: &[Arc<Served>], method: Option<&Method>) -> Option<Arc<Served>> {
-    let has = |served: &&Arc<Served>| method.is_none_or(|m| *m == served.shape.method);
-    served.iter().find(has).map(Arc::clone)
+    served.iter().find(|s| s.has(method)).map(Arc::clone)
 }
 
 /// A target's method, if it has one, and the rest.

@@ -79,19 +79,25 @@ pub(super) fn passed(
     let from = ctx.headers();
     let mut to = HeaderMap::with_capacity(from.len() + 6);
     let listed = Listed::of(from);
+    let mut cookies = Vec::new();
     for (name, value) in from {
         if stays(name) || listed.has(name) && !is_the_edges(name.as_str()) {
             continue;
         }
         if *name == COOKIE {
-            if *method != Method::TRACE
-                && let Some(cookies) = foreign_cookies(value)
-            {
-                to.append(COOKIE, cookies);
+            // HTTP/2 has them in several fields, HTTP/1.1 in one.
+            if *method != Method::TRACE {
+                cookies.extend(foreign_cookies(value));
             }
             continue;
         }
         to.append(name.clone(), value.clone());
+    }
+    let cookies: Vec<&[u8]> = cookies.iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(cookies) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+        && !cookies.is_empty()
+    {
+        to.insert(COOKIE, cookies);
     }
     // Over a bus it travels with the body.
     if let Ok(value) = HeaderValue::from_str(content_type)

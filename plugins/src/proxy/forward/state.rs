@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use framex_core::process::Process;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::{Circuit, Forwarder};
 
@@ -41,8 +42,13 @@ impl Forwarder {
         }
     }
 
+    /// When somebody should look whether the upstream answers again, if it is given a rest.
+    pub(crate) fn rests_until(&self) -> Option<Instant> {
+        self.breaker.rests_until()
+    }
+
     /// The circuit breaker, whenever it changes.
-    pub(super) fn circuit(&self) -> watch::Receiver<Circuit> {
+    pub(crate) fn circuit(&self) -> watch::Receiver<Circuit> {
         self.breaker.changes()
     }
 

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::*;
 use crate::proxy::config::Keys;
-use crate::proxy::operation::{Argument, Body, Form, Place};
+use crate::proxy::operation::{Argument, Body, Form, Place, Style};
 use crate::proxy::rules::{KeyRules, PathRules};
 
 const BRIDGE: &str = "this bridge";
@@ -94,7 +94,10 @@ fn argument(name: &str, place: Place, required: bool, explode: bool) -> Argument
         name: name.to_owned(),
         place,
         required,
-        explode,
+        style: match explode {
+            true => Style::Pairs,
+            false => Style::Commas,
+        },
     }
 }
 
@@ -353,6 +356,10 @@ fn parameters_in_every_style() {
     let shown = api.operation.as_ref().unwrap();
     assert_eq!(shown["parameters"][0]["schema"], json!({"type": "object"}));
     assert_eq!(shown["parameters"].as_array().unwrap().len(), 4);
-    assert!(operation.shape.parameters[0].explode);
-    assert!(!operation.shape.parameters[2].explode);
+    let styles = operation.shape.parameters.iter().map(|one| one.style);
+    let styles: Vec<Style> = styles.collect();
+    assert_eq!(
+        styles,
+        [Style::Deep, Style::Json, Style::Pipes, Style::Commas]
+    );
 }

@@ -8,6 +8,7 @@ mod failures;
 mod plugins;
 mod requests;
 mod tls;
+mod watching;
 
 use std::future::Future;
 use std::net::SocketAddr;
