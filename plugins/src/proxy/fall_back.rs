@@ -133,12 +133,7 @@ impl Surface {
             let own = watched.upstream.own_path(path);
             own.is_some_and(|own| watched.upstream.published.contains_raw(own))
         };
-        let template = path.split('?').next().unwrap_or_default();
-        let watched = match template.contains(['{', '}']) {
-            true => None,
-            false => self.upstreams().iter().find(allowed),
-        };
-        let Some(watched) = watched else {
+        let Some(watched) = self.upstreams().iter().find(allowed) else {
             return Err(unknown(target));
         };
         watched.forwarder.call(&ctx, target, named).await

@@ -3,14 +3,14 @@
 use super::requests::listening;
 use super::*;
 use crate::proxy::document;
-use crate::proxy::operation::{Argument, Place};
+use crate::proxy::operation::{Argument, Place, Style};
 
 /// Tells `forwarder` of a document with these paths.
 fn knows(forwarder: &Arc<Forwarder>, paths: Value) {
     let info = json!({"title": "T", "version": "1"});
     let document = json!({"openapi": "3.1.0", "info": info, "paths": paths});
     let text = document.to_string();
-    let imported = document::import(text.as_bytes(), &forwarder.upstream, "bridge-1");
+    let imported = document::import(text.as_bytes(), &forwarder.upstream, &[], "bridge-1");
     forwarder.set_known(imported.unwrap().known);
 }
 
@@ -51,7 +51,7 @@ async fn what_could_be_another_path_is_not_sent() {
 async fn a_template_does_not_open_its_siblings() {
     let (upstream, heads) = listening().await;
     let forwarder = upstream.forwarder(json!({
-        "enable": ["/items/{id}", "/items/open", "/items/guarded", "/items/{id}/*"],
+        "enable": ["/items/{id}", "/items/open", "/items/guarded", "/items/{name}.json"],
         "auth": {"rules": {"/items/guarded": ["their-key"]}},
     }));
     let get = json!({"get": {}});
@@ -59,14 +59,14 @@ async fn a_template_does_not_open_its_siblings() {
         &forwarder,
         json!({
             "/items/{id}": get, "/items/secret": get, "/items/open": get, "/items/guarded": get,
-            "/items/new": {"post": {}},
+            "/items/new": {"post": {}}, "/items/{name}.json": get, "/items/{name}.key": get,
         }),
     );
     let parameter = Argument {
         name: "id".into(),
         place: Place::Path,
         required: true,
-        explode: false,
+        style: Style::Commas,
     };
     let shape = Shape {
         parameters: vec![parameter],
@@ -85,6 +85,9 @@ async fn a_template_does_not_open_its_siblings() {
         ("secret;v=1", false, false),
         ("guarded", false, false),
         ("open", false, true),
+        // It has no route of its own.
+        ("a.json", true, true),
+        ("a.key", false, false),
     ] {
         for method in ["GET", "HEAD"] {
             let args = args(method, &format!("/items/{id}"), None);
