@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Uri};
 use sha2::{Digest as _, Sha256};
 
 use super::config::{ProxyConfig, Seconds, UpstreamConfig};
@@ -44,17 +44,18 @@ pub(crate) struct Upstream {
     pub(crate) max_ongoing: usize,
 }
 
+/// What is wrong with limits of nothing.
+const NOT_ZERO: &str = "0 would refuse every call; leave it out, or write more";
+
 /// Where a document is, if nobody says.
 const DOCS: [&str; 2] = ["/api/v1/openapi.json", "/openapi.json"];
 
 /// Why an upstream cannot be.
 #[derive(Debug, thiserror::Error)]
-#[error("proxy_urls.\"{url}\"{key}: {reason}")]
+#[error("{at}: {reason}")]
 pub(crate) struct UpstreamError {
-    /// Without user and password.
-    url: String,
-    /// With a dot in front; empty if it is about the URL.
-    key: &'static str,
+    /// The key, and that of the upstream if it is about one.
+    at: String,
     /// What would be right.
     pub(crate) reason: String,
 }
@@ -66,6 +67,21 @@ impl Upstream {
     ///
     /// The first thing that is wrong, where, and what would be right.
     pub(crate) fn all(config: &ProxyConfig) -> Result<Vec<Arc<Self>>, UpstreamError> {
+        for (key, zero) in [
+            ("timeout", config.timeout.is_zero()),
+            ("refresh", config.refresh.is_zero()),
+            (
+                "ingress_config.max_ongoing_requests",
+                config.ingress_config.max_ongoing_requests == 0,
+            ),
+        ] {
+            if zero {
+                return Err(UpstreamError {
+                    at: key.to_owned(),
+                    reason: NOT_ZERO.to_owned(),
+                });
+            }
+        }
         let mut all: Vec<Arc<Self>> = Vec::new();
         for (url, own) in &config.proxy_urls.0 {
             let upstream = Self::read(url, own, config)?;
@@ -107,8 +123,15 @@ impl Upstream {
             let reason = "a user and a password have no place here; write a key in `auth.rules`";
             return Err(about_url(reason.into()));
         }
-        if uri.query().is_some() {
-            return Err(about_url("a query has no place here".into()));
+        if uri.query().is_some() || url.contains('#') {
+            return Err(about_url("a query or a fragment has no place here".into()));
+        }
+        let port = authority.as_str().strip_prefix(authority.host());
+        if port.is_some_and(|port| !port.is_empty()) && authority.port_u16().is_none_or(|p| p == 0)
+        {
+            return Err(about_url(
+                "its port is none; write one from 1 to 65535".into(),
+            ));
         }
         let name = own.name.clone().unwrap_or_else(|| nameless(url));
         let valid = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
@@ -120,20 +143,45 @@ impl Upstream {
             let rules = PathRules::parse(enable, disable);
             rules.map_err(|error| wrong(url, key)(error.to_string()))
         };
-        let (enable_is, enable) = match &own.enable {
-            Some(enable) => (".enable", enable),
-            None => (" takes `white_list`", &all.white_list),
+        let everything = || vec!["*".to_owned()];
+        let (enable_is, enable) = match (&own.enable, &all.white_list) {
+            (Some(enable), _) => (".enable", enable.clone()),
+            (None, Some(white_list)) => (" takes `white_list`", white_list.clone()),
+            // What is said in detail is said to be published.
+            (None, None) if !own.listed => (".enable", everything()),
+            (None, None) => (".enable", Vec::new()),
         };
         rules(".disable", &own.disable, &[])?;
         let keys = own.auth.as_ref().unwrap_or(&all.auth);
+        for (rule, keys) in &keys.rules {
+            if keys
+                .iter()
+                .any(|key| HeaderValue::from_str(key.expose()).is_err())
+            {
+                let reason = format!("a key of `{rule}` has characters that no header can have");
+                return Err(wrong(url, ".auth.rules")(reason));
+            }
+        }
         let keys = KeyRules::parse(keys);
+        let timeout = own.timeout.map_or(all.timeout, |Seconds(timeout)| timeout);
+        let max_ongoing = own.max_ongoing_requests;
+        let max_ongoing = max_ongoing.unwrap_or(all.ingress_config.max_ongoing_requests);
+        for (key, zero) in [
+            (".timeout", timeout.is_zero()),
+            (".max_ongoing_requests", max_ongoing == 0),
+        ] {
+            if zero {
+                return Err(wrong(url, key)(NOT_ZERO.to_owned()));
+            }
+        }
         let streams = [&all.force_stream_apis[..], &own.force_stream_apis].concat();
         let docs = match &own.docs_path {
             Some(path) => vec![path.clone()],
             None => DOCS.map(str::to_owned).into(),
         };
         for path in &docs {
-            if !path.starts_with('/') || path.parse::<PathAndQuery>().is_err() {
+            let plain = is_plain(path.split('?').next().unwrap_or_default());
+            if !plain || path.contains('#') || path.parse::<PathAndQuery>().is_err() {
                 let reason = format!("`{path}` is no path; write `/openapi.json`");
                 return Err(wrong(url, ".docs_path")(reason));
             }
@@ -145,18 +193,16 @@ impl Upstream {
             docs,
             prefix: prefix(own.prefix.as_deref().unwrap_or_default())
                 .map_err(wrong(url, ".prefix"))?,
-            published: rules(enable_is, enable, &own.disable)?,
+            published: rules(enable_is, &enable, &own.disable)?,
             public: rules(".public", &own.public, &[])?,
             streams: rules(".force_stream_apis", &streams, &[])?,
             keys: keys.map_err(|error| wrong(url, ".auth.rules")(error.to_string()))?,
-            timeout: own.timeout.map_or(all.timeout, |Seconds(timeout)| timeout),
+            timeout,
             envelope: own.envelope.unwrap_or(all.envelope),
             forward_authorization: own
                 .forward_authorization
                 .unwrap_or(all.forward_authorization),
-            max_ongoing: own
-                .max_ongoing_requests
-                .unwrap_or(all.ingress_config.max_ongoing_requests),
+            max_ongoing,
             name,
         })
     }
@@ -177,8 +223,7 @@ fn wrong(url: &str, key: &'static str) -> impl Fn(String) -> UpstreamError {
         _ => url.to_owned(),
     };
     move |reason| UpstreamError {
-        url: url.clone(),
-        key,
+        at: format!("proxy_urls.\"{url}\"{key}"),
         reason,
     }
 }
@@ -194,8 +239,33 @@ pub(crate) fn nameless(url: &str) -> String {
     name
 }
 
+/// What an edge answers itself, and what is below it.
+const PAGES: [&str; 9] = [
+    "/health",
+    "/ready",
+    "/ping",
+    "/version",
+    "/metrics",
+    "/docs",
+    "/redoc",
+    "/api/v1/openapi.json",
+    "/api/v1/streams",
+];
+
+/// Whether `path` is one of the edge's own, or below it.
+fn is_the_edges(path: &str) -> bool {
+    let below = |page: &str| {
+        let rest = path.strip_prefix(page);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    PAGES.into_iter().any(below)
+}
+
 fn prefix(text: &str) -> Result<String, String> {
     let prefix = text.trim_end_matches('/');
+    if is_the_edges(prefix) {
+        return Err(format!("`{text}` is a path of the edge's own"));
+    }
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '~');
     if prefix.is_empty() || (is_plain(prefix) && prefix.chars().all(plain)) {
         return Ok(prefix.to_owned());
@@ -236,6 +306,36 @@ mod tests {
             !bare[0].published.contains("/x"),
             "nothing is published unasked"
         );
+    }
+
+    #[test]
+    fn what_is_enabled_where_nobody_says() {
+        let url = "http://a";
+        for (config, published) in [
+            (json!({"proxy_urls": [url]}), false),
+            (json!({"proxy_urls": {url: {}}}), true),
+            (json!({"proxy_urls": {url: {"enable": []}}}), false),
+            (json!({"proxy_urls": {url: {}}, "white_list": []}), false),
+            (
+                json!({"proxy_urls": {url: {}}, "white_list": ["/y"]}),
+                false,
+            ),
+            (json!({"proxy_urls": [url], "white_list": ["/x"]}), true),
+        ] {
+            let found = all(config.clone()).unwrap();
+            assert_eq!(found[0].published.contains("/x"), published, "{config}");
+        }
+    }
+
+    #[test]
+    fn what_is_meant_for_others_is_accepted() {
+        let config = json!({"ingress_config": {
+            "max_ongoing_requests": 60, "num_replicas": 2, "autoscaling_config": {"min_replicas": 1},
+        }});
+        let config: ProxyConfig = serde_json::from_value(config).unwrap();
+        assert_eq!(config.ingress_config.max_ongoing_requests, 60);
+        let others: Vec<_> = config.ingress_config.others.into_keys().collect();
+        assert_eq!(others, ["autoscaling_config", "num_replicas"]);
     }
 
     #[test]
@@ -300,6 +400,36 @@ mod tests {
                 "unknown field `enabled`",
             ),
             (json!({"proxy_urls": 1}), "a list of URLs"),
+            (json!({"proxy_urls": ["http://a/#x"]}), "fragment"),
+            (json!({"proxy_urls": ["http://a:99999"]}), "its port"),
+            (json!({"proxy_urls": ["http://a:0"]}), "its port"),
+            (json!({"proxy_urls": ["http://a:"]}), "its port"),
+            (json!({"timeout": 0}), "timeout: 0"),
+            (json!({"refresh": "0s"}), "refresh: 0"),
+            (
+                json!({"ingress_config": {"max_ongoing_requests": 0}}),
+                "ingress_config.max_ongoing_requests: 0",
+            ),
+            (
+                json!({"proxy_urls": {"http://a": {"timeout": 0}}}),
+                "proxy_urls.\"http://a\".timeout: 0",
+            ),
+            (
+                json!({"proxy_urls": {"http://a": {"max_ongoing_requests": 0}}}),
+                ".max_ongoing_requests: 0",
+            ),
+            (
+                json!({"proxy_urls": {"http://a": {"docs_path": "/a/../b"}}}),
+                ".docs_path: `/a/../b`",
+            ),
+            (
+                json!({"proxy_urls": {"http://a": {"prefix": "/docs"}}}),
+                ".prefix: `/docs` is a path of the edge's own",
+            ),
+            (
+                json!({"proxy_urls": ["http://a"], "auth": {"rules": {"/x": ["fine", "secret\n"]}}}),
+                ".auth.rules: a key of `/x` has",
+            ),
             (
                 json!({"proxy_urls": {"http://a": {"name": "x"}, "http://b": {"name": "x"}}}),
                 "the name of another",
