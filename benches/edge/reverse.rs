@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName};
@@ -10,6 +11,8 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use reqwest::{Body, Client, Url};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::common::hand::{REQUEST_ID, request_id};
 use crate::common::threads::{self, Source};
@@ -28,10 +31,7 @@ const HOP_BY_HOP: [HeaderName; 6] = [
 /// Serves what `upstream` answers, until the process ends.
 pub(crate) fn serve(spec: &Spec, upstream: SocketAddr) {
     threads::run(&spec.threads, move |mut source: Source| async move {
-        let client = Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .expect("a client");
+        let client = client();
         while let Some(stream) = source.accept().await {
             let client = client.clone();
             let service = service_fn(move |request| answer(client.clone(), upstream, request));
@@ -43,6 +43,23 @@ pub(crate) fn serve(spec: &Spec, upstream: SocketAddr) {
             });
         }
     });
+}
+
+/// Passes on what comes as it is: redirects and compressed bodies, too.
+fn client() -> Client {
+    // It speaks no TLS here, and shall not read the system's certificates for it.
+    let provider = Arc::new(ring::default_provider());
+    let nobody = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider knows the versions")
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    Client::builder()
+        .tls_backend_preconfigured(nobody)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_gzip()
+        .build()
+        .expect("a client")
 }
 
 async fn answer(

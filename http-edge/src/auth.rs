@@ -76,7 +76,15 @@ impl Rules {
             .map(|segment| segment.split_once(';').map_or(segment, |(name, _)| name));
         let bare = names.collect::<Vec<_>>().join("/");
         let readings = [bare.trim_end_matches('/'), &bare, &decoded, path];
-        readings.into_iter().find_map(|path| self.of(path))
+        let by_template = |path: &str| {
+            let rules = self.0.iter();
+            let mut standing = rules.filter(|(rule, _)| stands_for(rule, path));
+            standing.next().map(|(_, keys)| Arc::clone(keys))
+        };
+        readings
+            .into_iter()
+            .find_map(|path| self.0.get(path).cloned().or_else(|| by_template(path)))
+            .or_else(|| readings.into_iter().find_map(|path| self.of(path)))
     }
 
     /// The rules that protect none of `paths`.
@@ -99,6 +107,19 @@ fn principal(key: &Secret, rule: &str) -> Principal {
         let _ = write!(name, "{byte:02x}");
     }
     Principal::new(&format!("{name} of {rule}"))
+}
+
+/// Whether `rule` is a template that a path could be one of.
+fn stands_for(rule: &str, path: &str) -> bool {
+    let (mut names, mut segments) = (rule.split('/'), path.split('/'));
+    loop {
+        match (names.next(), segments.next()) {
+            (None, None) => return true,
+            (Some(name), Some(_)) if name.starts_with("{*") => return true,
+            (Some(name), Some(segment)) if name == segment || name.starts_with('{') => {}
+            _ => return false,
+        }
+    }
 }
 
 fn covers(rule: &str, path: &str) -> bool {
@@ -180,11 +201,13 @@ mod tests {
 
     #[test]
     fn a_request_is_read_in_every_way() {
-        let rules = rules(&[("/a/b", &["1"]), ("/c/*", &["2"])]);
-        for path in ["/a/b", "/a/b/", "/a/b;x", "/a;y/%62", "/c/d", "/%63/d//"] {
+        let rules = rules(&[("/a/b", &["1"]), ("/c/*", &["2"]), ("/d/{x}/e", &["3"])]);
+        for path in [
+            "/d/5/e", "/d/5/e/", "/a/b", "/a/b/", "/a/b;x", "/a;y/%62", "/c/d", "/%63/d//",
+        ] {
             assert!(rules.of_request(path).is_some(), "{path}");
         }
-        for path in ["/a", "/a/bc", "/A/b", "/c"] {
+        for path in ["/a", "/a/bc", "/A/b", "/c", "/d/5", "/d/5/f"] {
             assert!(rules.of_request(path).is_none(), "{path}");
         }
     }

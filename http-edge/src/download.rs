@@ -15,8 +15,9 @@ use framex_core::reply::{self, Download};
 use futures_core::Stream;
 use http::Response;
 
-use crate::answer::own;
+use crate::answer::{is_events, own};
 use crate::body::{EdgeBody, within};
+use crate::events::Format;
 
 const SHORT: &str = "it ended before the size that was announced";
 
@@ -59,7 +60,10 @@ pub(crate) async fn answer(
             }
         }
     };
+    let events = is_events(response.headers()) && size.is_none();
     *response.body_mut() = EdgeBody::download(DownloadBody {
+        between_events: events,
+        events,
         first,
         body,
         size,
@@ -100,6 +104,10 @@ pub(crate) struct DownloadBody {
     held: Option<Bytes>,
     failed: bool,
     over: bool,
+    /// It is a stream of events, in another service's words, and what went out ends with a whole
+    /// one.
+    events: bool,
+    between_events: bool,
     api: ApiId,
     id: RequestId,
 }
@@ -130,6 +138,7 @@ impl DownloadBody {
                 Some(piece) => piece,
                 None => match ready!(Pin::new(&mut self.body).poll_next(cx)) {
                     Some(Ok(piece)) => piece,
+                    Some(Err(error)) if self.between_events => return self.end_events(&error),
                     Some(Err(error)) => return self.fail(cx, &error),
                     None if self.size.is_some_and(|size| size > self.made) => {
                         return self.fail(cx, &SHORT);
@@ -141,6 +150,9 @@ impl DownloadBody {
                 },
             };
             self.made += piece.len() as u64;
+            if self.events {
+                self.between_events = piece.ends_with(b"\n\n") || piece.ends_with(b"\r\n\r\n");
+            }
             match self.size {
                 Some(size) if self.made > size => {
                     return self.fail(cx, &"it is larger than the size that was announced");
@@ -149,6 +161,17 @@ impl DownloadBody {
                 _ => return Poll::Ready(Some(Ok(piece))),
             }
         }
+    }
+
+    /// Ends a stream of events with one that says why.
+    fn end_events(&mut self, error: &Error) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let (api, id) = (&self.api, &self.id);
+        tracing::warn!(%api, request_id = %id, reason = %error, sent = self.made, "a stream broke off");
+        self.over = true;
+        self.body = ByteStream::default();
+        let mut event = Vec::new();
+        Format::Sse.push_error(&mut event, None, error, id);
+        Poll::Ready(Some(Ok(event.into())))
     }
 
     /// The error, one turn later: what was made before it is on its way then, and the client

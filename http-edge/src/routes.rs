@@ -65,8 +65,8 @@ type Methods = Vec<(Method, Arc<Entry>)>;
 /// What stands at a method and a path.
 pub(crate) enum Found {
     Route(Arc<Entry>, PathValues),
-    /// The path is there, the method is not.
-    OtherMethods(HeaderValue),
+    /// The path is there, the method is not. If all it has is another service's, one of these.
+    OtherMethods(HeaderValue, Option<Arc<Entry>>),
     Nothing,
 }
 
@@ -184,7 +184,11 @@ impl Table {
             entry => entry,
         };
         let Some((_, entry)) = entry else {
-            return Found::OtherMethods(found.value.allow.clone());
+            let methods = &found.value.methods;
+            let bridged = methods.iter().all(|(_, e)| e.api.descriptor.bridged);
+            let one = methods.first().filter(|_| bridged);
+            let one = one.map(|(_, entry)| Arc::clone(entry));
+            return Found::OtherMethods(found.value.allow.clone(), one);
         };
         let start = path.as_ptr() as usize;
         let spans = found
@@ -202,6 +206,18 @@ impl Table {
     /// The routes of `api`, if its streams are kept.
     pub(crate) fn keeping(&self, api: &ApiId) -> &[Arc<Entry>] {
         self.keeping.get(api).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether `route` is there, and leads to the API `id`.
+    pub(crate) fn publishes(&self, id: &ApiId, route: &Route) -> bool {
+        let methods = self
+            .router
+            .at(&route.path)
+            .map(|found| &found.value.methods);
+        methods.is_ok_and(|methods| {
+            let mut methods = methods.iter();
+            methods.any(|(method, entry)| *method == route.method && entry.api.descriptor.id == *id)
+        })
     }
 
     /// Whether a route stands at `path`.

@@ -175,7 +175,8 @@ impl<'a> Draft<'a> {
             .any(|route| route.method != descriptor.routes[0].method);
         for route in &descriptor.routes {
             let protected = (options.protected)(route);
-            if descriptor.guarded && !protected {
+            // Neither is in the table of routes.
+            if (descriptor.guarded && !protected) || crate::service::reserved(&route.path) {
                 continue;
             }
             let Some((template, path_parameters)) = self.templates.entry(&route.path) else {

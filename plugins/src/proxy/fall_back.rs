@@ -1,8 +1,11 @@
 //! Calls that nobody on the bus answers.
 //!
 //! First the operations of the upstreams are looked through, also those whose routes plugins
-//! have. What is none of them goes to the first upstream whose rules allow its path.
+//! have. What is none of them goes to the upstream with the longest `prefix` of those whose rules
+//! allow its path, the first of equals.
 
+use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::sync::{Arc, LazyLock, Weak};
 
 use framex_core::args::{Aim, Args, Named};
@@ -17,6 +20,8 @@ use futures_core::future::BoxFuture;
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use super::forward;
+use super::rules::readings;
 use super::surface::{Surface, split};
 use super::unknown;
 use super::watch::{Served, Watched};
@@ -79,35 +84,33 @@ impl Surface {
         path: &str,
     ) -> Result<Reply> {
         let target = || format!("{method} {path}");
-        // As upstreams read it, however it is written.
-        let read = percent_decode_str(path).decode_utf8_lossy();
-        let served = self.at(method, path);
-        let guarded = |served: Option<&Arc<Served>>| served.is_some_and(|s| s.descriptor.guarded);
-        let held_back = guarded(served.as_ref()) || guarded(self.at(method, &read).as_ref());
-        if held_back && ctx.principal().is_none() {
+        let decoded = percent_decode_str(path).decode_utf8_lossy();
+        let readings = readings(path);
+        let asked = ctx.principal().is_some();
+        let held_back = |path: &Cow<'_, str>| {
+            let served = self.at(method, path);
+            !asked && served.is_some_and(|served| served.descriptor.guarded)
+        };
+        if is_the_edges(&decoded) || readings.iter().any(held_back) {
             return Err(unknown(&target()));
         }
-        if let Some(served) = served {
-            return match self.is_anothers(&served, method, path) {
-                true => Err(unknown(&target())),
-                false => served.handler.call(ctx, args).await,
-            };
+        if let Some(served) = self.at(method, path) {
+            return served.handler.call(ctx, args).await;
         }
         let allowed = |watched: &&Arc<Watched>| {
             let upstream = &watched.upstream;
-            let own = upstream.own_path(path);
-            own.is_some_and(|own| {
-                let key = |path| {
-                    upstream
-                        .own_path(path)
-                        .and_then(|p| upstream.keys.key_for(p))
-                };
-                let keyless = key(path).is_none() && key(&read).is_none();
-                let open = || upstream.public.contains_raw(own) || ctx.principal().is_some();
-                upstream.published.contains_raw(own) && (keyless || open())
+            upstream.own_path(path).is_some_and(|own| {
+                let known = watched.forwarder.known();
+                let keyless = || upstream.keys.key_for_request(own).is_none();
+                let open = || asked || upstream.public.contains_raw(own);
+                // What the document has is passed as far as the document says.
+                let read = percent_decode_str(own).decode_utf8_lossy();
+                let meant = known.meant(method, &read);
+                let fits = meant.is_none_or(|meant| meant.published && (asked || !meant.guarded));
+                fits && upstream.published.contains_raw(own) && (open() || keyless())
             })
         };
-        let watched = self.upstreams().iter().find(allowed);
+        let watched = nearest(self.upstreams().iter().filter(allowed));
         match (watched, args.passed()?) {
             (Some(watched), Some(passed)) => watched.forwarder.pass(&ctx, passed).await,
             _ => Err(unknown(&target())),
@@ -120,21 +123,48 @@ impl Surface {
             let args = renamed(args, &served, target)?;
             return served.handler.call(ctx, args).await;
         }
+        let mut named = args.named(&DESCRIPTOR)?;
+        let target = &forward::filled(target, &mut named)?;
         let (_, path) = split(target);
-        if path.contains(['{', '}']) {
-            // A template that no operation has: nobody could fill it.
-            return Err(unknown(target));
-        }
+        let path = path.split('?').next().unwrap_or_default();
         let allowed = |watched: &&Arc<Watched>| {
             let own = watched.upstream.own_path(path);
             own.is_some_and(|own| watched.upstream.published.contains_raw(own))
         };
-        let Some(watched) = self.upstreams().iter().find(allowed) else {
+        let watched = match path.contains(['{', '}']) {
+            // A template that no operation has, and nobody could fill.
+            true => None,
+            false => nearest(self.upstreams().iter().filter(allowed)),
+        };
+        let Some(watched) = watched else {
             return Err(unknown(target));
         };
-        let named = args.named(&DESCRIPTOR)?;
         watched.forwarder.call(&ctx, target, named).await
     }
+}
+
+/// Of `all`, the first with the longest prefix.
+fn nearest<'a>(all: impl Iterator<Item = &'a Arc<Watched>>) -> Option<&'a Arc<Watched>> {
+    all.min_by_key(|watched| Reverse(watched.upstream.prefix.len()))
+}
+
+/// What every edge answers itself.
+const PAGES: [&str; 8] = [
+    "/health",
+    "/ready",
+    "/ping",
+    "/version",
+    "/metrics",
+    "/docs",
+    "/redoc",
+    "/api/v1/openapi.json",
+];
+/// And what is below.
+const BELOW: [&str; 3] = ["/docs/", "/redoc/", "/api/v1/streams/"];
+
+/// Whether an edge would answer the decoded `path` itself, were it written so.
+pub(crate) fn is_the_edges(path: &str) -> bool {
+    PAGES.contains(&path) || BELOW.iter().any(|start| path.starts_with(start))
 }
 
 /// The arguments of a call of `target` with the names that `served` has for what stands in its

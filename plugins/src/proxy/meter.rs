@@ -58,7 +58,7 @@ fn of(forwarder: &Forwarder) -> Vec<Metric> {
         ),
         (
             "framex_upstream_refused",
-            "Calls refused since too many were waiting",
+            "Calls refused since too many were waiting, or the circuit was open",
             state.refused,
         ),
     ];
@@ -69,9 +69,14 @@ fn of(forwarder: &Forwarder) -> Vec<Metric> {
             state.in_flight,
         ),
         (
+            "framex_upstream_streams",
+            "Streams of events that have begun and not ended",
+            state.streams,
+        ),
+        (
             "framex_upstream_circuit_open",
-            "1 while calls fail at once",
-            usize::from(state.circuit == Circuit::Open),
+            "1 while the upstream is given a rest",
+            usize::from(state.circuit != Circuit::Closed),
         ),
     ];
     let counters =

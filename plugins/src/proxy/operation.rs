@@ -43,8 +43,27 @@ pub(crate) struct Argument {
     pub(crate) place: Place,
     /// Whether the upstream insists on it.
     pub(crate) required: bool,
-    /// Whether each item of a list is a pair of its own (`a=1&a=2`), or all are one text (`a=1,2`).
-    pub(crate) explode: bool,
+    /// How it is written.
+    pub(crate) style: Style,
+}
+
+/// How a parameter is written, if it is a list or an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// Each item, and each member, is a pair of its own: `a=1&a=2`.
+    Pairs,
+    /// `a=1,2`
+    Commas,
+    /// `a=1 2`
+    Spaces,
+    /// `a=1|2`
+    Pipes,
+    /// Each member is a pair: `a[x]=1&a[y]=2`.
+    Deep,
+    /// As JSON.
+    Json,
+    /// In a way that is not known here.
+    Other,
 }
 
 /// Where a parameter goes.

@@ -11,13 +11,11 @@ use framex_core::id::ApiId;
 use framex_core::plugin::AddedApi;
 use framex_core::route::{Route, shape};
 use http::Method;
-use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::UpstreamReport;
 use super::fall_back;
 use super::forward::{Circuit, Forwarder};
-use super::precise;
 use super::watch::{Served, Watched};
 
 /// See the module.
@@ -66,7 +64,7 @@ impl Surface {
         let mut routes = HashMap::new();
         let apis = served.iter().map(|served| AddedApi {
             descriptor: with_free_routes(&served.descriptor, &mut routes),
-            handler: precise::handler(self, served),
+            handler: Arc::clone(&served.handler),
         });
         let own = fall_back::api(self);
         for refused in ctx.add_apis(std::iter::once(own).chain(apis).collect())? {
@@ -81,24 +79,6 @@ impl Surface {
         let found = map.router.at(path).ok()?.value;
         let get = || (method == Method::HEAD).then(|| with(found, Some(&Method::GET)));
         with(found, Some(method)).or_else(|| get().flatten())
-    }
-
-    /// Whether `path` is that of an operation more precise than `own`, of the same upstream:
-    /// as it reads it, however it is written.
-    pub(crate) fn is_anothers(&self, own: &Served, method: &Method, path: &str) -> bool {
-        let read = percent_decode_str(path).decode_utf8_lossy();
-        let map = self.map.load();
-        let Ok(found) = map.router.at(&read) else {
-            return false;
-        };
-        let asked = |served: &Served| {
-            let has = &served.shape.method;
-            has == method || (method == Method::HEAD && has == Method::GET)
-        };
-        let is_own = |served: &Served| served.descriptor.id == own.descriptor.id;
-        let mut served = found.value.iter();
-        !found.value.iter().any(|served| is_own(served))
-            && served.any(|served| asked(served) && family(served) == family(own))
     }
 
     /// The operation that a plugin names: by a path template, whatever its parameters are called
@@ -189,12 +169,6 @@ fn with_free_routes(
     func.kind = ApiKind::Func;
     func.routes.clear();
     Arc::new(func)
-}
-
-/// What the ids of one upstream's operations begin with.
-fn family(served: &Served) -> Option<&str> {
-    let id = served.descriptor.id.as_str();
-    id.rsplit_once('.').map(|(family, _)| family)
 }
 
 /// What the circuit breaker of an upstream is called in reports.

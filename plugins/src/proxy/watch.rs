@@ -1,6 +1,8 @@
 //! When an upstream's document is read, and what becomes of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fmt::Display;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,14 +14,16 @@ use framex_core::id::ApiId;
 use framex_core::plugin::Handler;
 use framex_core::process::Process;
 use framex_core::route::Route;
-use http::{HeaderValue, Method, StatusCode};
+use futures_util::FutureExt as _;
+use http::{HeaderValue, Method};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use super::document::{self, Imported};
-use super::forward::{FetchError, Fetched, Forwarder};
+use super::forward::{FetchError, Fetched, Forwarder, LONGEST_REST};
 use super::operation::{Operation, Shape};
 use super::surface::Surface;
-use super::upstream::Upstream;
+use super::upstream::{Site, Upstream};
 
 /// After a failure it is tried again, later each time, up to the usual pause.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -28,6 +32,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 pub(crate) struct Watched {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) forwarder: Arc<Forwarder>,
+    /// What none of its texts may name.
+    sites: Arc<[Site]>,
     bridge: Arc<str>,
     refresh: Duration,
     found: Mutex<Found>,
@@ -44,6 +50,8 @@ struct Found {
     trouble: Option<String>,
     /// Which of its paths has the document, its version, and what it was.
     at: Option<(String, Option<HeaderValue>, Bytes)>,
+    /// What could not be read, by its path, and why: it is not tried again.
+    refused: HashMap<String, (Bytes, String)>,
 }
 
 /// An operation with what runs it.
@@ -68,6 +76,7 @@ impl Served {
 impl Watched {
     pub(crate) fn new(
         upstream: Arc<Upstream>,
+        sites: &Arc<[Site]>,
         bridge: &Arc<str>,
         refresh: Duration,
     ) -> Result<Arc<Self>, Error> {
@@ -75,6 +84,7 @@ impl Watched {
         Ok(Arc::new(Self {
             upstream,
             forwarder,
+            sites: Arc::clone(sites),
             bridge: Arc::clone(bridge),
             refresh,
             found: Mutex::default(),
@@ -86,34 +96,59 @@ impl Watched {
     /// Reads the document, publishes what it says, and so on, for ever.
     pub(crate) async fn watch(self: Arc<Self>, surface: Arc<Surface>, ctx: Context) {
         let Ok(process) = ctx.process() else { return };
-        let documents = async {
-            let mut asked = self.asked.subscribe();
-            let mut pause = FIRST_PAUSE;
-            loop {
-                let question = *asked.borrow_and_update();
-                let read = self.look().await;
-                let changed = self.take(&process, read);
-                if changed && let Err(error) = surface.publish(&ctx) {
-                    tracing::debug!(%error, "operations are not published");
-                    return;
-                }
-                self.answered.send_replace(question);
-                let well = self.found().trouble.is_none();
-                let rest = match well {
-                    true => self.refresh,
-                    false => pause.min(self.refresh),
-                };
-                pause = match well {
-                    true => FIRST_PAUSE,
-                    false => pause * 2,
-                };
-                tokio::select! {
-                    () = tokio::time::sleep(rest) => {}
-                    asked = asked.changed() => if asked.is_err() { return },
-                }
-            }
+        let watched = async {
+            tokio::join!(
+                self.documents(&surface, &ctx, &process),
+                self.forwarder.tell_circuit(&process)
+            )
         };
-        tokio::join!(documents, self.forwarder.tell_circuit(&process));
+        told(watched, &self.upstream.name, &process).await;
+    }
+
+    async fn documents(&self, surface: &Arc<Surface>, ctx: &Context, process: &Process) {
+        let mut asked = self.asked.subscribe();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let question = *asked.borrow_and_update();
+            let read = self.look().await;
+            let changed = self.take(process, read);
+            if changed && let Err(error) = surface.publish(ctx) {
+                tracing::debug!(%error, "operations are not published");
+                return;
+            }
+            self.answered.send_replace(question);
+            let well = self.found().trouble.is_none();
+            if well {
+                pause = FIRST_PAUSE;
+            }
+            tokio::select! {
+                () = self.rest(well, pause) => {}
+                asked = asked.changed() => if asked.is_err() { return },
+            }
+            if !well {
+                pause = (pause * 2).min(self.refresh.max(FIRST_PAUSE));
+            }
+        }
+    }
+
+    /// Waits until the document is read again: `pause` where it could not be read `well`, and
+    /// sooner than usual as well while the circuit breaker waits for somebody to see.
+    async fn rest(&self, well: bool, pause: Duration) {
+        let began = Instant::now();
+        let usual = if well { self.refresh } else { pause };
+        let usual = began + usual.min(self.refresh);
+        let soon = began + pause.min(LONGEST_REST);
+        let mut circuit = self.forwarder.circuit();
+        loop {
+            circuit.mark_unchanged();
+            let open = self.forwarder.rests_until();
+            let due = open.map_or(usual, |until| until.max(soon).min(usual));
+            tokio::select! {
+                () = sleep_until(due) => return,
+                // Its sender is in `self`.
+                _ = circuit.changed() => {}
+            }
+        }
     }
 
     /// The document, if it is another one than before.
@@ -124,40 +159,56 @@ impl Watched {
             None => self.upstream.docs.iter().collect(),
         };
         let etag = known.as_ref().and_then(|(_, etag, _)| etag.clone());
-        // Some services answer every path with a page: the document may be at the next one.
-        let mut missing = String::new();
-        let mut wrong = None;
+        // Some services answer every path with a page, others ask for a key first where there is
+        // nothing: the document may be at the next one.
+        let (mut missing, mut wrong) = (None, None);
         for path in paths {
             let (body, etag) = match self.forwarder.fetch(path, etag.as_ref()).await {
                 Ok(Fetched::NotModified) => return Ok(None),
                 Ok(Fetched::Document { body, etag }) => (body, etag),
-                Err(FetchError::Status(StatusCode::NOT_FOUND)) => {
-                    missing = format!("there is no document at `{path}`");
-                    self.found().at = None;
+                Err(FetchError::Status(status)) => {
+                    missing.get_or_insert_with(|| trouble(path, FetchError::Status(status)));
+                    if !status.is_server_error() {
+                        self.found().at = None;
+                    }
                     continue;
                 }
-                Err(error) => return Err(format!("its document at `{path}`: {error}")),
+                Err(error) => return Err(trouble(path, error)),
             };
             if known.as_ref().is_some_and(|(_, _, before)| *before == body) {
                 return Ok(None);
             }
-            let (upstream, bridge) = (Arc::clone(&self.upstream), Arc::clone(&self.bridge));
-            let text = body.clone();
-            // It may be large, and this is not the only task here.
-            let import =
-                tokio::task::spawn_blocking(move || document::import(&text, &upstream, &bridge));
-            let imported = import.await.map_err(|_| "reading it failed".to_owned())?;
-            let imported = match imported {
-                Ok(imported) => imported,
-                Err(error) => {
-                    wrong.get_or_insert_with(|| format!("its document at `{path}`: {error}"));
-                    continue;
-                }
+            let refused = self.found().refused.get(path).cloned();
+            let imported = match refused.filter(|(before, _)| *before == body) {
+                Some((_, reason)) => Err(reason),
+                None => self.import(body.clone()).await?,
             };
-            self.found().at = Some((path.clone(), etag, body));
-            return Ok(Some(imported));
+            match imported {
+                Ok(imported) => {
+                    let mut found = self.found();
+                    found.refused.clear();
+                    found.at = Some((path.clone(), etag, body));
+                    return Ok(Some(imported));
+                }
+                Err(reason) => {
+                    wrong.get_or_insert_with(|| trouble(path, &reason));
+                    self.found().refused.insert(path.clone(), (body, reason));
+                }
+            }
         }
-        Err(wrong.unwrap_or(missing))
+        Err(wrong.or(missing).unwrap_or_default())
+    }
+
+    /// What `text` says, or why it says nothing.
+    async fn import(&self, text: Bytes) -> Result<Result<Imported, String>, String> {
+        let (upstream, bridge) = (Arc::clone(&self.upstream), Arc::clone(&self.bridge));
+        let sites = Arc::clone(&self.sites);
+        // It may be large, and this is not the only task here. It ends by itself.
+        let import = tokio::task::spawn_blocking(move || {
+            let imported = document::import(&text, &upstream, &sites, &bridge);
+            imported.map_err(|error| error.to_string())
+        });
+        import.await.map_err(|_| "reading it failed".to_owned())
     }
 
     /// Takes over what was read; whether operations changed. What was there stays where there is
@@ -184,6 +235,7 @@ impl Watched {
                 found.trouble = None;
                 process.restored(&what);
                 self.forwarder.set_framex(imported.is_framex);
+                self.forwarder.set_known(Arc::clone(&imported.known));
                 self.renew(&mut found, imported);
                 true
             }
@@ -197,7 +249,8 @@ impl Watched {
             .iter()
             .map(|skipped| format!("`{}`: {}", skipped.what, skipped.reason))
             .collect();
-        for reason in skipped.iter().filter(|s| !found.skipped.contains(s)) {
+        let told: HashSet<&String> = found.skipped.iter().collect();
+        for reason in skipped.iter().filter(|reason| !told.contains(reason)) {
             tracing::warn!(upstream = name, "an operation is left out: {reason}");
         }
         let before = std::mem::take(&mut found.served);
@@ -264,5 +317,31 @@ impl Watched {
 
     fn found(&self) -> MutexGuard<'_, Found> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn trouble(path: &str, error: impl Display) -> String {
+    format!("its document at `{path}`: {error}")
+}
+
+/// Runs what watches the upstream called `name`. That it breaks must not pass silently.
+async fn told<T>(watched: impl Future<Output = T>, name: &str, process: &Process) {
+    if AssertUnwindSafe(watched).catch_unwind().await.is_err() {
+        tracing::error!(upstream = name, "its document is not read any more: a bug");
+        let text = format!("upstream `{name}`: its document is not read any more, until a restart");
+        process.degraded(format!("watch of {name}"), text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_watch_that_breaks_is_told() {
+        let process = Process::default();
+        told(async { assert_eq!(1, 2) }, "up", &process).await;
+        let told = process.degradations();
+        assert!(told[0].contains("`up`") && told.len() == 1, "{told:?}");
     }
 }

@@ -135,6 +135,36 @@ async fn a_path_that_is_written_oddly_opens_nothing() {
     stop(server).await;
 }
 
+/// What another service has may be asked by browsers of other origins: that is for it to say.
+#[tokio::test]
+async fn what_browsers_ask_beforehand_is_the_services() {
+    let bus = Others::new(&[]);
+    bus.describe([
+        bridged("a.up.x", "GET /bridged"),
+        api("b.B.x", "GET /own"),
+        bridged("a.up.both", "POST /own"),
+    ]);
+    let (edge, _) = edge(&bus);
+    let server = serve(&edge, 1);
+    let options = async |path: &str| Ask::new(server.address(), "OPTIONS", path).send().await;
+    let answer = options("/bridged").await;
+    assert_eq!(answer.status, 503);
+    assert!(
+        answer.text().contains("a.up.x"),
+        "it was called: {}",
+        answer.text()
+    );
+    assert_eq!(
+        options("/own").await.header("allow"),
+        Some("GET, HEAD, OPTIONS, POST")
+    );
+    let other = Ask::new(server.address(), "PUT", "/bridged").send().await;
+    assert_eq!(other.status, 405);
+    let document = String::from_utf8(edge.openapi().to_vec()).unwrap();
+    assert!(document.contains("/bridged"));
+    stop(server).await;
+}
+
 #[tokio::test]
 async fn what_nobody_answers_is_passed_on_as_it_came() {
     let bus = Others::new(&[("a.A.x", "GET /api/v1/x")]);

@@ -3,9 +3,10 @@
 use framex_core::descriptor::{Location, Parameter};
 use serde_json::{Map, Value, json};
 
+use super::body::{essence, is_json};
 use super::refs::{Object, Source, texts};
 use super::template::Template;
-use crate::proxy::operation::{Argument, Place};
+use crate::proxy::operation::{Argument, Place, Style};
 
 /// Marks the parameter that stands for the rest of a path, in documents of FrameX systems.
 const REST: &str = "x-framex-rest";
@@ -105,15 +106,16 @@ pub(super) fn arguments(parameters: &[Map<String, Value>]) -> (Vec<Argument>, Ve
             "cookie" => (Place::Cookie, None),
             _ => (Place::Query, Some(Location::Query)),
         };
-        let style = match (text("style"), place) {
-            ("", Place::Query | Place::Cookie) => "form",
-            (style, _) => style,
-        };
         let argument = Argument {
             name: text("name").to_owned(),
             place,
             required: flag("required").unwrap_or_default(),
-            explode: flag("explode").unwrap_or(matches!(style, "form" | "deepObject")),
+            style: style(
+                place,
+                text("style"),
+                flag("explode"),
+                parameter.get("content"),
+            ),
         };
         if let Some(location) = location {
             named.push(Parameter {
@@ -131,4 +133,26 @@ pub(super) fn arguments(parameters: &[Map<String, Value>]) -> (Vec<Argument>, Ve
         arguments.push(argument);
     }
     (arguments, named)
+}
+
+fn style(place: Place, said: &str, explode: Option<bool>, content: Option<&Value>) -> Style {
+    if let Some(content) = content.and_then(Value::as_object) {
+        return match content.keys().all(|kind| is_json(&essence(kind))) {
+            true => Style::Json,
+            false => Style::Pairs,
+        };
+    }
+    let in_pairs = matches!(place, Place::Query | Place::Cookie);
+    match (said, place) {
+        ("" | "form", Place::Query | Place::Cookie)
+        | ("" | "simple", Place::Path | Place::Header) => match explode.unwrap_or(in_pairs) {
+            true => Style::Pairs,
+            false => Style::Commas,
+        },
+        ("spaceDelimited" | "pipeDelimited", Place::Query) if explode == Some(true) => Style::Pairs,
+        ("spaceDelimited", Place::Query) => Style::Spaces,
+        ("pipeDelimited", Place::Query) => Style::Pipes,
+        ("deepObject", Place::Query) => Style::Deep,
+        _ => Style::Other,
+    }
 }

@@ -43,7 +43,17 @@ pub(super) async fn pass(mut head: Parts, pieces: Pieces, manner: Manner<'_>) ->
         pieces,
         upstream: manner.upstream.into(),
     };
+    let plain = is_json(&head.headers) && !head.headers.contains_key(CONTENT_ENCODING);
+    let whole = head.status.is_success() && head.status != StatusCode::PARTIAL_CONTENT;
+    let wraps = manner.envelope && !manner.framex && plain && whole && !is_bodiless(head.status);
+    if wraps {
+        // They are about what is put into it.
+        for name in [ETAG, ACCEPT_RANGES] {
+            head.headers.remove(name);
+        }
+    }
     if manner.method == Method::HEAD {
+        let announced = announced.filter(|_| !wraps);
         // The connection is free at once.
         let _ = poll_fn(|cx| Poll::Ready(body.poll_next(cx).is_ready())).await;
         let nothing = ByteStream::new(futures_util::stream::empty());
@@ -59,22 +69,18 @@ pub(super) async fn pass(mut head: Parts, pieces: Pieces, manner: Manner<'_>) ->
         let events = Events {
             body,
             request_id: manner.request_id,
+            last: [0; 3],
             failed: false,
         };
         return Ok(download(head, ByteStream::new(events)));
     }
-    let plain = is_json(&head.headers) && !head.headers.contains_key(CONTENT_ENCODING);
     if manner.framex && plain && head.status == StatusCode::OK {
         body.peek().await?;
         if let Some(status) = body.first.as_deref().and_then(framex::error_status) {
             head.status = status;
         }
     }
-    let whole = head.status.is_success() && head.status != StatusCode::PARTIAL_CONTENT;
-    if manner.envelope && !manner.framex && plain && whole && !is_bodiless(head.status) {
-        for name in [ETAG, ACCEPT_RANGES] {
-            head.headers.remove(name);
-        }
+    if wraps {
         return enveloped(head, body).await;
     }
     let size = body.pieces.size();
@@ -247,10 +253,13 @@ impl Stream for Framed {
     }
 }
 
-/// A stream of events, byte by byte; one that breaks off ends with an event that says so.
+/// A stream of events, byte by byte; one that breaks off ends with an event that says so. Within
+/// an event nothing can be said that does not complete it: it breaks off for the client, too.
 struct Events {
     body: Body,
     request_id: RequestId,
+    /// The last bytes that went on; 0 is none.
+    last: [u8; 3],
     failed: bool,
 }
 
@@ -267,18 +276,39 @@ impl Stream for Events {
                 self.failed = true;
                 let id = &self.request_id;
                 tracing::warn!(request_id = %id, ?error, "an upstream's stream broke off");
-                Some(Ok(error_event(&error, id)))
+                Some(match is_between(self.last) {
+                    true => Ok(error_event(&error, id)),
+                    false => Err(error),
+                })
             }
-            item => item,
+            Some(Ok(piece)) => {
+                for byte in &piece[piece.len().saturating_sub(3)..] {
+                    self.last = [self.last[1], self.last[2], *byte];
+                }
+                Some(Ok(piece))
+            }
+            None => None,
         })
     }
 }
 
+/// Whether what ends with these bytes ends with an empty line, or is nothing.
+fn is_between(last: [u8; 3]) -> bool {
+    matches!(
+        last,
+        [0, 0, 0]
+            | [_, b'\n', b'\n']
+            | [_, b'\r', b'\r']
+            | [_, b'\n', b'\r']
+            | [b'\n' | b'\r', b'\r', b'\n']
+    )
+}
+
 fn error_event(error: &Error, id: &RequestId) -> Bytes {
     let text = |text: &str| Value::from(text).to_string();
-    // The line that it broke off in is ended first. The spaces are those that clients know.
+    // The spaces are those that clients know.
     format!(
-        "\n\nevent: error\ndata: {{\"status\": {}, \"message\": {}, \"code\": {}, \"request_id\": {}}}\n\n",
+        "event: error\ndata: {{\"status\": {}, \"message\": {}, \"code\": {}, \"request_id\": {}}}\n\n",
         error.status().as_u16(),
         text(error.message()),
         text(error.code()),

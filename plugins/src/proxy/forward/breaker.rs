@@ -13,7 +13,8 @@ use tokio::time::Instant;
 /// How many failures in a row open it.
 const FAILURES: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(15);
+/// The longest time without a call.
+pub(crate) const LONGEST_REST: Duration = Duration::from_secs(15);
 /// How long one call keeps the others out that is sent to see whether they may go: it may be
 /// one that is answered late by nature.
 const PROBE: Duration = Duration::from_secs(5);
@@ -101,9 +102,14 @@ impl Breaker {
     /// has seen.
     pub(super) fn alive(&self) {
         let mut state = self.state();
-        if matches!(*state, State::Open { until, .. } if until <= Instant::now()) {
+        if until(&state).is_some_and(|until| until <= Instant::now()) {
             self.enter(&mut state, State::Closed { failures: 0 });
         }
+    }
+
+    /// When somebody who sees that it answers would close it; none if it is closed.
+    pub(super) fn rests_until(&self) -> Option<Instant> {
+        until(&self.state())
     }
 
     pub(super) fn circuit(&self) -> Circuit {
@@ -181,10 +187,17 @@ impl Leave {
             }
             State::Closed { .. } => self.breaker.open(&mut state, FIRST_WAIT),
             State::HalfOpen { probe, wait, .. } if ours == Some(probe) => {
-                self.breaker.open(&mut state, (wait * 2).min(LONGEST_WAIT));
+                self.breaker.open(&mut state, (wait * 2).min(LONGEST_REST));
             }
             State::HalfOpen { .. } | State::Open { .. } => {}
         }
+    }
+}
+
+fn until(state: &State) -> Option<Instant> {
+    match *state {
+        State::Closed { .. } => None,
+        State::Open { until, .. } | State::HalfOpen { until, .. } => Some(until),
     }
 }
 

@@ -29,7 +29,8 @@ pub(super) struct Connector {
     host: String,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
-    patience: Duration,
+    /// How long a connection may take to come about.
+    pub(super) patience: Duration,
 }
 
 impl Connector {
@@ -68,6 +69,14 @@ impl Connector {
             tls,
             patience: upstream.timeout.min(PATIENCE),
         })
+    }
+
+    /// Whom it trusts: nobody, where there is no TLS.
+    pub(super) fn trust(&self) -> ClientConfig {
+        match &self.tls {
+            Some((tls, _)) => ClientConfig::clone(tls.config()),
+            None => Arc::unwrap_or_clone(trusting(RootCertStore::empty())),
+        }
     }
 
     /// A new connection.

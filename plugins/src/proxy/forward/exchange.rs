@@ -20,6 +20,10 @@ use super::outgoing::{Outgoing, Progress};
 use super::pool::{Connection, Pool};
 use super::send::Place;
 
+/// How much may come before the head of an answer: more than the longest head, for some say
+/// first that they are at work.
+const MOST_BEFORE: u64 = 256 * 1024;
+
 /// Why a request brought no answer on this connection.
 pub(super) enum Lost {
     /// It was not sent, and here it is.
@@ -38,7 +42,7 @@ pub(super) struct Answer {
 }
 
 /// Sends `request` and waits for the head of its answer: no longer than `limit` after the
-/// last piece of its body has moved.
+/// last piece of its body has moved. Waiting for the next piece does not count.
 pub(super) async fn exchange(
     mut connection: Connection,
     request: Request<Outgoing>,
@@ -51,7 +55,12 @@ pub(super) async fn exchange(
         connection.drive(cx);
         match answer.as_mut().poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Ok(answer)),
-            Poll::Pending => late.poll(cx).map(|()| Err(())),
+            // Of what was read so far, the answer has not begun.
+            Poll::Pending if connection.heard() > MOST_BEFORE => {
+                let reason = "it says for ever that it has not begun to answer";
+                Poll::Ready(Err(Failure::Broken(reason.into())))
+            }
+            Poll::Pending => late.poll(cx).map(|()| Err(Failure::TimedOut(limit))),
         }
     });
     let own = |failure| match progress.as_ref().and_then(|progress| progress.broken()) {
@@ -71,15 +80,19 @@ pub(super) async fn exchange(
                 connection,
             });
         }
-        Err(()) => return Err(Lost::Other(own(Failure::TimedOut(limit)))),
+        Err(failure) => return Err(Lost::Other(own(failure))),
         Ok(Err(error)) => error,
     };
     if let Some(request) = error.take_message() {
         return Err(Lost::Unsent(Box::new(request)));
     }
-    let failure = own(Failure::Broken(error.into_error().into()));
+    let error = error.into_error();
+    let failure = own(match error.is_parse_too_large() {
+        true => Failure::TooLarge(error.into()),
+        false => Failure::Broken(error.into()),
+    });
     Err(match failure {
-        Failure::Broken(_) if !connection.heard() => Lost::Silent(failure),
+        Failure::Broken(_) if connection.heard() == 0 => Lost::Silent(failure),
         _ => Lost::Other(failure),
     })
 }
@@ -103,7 +116,11 @@ impl Late {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let moved = self.progress.as_ref().map(|progress| progress.last());
+        let progress = self.progress.as_ref();
+        if progress.is_some_and(|progress| progress.is_awaited()) {
+            return Poll::Pending;
+        }
+        let moved = progress.map(|progress| progress.last());
         let due = moved.map_or(self.began, |moved| moved.max(self.began)) + self.limit;
         poll_timer(&mut self.timer, due, cx)
     }
@@ -112,6 +129,10 @@ impl Late {
 /// Ready at `due`, which may be later each time. A timer that was set earlier is only moved
 /// when it goes off.
 fn poll_timer(timer: &mut Option<Pin<Box<Sleep>>>, due: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    // Where a task has read all that it may at once, its timers say nothing.
+    if Instant::now() >= due {
+        return Poll::Ready(());
+    }
     let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
     while timer.deadline() < due {
         ready!(timer.as_mut().poll(cx));

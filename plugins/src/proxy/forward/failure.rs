@@ -19,6 +19,8 @@ pub(super) enum Failure {
     Unreachable(BoxError),
     /// What came is no answer, or it broke off. The upstream may have done what was asked.
     Broken(BoxError),
+    /// The head of what came is larger than any that is read.
+    TooLarge(BoxError),
     /// Nothing came for this long.
     TimedOut(Duration),
     /// Nothing was sent since others got no answer; it is tried again after this.
@@ -42,6 +44,13 @@ impl Failure {
             Self::Broken(source) => {
                 let text = format!("the answer of the upstream `{upstream}` broke off or is none");
                 let error = Error::new(gateway, text).with_code("upstream_broken");
+                error.with_source(source)
+            }
+            Self::TooLarge(source) => {
+                let text = format!(
+                    "the headers of the answer of the upstream `{upstream}` are too many or too large"
+                );
+                let error = Error::new(gateway, text).with_code("upstream_headers");
                 error.with_source(source)
             }
             Self::TimedOut(limit) => {

@@ -1,30 +1,33 @@
-//! Documents of an upstream.
+//! Documents of upstreams.
 
-use std::io::Read as _;
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
-use framex_core::body::ByteStream;
 use framex_core::error::{Error, Result};
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, ETAG, HOST, IF_NONE_MATCH, LOCATION,
-    USER_AGENT,
+    ACCEPT, AUTHORIZATION, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, LOCATION, USER_AGENT,
 };
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Request, Response, Url};
+use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
 
-use super::answer::Body;
-use super::outgoing::Outgoing;
-use super::{Forwarder, headers, target};
+use super::connect::Connector;
+use super::failure::Failure;
+use super::{Forwarder, headers};
+use crate::proxy::upstream::Upstream;
 
-/// The largest document, with and without its coding, in bytes.
+/// The largest document, with its coding undone, in bytes.
 const MOST: usize = 16 << 20;
 /// How long it may take, from the first connection to the last byte.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often the upstream may send us elsewhere on itself.
 const MOST_REDIRECTS: usize = 3;
+/// How long a connection is kept: for the next redirect or the next path, and not for the next
+/// look, for it could be dead by then.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// What came of asking for a document.
 #[derive(Clone, Debug)]
@@ -51,97 +54,111 @@ pub(crate) enum FetchError {
     Failed(Error),
 }
 
+/// What asks `upstream` for documents, trusting whom `connector` does.
+pub(super) fn client(upstream: &Upstream, connector: &Connector) -> reqwest::Result<Client> {
+    Client::builder()
+        .tls_backend_preconfigured(connector.trust())
+        .no_proxy()
+        // Each path has its own key: see `follow`.
+        .redirect(Policy::none())
+        .connect_timeout(connector.patience)
+        .read_timeout(upstream.timeout)
+        .pool_idle_timeout(IDLE)
+        .build()
+}
+
 /// Asks for the document at `path`, below the URL of the forwarder's upstream.
 pub(super) async fn fetch(
     forwarder: &Forwarder,
     path: &str,
     etag: Option<&HeaderValue>,
 ) -> Result<Fetched, FetchError> {
-    let late = |_| {
-        let name = &forwarder.upstream.name;
+    let name = &forwarder.upstream.name;
+    let fetched = timeout(PATIENCE, follow(forwarder, path, etag));
+    let fetched = fetched.await.unwrap_or_else(|_| {
         let text = format!("the upstream `{name}` did not send it within {PATIENCE:?}");
         let error = Error::new(StatusCode::GATEWAY_TIMEOUT, text);
-        FetchError::Failed(error.with_code("upstream_timeout"))
-    };
-    timeout(PATIENCE, follow(forwarder, path, etag))
-        .await
-        .map_err(late)?
+        Err(FetchError::Failed(error.with_code("upstream_timeout")))
+    });
+    if let Err(FetchError::Failed(error)) = &fetched {
+        tracing::debug!(upstream = name, path, ?error, "no document");
+    }
+    fetched
 }
 
+/// Asks, and where the upstream sends us elsewhere on itself, there: each time with the key for
+/// that path, and none of them goes to another origin.
 async fn follow(
     forwarder: &Forwarder,
     path: &str,
     etag: Option<&HeaderValue>,
 ) -> Result<Fetched, FetchError> {
     let upstream = &forwarder.upstream;
-    let mut at = path.to_owned();
+    let failed = |error| failed(error, upstream);
+    let mut url = url(upstream, path).map_err(FetchError::Failed)?;
     for _ in 0..=MOST_REDIRECTS {
-        let request = request(forwarder, &at, etag).map_err(FetchError::Failed)?;
-        let answered = forwarder.exchange(request).await;
-        let (mut head, pieces) =
-            answered.map_err(|failure| FetchError::Failed(failure.into_error(&upstream.name)))?;
+        let request = request(forwarder, url.clone(), etag).map_err(FetchError::Failed)?;
+        let answer = forwarder.documents.execute(request).await.map_err(failed)?;
         forwarder.breaker.alive();
-        match head.status {
+        match answer.status() {
             StatusCode::OK => {
-                let body = ByteStream::new(Body::new(pieces, &upstream.name));
-                let body = read(body, &head.headers)
-                    .await
-                    .map_err(FetchError::Failed)?;
-                let etag = head.headers.remove(ETAG);
+                let etag = answer.headers().get(ETAG).cloned();
+                let body = read(answer, upstream).await?;
                 return Ok(Fetched::Document { body, etag });
             }
             StatusCode::NOT_MODIFIED => return Ok(Fetched::NotModified),
-            StatusCode::MOVED_PERMANENTLY
+            status @ (StatusCode::MOVED_PERMANENTLY
             | StatusCode::FOUND
             | StatusCode::SEE_OTHER
             | StatusCode::TEMPORARY_REDIRECT
-            | StatusCode::PERMANENT_REDIRECT => {
-                let location = head.headers.get(LOCATION);
-                let origin = (&upstream.scheme, &upstream.authority);
-                let own = location.and_then(|location| {
-                    let text = location.to_str().ok()?;
-                    // A path is already one of its own.
-                    let homeward = target::homeward(location, origin, "", &upstream.path);
-                    match (homeward, text.starts_with('/') && !text.starts_with("//")) {
-                        (Some(path), _) => path.to_str().ok().map(str::to_owned),
-                        (None, true) => Some(text.to_owned()),
-                        (None, false) => None,
-                    }
-                });
-                match own {
-                    Some(own) => at = own.split('#').next().unwrap_or_default().to_owned(),
-                    None => return Err(FetchError::Status(head.status)),
-                }
+            | StatusCode::PERMANENT_REDIRECT) => {
+                let next = onward(&url, answer.headers());
+                url = next.ok_or(FetchError::Status(status))?;
             }
             status => return Err(FetchError::Status(status)),
         }
     }
-    let text = "the upstream answers each redirect with another one";
-    Err(FetchError::Failed(Error::new(
-        StatusCode::BAD_GATEWAY,
-        text,
-    )))
+    Err(bad("the upstream answers each redirect with another one"))
 }
 
-fn request(
-    forwarder: &Forwarder,
-    path: &str,
-    etag: Option<&HeaderValue>,
-) -> Result<Request<Outgoing>> {
-    let upstream = &forwarder.upstream;
-    let mut request = Request::new(Outgoing::empty());
-    let whole = format!("{}{path}", upstream.path);
-    let whole = PathAndQuery::from_maybe_shared(whole.into_bytes());
-    let no_path = |_| Error::bad_request(format!("`{path}` is no path"));
-    *request.uri_mut() = whole.map_err(no_path)?.into();
-    let said: &mut HeaderMap = request.headers_mut();
-    said.insert(HOST, forwarder.host.clone());
+fn url(upstream: &Upstream, path: &str) -> Result<Url> {
+    let (scheme, authority, base) = (&upstream.scheme, &upstream.authority, &upstream.path);
+    let url = Url::parse(&format!("{scheme}://{authority}{base}{path}"));
+    let unusable = |error| {
+        let text = format!("`{path}` cannot be asked for");
+        Error::bad_request(text).with_source(error)
+    };
+    url.map_err(unusable)
+}
+
+/// Where the answer of `url` leads, unless that is somebody else. It is the same origin whatever
+/// is in it: of the new URL only the path and the query are taken.
+fn onward(url: &Url, headers: &HeaderMap) -> Option<Url> {
+    let location = headers.get(LOCATION)?.to_str().ok()?;
+    let next = url.join(location).ok()?;
+    if next.origin() != url.origin() {
+        return None;
+    }
+    let mut own = url.clone();
+    own.set_path(next.path());
+    own.set_query(next.query());
+    Some(own)
+}
+
+fn request(forwarder: &Forwarder, url: Url, etag: Option<&HeaderValue>) -> Result<Request> {
+    // Keys are for what is below the upstream's URL.
+    let base = self::url(&forwarder.upstream, "")?;
+    let own = url.path().strip_prefix(base.path().trim_end_matches('/'));
+    let key = match own.filter(|own| own.starts_with('/')) {
+        Some(own) => forwarder.key_for(own)?,
+        None => None,
+    };
+    let mut request = Request::new(Method::GET, url);
+    let said = request.headers_mut();
     said.insert(USER_AGENT, headers::AGENT);
     let accepted = "application/json, application/yaml;q=0.9, */*;q=0.5";
     said.insert(ACCEPT, HeaderValue::from_static(accepted));
-    said.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-    let document = path.split('?').next().unwrap_or_default();
-    if let Some(key) = forwarder.key_for(document)? {
+    if let Some(key) = key {
         said.insert(AUTHORIZATION, key);
     }
     if let Some(etag) = etag {
@@ -150,33 +167,36 @@ fn request(
     Ok(request)
 }
 
-async fn read(body: ByteStream, headers: &HeaderMap) -> Result<Bytes> {
-    let too_large = || {
-        let text = format!("it is larger than {} MiB", MOST >> 20);
-        Error::new(StatusCode::BAD_GATEWAY, text)
-    };
-    let bytes = body.collect(MOST).await;
-    let bytes = bytes.map_err(|error| match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-        _ => error,
-    })?;
-    let coding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
-    match coding {
-        None | Some(b"identity") => return Ok(bytes),
-        Some(coding) if coding.eq_ignore_ascii_case(b"gzip") => {}
-        Some(_) => {
-            let text = "it came in a coding that was not asked for";
-            return Err(Error::new(StatusCode::BAD_GATEWAY, text));
+/// The body, which is unpacked piece by piece: what is too large is never whole in memory.
+async fn read(mut answer: Response, upstream: &Upstream) -> Result<Bytes, FetchError> {
+    // A coding that was undone is not told any more.
+    let coding = answer.headers().get(CONTENT_ENCODING);
+    if coding.is_some_and(|coding| coding != "identity") {
+        return Err(bad("it came in a coding that was not asked for"));
+    }
+    let mut document = Vec::new();
+    while let Some(piece) = answer.chunk().await.map_err(|e| failed(e, upstream))? {
+        if piece.len() > MOST - document.len() {
+            return Err(bad(format!("it is larger than {} MiB", MOST >> 20)));
         }
+        document.extend_from_slice(&piece);
+        // A little that came may be a lot to unpack, and this is not the only task here.
+        consume_budget().await;
     }
-    let unpack = move || {
-        let mut text = Vec::new();
-        let mut plain = MultiGzDecoder::new(&bytes[..]).take(MOST as u64 + 1);
-        plain.read_to_end(&mut text).map(|_| text)
+    Ok(document.into_boxed_slice().into())
+}
+
+fn bad(text: impl Into<Cow<'static, str>>) -> FetchError {
+    FetchError::Failed(Error::new(StatusCode::BAD_GATEWAY, text))
+}
+
+fn failed(error: reqwest::Error, upstream: &Upstream) -> FetchError {
+    let (connecting, late) = (error.is_connect(), error.is_timeout());
+    let source = error.without_url();
+    let failure = match (connecting, late) {
+        (true, _) => Failure::Unreachable(source.into()),
+        (false, true) => Failure::TimedOut(upstream.timeout),
+        (false, false) => Failure::Broken(source.into()),
     };
-    let text = tokio::task::spawn_blocking(unpack).await??;
-    match text.len() > MOST {
-        true => Err(too_large()),
-        false => Ok(text.into()),
-    }
+    FetchError::Failed(failure.into_error(&upstream.name))
 }

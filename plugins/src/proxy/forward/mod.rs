@@ -7,17 +7,20 @@
 //!
 //! | module | its secret |
 //! |---|---|
+//! | `admit` | which requests are sent at all, and with which key |
 //! | `target`, `headers` | what of a request goes on, and what of an answer comes back |
 //! | `named` | how named values become a request |
 //! | `send` | whether a request is sent at all, and how often |
 //! | `outgoing`, `exchange` | one request on one connection, and how long it may take |
 //! | `pool`, `connect`, `wire` | where connections come from |
 //! | `breaker`, `failure` | upstreams that do not answer |
+//! | `state` | how an upstream is, in `/ready` and `/metrics` |
 //! | `answer` | what HTTP clients get |
 //! | `value`, `sse`, `framex` | what plugins get |
 //! | `fetch` | documents |
 //! | `post` | calls of functions |
 
+mod admit;
 mod answer;
 mod breaker;
 mod connect;
@@ -32,38 +35,41 @@ mod pool;
 mod post;
 mod send;
 mod sse;
+mod state;
 mod target;
 #[cfg(test)]
 mod tests;
 mod value;
 mod wire;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use arc_swap::ArcSwap;
 use framex_core::args::{Args, Named, Passed};
 use framex_core::context::Context;
 use framex_core::descriptor::ApiDescriptor;
 use framex_core::error::{Error, Result};
 use framex_core::plugin::Handler;
-use framex_core::process::Process;
 use framex_core::reply::Reply;
 use futures_core::future::BoxFuture;
 use http::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, LOCATION, TRANSFER_ENCODING,
 };
 use http::{HeaderValue, Method, Request};
-use tokio::sync::watch;
 
+use super::document::Known;
 use super::operation::Shape;
 use super::upstream::Upstream;
+use admit::By;
 use answer::Manner;
 use breaker::Breaker;
-pub(crate) use breaker::Circuit;
+pub(crate) use breaker::{Circuit, LONGEST_REST};
 use connect::Connector;
 pub(crate) use failure::trail;
 pub(crate) use fetch::{FetchError, Fetched};
 use headers::Told;
+pub(crate) use named::filled;
 use outgoing::Outgoing;
 use pool::Pool;
 use send::Counts;
@@ -77,28 +83,13 @@ pub(crate) struct Forwarder {
     host: HeaderValue,
     /// Whether the upstream is a FrameX: its envelopes are opened then.
     framex: AtomicBool,
-    /// The operations that it runs.
-    shapes: Mutex<Vec<Weak<Shape>>>,
+    /// What the upstream's document says of itself, published or not.
+    known: ArcSwap<Known>,
     pool: Arc<Pool>,
+    /// Asks for documents.
+    documents: reqwest::Client,
     breaker: Arc<Breaker>,
     counts: Arc<Counts>,
-}
-
-/// What became of an upstream's calls so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct State {
-    /// Its circuit breaker.
-    pub(crate) circuit: Circuit,
-    /// Calls that were sent, or tried to.
-    pub(crate) requests: u64,
-    /// Those of them that brought no answer: refused, broken, too slow.
-    pub(crate) failures: u64,
-    /// Requests that were sent a second time.
-    pub(crate) retries: u64,
-    /// Calls that are not answered to their end.
-    pub(crate) in_flight: usize,
-    /// Calls that were refused since too many were, or since the circuit is open.
-    pub(crate) refused: u64,
 }
 
 impl Forwarder {
@@ -120,7 +111,8 @@ impl Forwarder {
         Ok(Arc::new(Self {
             host: HeaderValue::from_str(upstream.authority.as_str())?,
             framex: AtomicBool::new(false),
-            shapes: Mutex::default(),
+            known: ArcSwap::default(),
+            documents: fetch::client(&upstream, &connector)?,
             pool: Pool::new(connector),
             breaker: Breaker::new(&upstream.name),
             counts: Arc::default(),
@@ -134,16 +126,22 @@ impl Forwarder {
         self.framex.store(framex, Ordering::Relaxed);
     }
 
+    /// Says which operations the upstream has, published or not.
+    pub(crate) fn set_known(&self, known: Arc<Known>) {
+        self.known.store(known);
+    }
+
+    /// Which operations the upstream has, published or not, as its document tells.
+    pub(crate) fn known(&self) -> Arc<Known> {
+        self.known.load_full()
+    }
+
     /// What runs the API that stands for an operation of `shape`.
     pub(crate) fn operation(
         self: &Arc<Self>,
         descriptor: Arc<ApiDescriptor>,
         shape: Arc<Shape>,
     ) -> Arc<dyn Handler> {
-        let mut shapes = self.shapes.lock().unwrap_or_else(PoisonError::into_inner);
-        shapes.retain(|shape| shape.strong_count() > 0);
-        shapes.push(Arc::downgrade(&shape));
-        drop(shapes);
         Arc::new(Operation {
             forwarder: Arc::clone(self),
             descriptor,
@@ -164,7 +162,7 @@ impl Forwarder {
         if target::other_reading(own)?.is_some() {
             return Err(target::ambiguous("an encoded slash"));
         }
-        let key = self.key_for(own)?;
+        let key = self.admit_undescribed(own)?;
         self.pass_on(ctx, passed, &upstream.prefix, &upstream.path, key)
             .await
     }
@@ -188,7 +186,7 @@ impl Forwarder {
             None => path.to_owned(),
         };
         let made = named::undescribed(&own, &upstream.path, named)?;
-        let key = self.key_for(path.split('?').next().unwrap_or_default())?;
+        let key = self.admit_undescribed(path.split('?').next().unwrap_or_default())?;
         self.ask(ctx, made, key).await
     }
 
@@ -205,49 +203,9 @@ impl Forwarder {
         fetch::fetch(self, path, etag).await
     }
 
-    /// The circuit breaker, whenever it changes.
-    fn circuit(&self) -> watch::Receiver<Circuit> {
-        self.breaker.changes()
-    }
-
-    /// Says in `/ready` when the upstream is given a rest, for ever.
-    pub(crate) async fn tell_circuit(&self, process: &Process) {
-        let name = &self.upstream.name;
-        let what = format!("circuit of {name}");
-        let mut circuit = self.circuit();
-        loop {
-            let now = *circuit.borrow_and_update();
-            match now {
-                Circuit::Closed => process.restored(&what),
-                Circuit::Open | Circuit::HalfOpen => process.degraded(
-                    &what,
-                    format!(
-                        "upstream `{name}` does not answer: its calls fail at once until it does"
-                    ),
-                ),
-            }
-            if circuit.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
     /// What it forwards to.
     pub(crate) fn upstream(&self) -> &Upstream {
         &self.upstream
-    }
-
-    /// What became of the calls so far.
-    pub(crate) fn state(&self) -> State {
-        let counts = &self.counts;
-        State {
-            circuit: self.breaker.circuit(),
-            requests: counts.requests.load(Ordering::Relaxed),
-            failures: counts.failures.load(Ordering::Relaxed),
-            retries: counts.retries.load(Ordering::Relaxed),
-            in_flight: counts.in_flight.load(Ordering::Relaxed),
-            refused: counts.refused.load(Ordering::Relaxed),
-        }
     }
 
     /// A client's request, sent on as it came, and its answer.
@@ -271,6 +229,7 @@ impl Forwarder {
         let mut headers = headers::passed(
             ctx,
             self.told(key, &trail)?,
+            &method,
             &content_type.unwrap_or_default(),
         );
         let framex = self.framex.load(Ordering::Relaxed);
@@ -323,7 +282,7 @@ impl Forwarder {
         key: Option<HeaderValue>,
     ) -> Result<Reply> {
         let trail = trail(ctx, &self.bridge, made.uri.path())?;
-        let mut headers = headers::named(ctx, self.told(key, &trail)?);
+        let mut headers = headers::named(ctx, self.told(key, &trail)?, &made.method);
         headers.extend(made.headers);
         let bodied = matches!(made.method, Method::POST | Method::PUT | Method::PATCH);
         if made.body.is_open() {
@@ -340,32 +299,6 @@ impl Forwarder {
         value::read(head, pieces, &self.upstream.name, framex).await
     }
 
-    /// Whether a request of an operation may be sent to `path`, with a key of ours if `keyed`.
-    ///
-    /// A template may stand for paths that are not published. And what has encoded slashes may
-    /// be read as another path: that has to be published as well, no other operation's, and no
-    /// key of ours may open it.
-    ///
-    /// # Errors
-    ///
-    /// 404 for what is not published, 400 for what is not the same to everybody.
-    fn admit(&self, path: &str, keyed: bool) -> Result<()> {
-        let published = &self.upstream.published;
-        if published.excludes(path) {
-            return Err(Error::not_found("Not Found"));
-        }
-        let Some(other) = target::other_reading(path)? else {
-            return Ok(());
-        };
-        let shapes = self.shapes.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut templates = shapes.iter().filter_map(Weak::upgrade);
-        let taken = templates.any(|shape| target::stands_for(&shape.path, &other));
-        match keyed || taken || !published.contains(&other) {
-            true => Err(target::ambiguous("an encoded slash")),
-            false => Ok(()),
-        }
-    }
-
     fn told(&self, key: Option<HeaderValue>, trail: &str) -> Result<Told<'_>> {
         Ok(Told {
             host: &self.host,
@@ -373,22 +306,6 @@ impl Forwarder {
             forward_authorization: self.upstream.forward_authorization,
             trail: HeaderValue::from_str(trail)?,
         })
-    }
-
-    /// Our key for `path`, as the upstream's document has it.
-    fn key_for(&self, path: &str) -> Result<Option<HeaderValue>> {
-        let Some(key) = self.upstream.keys.key_for(path) else {
-            return Ok(None);
-        };
-        let unusable = |_| {
-            let name = &self.upstream.name;
-            Error::internal(format!(
-                "a key for the upstream `{name}` cannot be a header"
-            ))
-        };
-        let mut value = HeaderValue::from_str(key.expose()).map_err(unusable)?;
-        value.set_sensitive(true);
-        Ok(Some(value))
     }
 }
 
@@ -404,18 +321,22 @@ impl Handler for Operation {
         let forwarder = Arc::clone(&self.forwarder);
         let (descriptor, shape) = (Arc::clone(&self.descriptor), Arc::clone(&self.shape));
         Box::pin(async move {
-            let key = forwarder.key_for(&shape.path)?;
             match args.passed()? {
                 Some(passed) => {
                     let path = passed.target.split('?').next().unwrap_or_default();
-                    forwarder.admit(target::own(path, &shape.prefix), key.is_some())?;
+                    let path = target::own(path, &shape.prefix);
+                    let key = forwarder.admit(&passed.method, path, &shape, By::Client)?;
+                    // What browsers ask beforehand has no key of theirs, and none of ours.
+                    let beforehand =
+                        passed.method == Method::OPTIONS && shape.method != passed.method;
+                    let key = key.filter(|_| !beforehand);
                     let (prefix, base) = (&shape.prefix, &shape.base);
                     forwarder.pass_on(&ctx, passed, prefix, base, key).await
                 }
                 None => {
                     let made = named::make(&shape, args.named(&descriptor)?)?;
-                    let path = made.uri.path();
-                    forwarder.admit(target::own(path, &shape.base), key.is_some())?;
+                    let path = target::own(made.uri.path(), &shape.base);
+                    let key = forwarder.admit(&made.method, path, &shape, By::Plugin)?;
                     forwarder.ask(&ctx, made, key).await
                 }
             }

@@ -1,7 +1,7 @@
 //! The body of a request, as it goes out.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -32,6 +32,8 @@ pub(super) struct Progress {
     began: Instant,
     /// In milliseconds after that.
     moved: AtomicU64,
+    /// Whether the next piece is asked for, and has not come.
+    awaited: AtomicBool,
     /// What broke it off.
     broken: Mutex<Option<Error>>,
 }
@@ -73,6 +75,7 @@ impl From<ByteStream> for Outgoing {
         let progress = Progress {
             began: Instant::now(),
             moved: AtomicU64::new(0),
+            awaited: AtomicBool::new(false),
             broken: Mutex::new(None),
         };
         Self::Coming {
@@ -87,6 +90,11 @@ impl Progress {
     /// When a piece of it moved last.
     pub(super) fn last(&self) -> Instant {
         self.began + Duration::from_millis(self.moved.load(Ordering::Relaxed))
+    }
+
+    /// Whether the connection would take the next piece, and there is none yet.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.awaited.load(Ordering::Relaxed)
     }
 
     /// What broke it off, for the first who asks.
@@ -119,7 +127,11 @@ impl Body for Outgoing {
                 left,
                 progress,
             } => {
-                let piece = ready!(Pin::new(body).poll_next(cx));
+                let piece = Pin::new(body).poll_next(cx);
+                progress
+                    .awaited
+                    .store(piece.is_pending(), Ordering::Relaxed);
+                let piece = ready!(piece);
                 progress.note();
                 let fail = |error| {
                     let mut broken = progress

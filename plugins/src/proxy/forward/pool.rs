@@ -9,7 +9,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -31,13 +31,16 @@ const IDLE: Duration = Duration::from_secs(30);
 const MOST_IDLE: usize = 256;
 /// The head of an answer, and what is read of a body at once, in bytes.
 const BUFFER: usize = 64 * 1024;
+/// The lines of headers of an answer.
+const MOST_HEADERS: usize = 512;
 
 /// A connection that can take a request, or has one.
 pub(super) struct Connection {
     pub(super) sender: SendRequest<Outgoing>,
     /// None once it has ended.
     driver: Option<http1::Connection<TokioIo<Wire>, Outgoing>>,
-    heard: Arc<AtomicBool>,
+    /// How many bytes have come since it was taken.
+    heard: Arc<AtomicU64>,
     runtime: Id,
     /// Whether it has had a request before.
     pub(super) reused: bool,
@@ -79,8 +82,8 @@ impl Connection {
         ended
     }
 
-    /// Whether a byte of the answer has come.
-    pub(super) fn heard(&self) -> bool {
+    /// How many bytes of the answer have come.
+    pub(super) fn heard(&self) -> u64 {
         self.heard.load(Ordering::Relaxed)
     }
 
@@ -106,7 +109,7 @@ impl Pool {
             // If the upstream has closed it, this is where that shows.
             connection.drive(&mut Context::from_waker(Waker::noop()));
             if connection.is_ready() {
-                connection.heard.store(false, Ordering::Relaxed);
+                connection.heard.store(0, Ordering::Relaxed);
                 connection.reused = true;
                 return Some(connection);
             }
@@ -117,10 +120,10 @@ impl Pool {
     pub(super) async fn connect(&self) -> Result<Connection, Failure> {
         let stream = self.connector.connect().await;
         let stream = stream.map_err(|error| Failure::Unreachable(error.into()))?;
-        let heard = Arc::new(AtomicBool::new(false));
+        let heard = Arc::new(AtomicU64::new(0));
         let io = TokioIo::new(Wire::new(stream, Arc::clone(&heard)));
         let mut http = http1::Builder::new();
-        http.max_buf_size(BUFFER);
+        http.max_buf_size(BUFFER).max_headers(MOST_HEADERS);
         let made = http.handshake(io).await;
         let (sender, driver) = made.map_err(|error| Failure::Unreachable(error.into()))?;
         Ok(Connection {

@@ -5,9 +5,9 @@ use framex_core::body::ByteStream;
 use framex_core::error::{Error, Result};
 use framex_core::event::EventStream;
 use framex_core::reply::{Download, RawJson, Reply};
-use http::header::RETRY_AFTER;
+use http::header::{LOCATION, RETRY_AFTER};
 use http::response::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
 
 use super::answer::{Body, is_events, is_json};
@@ -39,11 +39,14 @@ pub(super) async fn read(
         body.collect(0).await?;
         return Ok(Reply::Value(Bytes::from_static(b"null")));
     }
-    if head.status.is_success() && is_events(&head.headers) {
+    if !head.status.is_success() {
+        return Err(redirected(&head, upstream));
+    }
+    if is_events(&head.headers) {
         let events = sse::Events::new(body, upstream, framex);
         return Ok(Reply::Stream(EventStream::new(events)));
     }
-    if !head.status.is_success() || !is_json(&head.headers) {
+    if !is_json(&head.headers) {
         let body = match size {
             Some(size) => body.with_size(size),
             None => body,
@@ -79,6 +82,20 @@ pub(super) async fn read(
 fn unreadable(upstream: &str, what: &str) -> Error {
     let text = format!("the answer of the upstream `{upstream}` is {what}");
     Error::new(StatusCode::BAD_GATEWAY, text).with_code("upstream_broken")
+}
+
+/// What leads elsewhere, and is no result: where to is told without a host.
+fn redirected(head: &Parts, upstream: &str) -> Error {
+    let status = head.status;
+    let location = head.headers.get(LOCATION);
+    let path = location
+        .and_then(|location| location.to_str().ok()?.parse::<Uri>().ok())
+        .map(|location| format!(" to `{}`", location.path()));
+    let text = format!(
+        "the upstream `{upstream}` answered {status}{}, which is no result",
+        path.unwrap_or_default()
+    );
+    Error::new(StatusCode::BAD_GATEWAY, text).with_code("unexpected_reply")
 }
 
 /// The upstream's own error, in its own words where it has any.

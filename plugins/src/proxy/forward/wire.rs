@@ -1,9 +1,9 @@
-//! The bytes of a connection, and whether any have come.
+//! The bytes of a connection, and how many have come.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,7 +14,7 @@ use tokio_rustls::client::TlsStream;
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: Stream,
-    heard: Arc<AtomicBool>,
+    heard: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -24,8 +24,8 @@ pub(super) enum Stream {
 }
 
 impl Wire {
-    /// `heard` is set as soon as a byte has come.
-    pub(super) fn new(stream: Stream, heard: Arc<AtomicBool>) -> Self {
+    /// `heard` counts the bytes that come.
+    pub(super) fn new(stream: Stream, heard: Arc<AtomicU64>) -> Self {
         Self { stream, heard }
     }
 }
@@ -41,8 +41,9 @@ impl AsyncRead for Wire {
             Stream::Plain(tcp) => Pin::new(tcp).poll_read(cx, into),
             Stream::Tls(tls) => Pin::new(tls).poll_read(cx, into),
         };
-        if into.filled().len() > before {
-            self.heard.store(true, Ordering::Relaxed);
+        let more = into.filled().len().saturating_sub(before);
+        if more > 0 {
+            self.heard.fetch_add(more as u64, Ordering::Relaxed);
         }
         polled
     }

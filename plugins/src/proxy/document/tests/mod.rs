@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::*;
 use crate::proxy::config::Keys;
-use crate::proxy::operation::{Argument, Body, Form, Place};
+use crate::proxy::operation::{Argument, Body, Form, Place, Style};
 use crate::proxy::rules::{KeyRules, PathRules};
 
 const BRIDGE: &str = "this bridge";
@@ -43,7 +43,7 @@ fn upstream() -> Upstream {
 
 /// What `document` says, which has to be fit for the catalog.
 fn read_for(upstream: &Upstream, document: &Value) -> Imported {
-    let imported = import(document.to_string().as_bytes(), upstream, BRIDGE).unwrap();
+    let imported = import(document.to_string().as_bytes(), upstream, &[], BRIDGE).unwrap();
     for Operation { descriptor, shape } in &imported.operations {
         check(descriptor).unwrap();
         let operation = descriptor.operation.as_ref().unwrap();
@@ -94,7 +94,10 @@ fn argument(name: &str, place: Place, required: bool, explode: bool) -> Argument
         name: name.to_owned(),
         place,
         required,
-        explode,
+        style: match explode {
+            true => Style::Pairs,
+            false => Style::Commas,
+        },
     }
 }
 
@@ -116,12 +119,12 @@ fn other_documents_are_refused_with_the_reason() {
         (json!({"detail": "Not Found"}), "no `openapi`"),
         (json!({"openapi": "3.1.0", "paths": []}), "no object"),
     ] {
-        let error = import(document.to_string().as_bytes(), &upstream(), BRIDGE).unwrap_err();
+        let error = import(document.to_string().as_bytes(), &upstream(), &[], BRIDGE).unwrap_err();
         assert!(error.to_string().contains(why), "{document}: {error}");
     }
-    assert!(import(b"[1]", &upstream(), BRIDGE).is_err());
+    assert!(import(b"[1]", &upstream(), &[], BRIDGE).is_err());
     let yaml = b"openapi: 3.1\ninfo: {title: 7, version: 1.10}\npaths: {/x: {get: {responses: {200: {}}}}}";
-    let imported = import(yaml, &upstream(), BRIDGE).unwrap();
+    let imported = import(yaml, &upstream(), &[], BRIDGE).unwrap();
     assert_eq!(imported.title, "7");
     let operation = imported.operations[0].descriptor.operation.clone().unwrap();
     assert_eq!(operation["responses"]["200"]["description"], "");
@@ -198,6 +201,31 @@ fn only_what_is_enabled_is_looked_at() {
     assert_eq!((&*shape.prefix, &*shape.path), ("/up", "/b/{x}"));
     // Names do not depend on what is published.
     assert_eq!(imported.operations[0].descriptor.id.method(), "get_b_x");
+}
+
+#[test]
+fn what_is_not_published_is_known() {
+    let document = of_paths(json!({
+        "/items/{item-id}": {"get": {}},
+        "/items/secret": {"get": {}},
+        "/items/{id}/keys": {"get": {"security": [{"key": []}]}},
+        "/items/mixed-{x}": {"get": {}},
+        "/files/{path}": {"get": {"parameters": [
+            {"name": "path", "in": "path", "schema": {}, "x-framex-rest": true},
+        ]}},
+    }));
+    let mut upstream = upstream();
+    upstream.published = rules(&["/items/{id}", "/files/{path}"], &[]);
+    let known = read_for(&upstream, &document).known;
+    let meant = |path: &str| {
+        let meant = known.meant(&Method::GET, path).unwrap();
+        (&*meant.template, meant.published, meant.guarded)
+    };
+    assert_eq!(meant("/items/1"), ("/items/{item_id}", true, false));
+    assert_eq!(meant("/items/secret"), ("/items/secret", false, false));
+    assert_eq!(meant("/items/1/keys"), ("/items/{id}/keys", false, true));
+    assert_eq!(meant("/items/mixed-1"), ("/items/mixed-{x}", false, false));
+    assert_eq!(meant("/files/a/b"), ("/files/{path}", true, false));
 }
 
 #[test]
@@ -328,6 +356,10 @@ fn parameters_in_every_style() {
     let shown = api.operation.as_ref().unwrap();
     assert_eq!(shown["parameters"][0]["schema"], json!({"type": "object"}));
     assert_eq!(shown["parameters"].as_array().unwrap().len(), 4);
-    assert!(operation.shape.parameters[0].explode);
-    assert!(!operation.shape.parameters[2].explode);
+    let styles = operation.shape.parameters.iter().map(|one| one.style);
+    let styles: Vec<Style> = styles.collect();
+    assert_eq!(
+        styles,
+        [Style::Deep, Style::Json, Style::Pipes, Style::Commas]
+    );
 }

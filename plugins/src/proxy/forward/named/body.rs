@@ -6,13 +6,13 @@ use framex_core::error::{Error, Result};
 use framex_core::problem::Problem;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
-use percent_encoding::utf8_percent_encode;
 use serde_json::{Map, Value};
 
 use super::multipart::Form as Multipart;
-use super::{BODY, PLAIN};
+use super::texts::{encoded, pairs};
+use super::{BODY, unusable};
 use crate::proxy::forward::outgoing::Outgoing;
-use crate::proxy::operation::{Body, Form};
+use crate::proxy::operation::{Body, Form, Style};
 
 /// The rest of the values, and the files, as the body.
 pub(super) fn body(
@@ -57,19 +57,21 @@ pub(super) fn body(
             left_over(Map::new(), files);
             let mut all = Vec::new();
             for (name, value) in values.iter().filter(|(_, value)| !value.is_null()) {
-                pairs(&mut all, name, value, true);
+                if let Err(reason) = pairs(&mut all, name, value, Style::Pairs) {
+                    problems.push(unusable("body", name, reason));
+                }
             }
             (!all.is_empty()).then(|| ByteStream::full(encoded(&all)))
         }
         Form::Multipart => {
-            let mut all = Vec::new();
-            for (name, value) in values.iter().filter(|(_, value)| !value.is_null()) {
-                pairs(&mut all, name, value, true);
-            }
-            let any = !all.is_empty() || !files.is_empty();
             let mut form = Multipart::new();
-            for (name, value) in &all {
-                form.text(name, value);
+            let mut any = !files.is_empty();
+            for (name, value) in values.iter().filter(|(_, value)| !value.is_null()) {
+                any = true;
+                match value {
+                    Value::Array(items) => items.iter().for_each(|item| form.value(name, item)),
+                    value => form.value(name, value),
+                }
             }
             for (name, file) in files {
                 form.file(&name, file);
@@ -91,7 +93,7 @@ pub(super) fn body(
             {
                 content_type.clone_from(&file.content_type);
             }
-            let text = text.map(|text| ByteStream::full(joined(&text)));
+            let text = text.and_then(|text| Some(ByteStream::full(text.as_str()?.to_owned())));
             file.map(Upload::into_stream).or(text)
         }
     };
@@ -105,45 +107,4 @@ pub(super) fn body(
     let content_type = HeaderValue::from_str(&content_type);
     headers.insert(CONTENT_TYPE, content_type.map_err(Error::internal)?);
     Ok(made.into())
-}
-
-/// A value as pairs of a query or a form. The members of an object are pairs of their own.
-pub(super) fn pairs(all: &mut Vec<(String, String)>, name: &str, value: &Value, explode: bool) {
-    match value {
-        Value::Array(items) if explode => {
-            all.extend(items.iter().map(|item| (name.to_owned(), text(item))));
-        }
-        Value::Object(members) if explode => {
-            let members = members.iter().filter(|(_, value)| !value.is_null());
-            all.extend(members.map(|(name, value)| (name.clone(), joined(value))));
-        }
-        value => all.push((name.to_owned(), joined(value))),
-    }
-}
-
-/// A value as one text: the items of a list with commas between them.
-pub(super) fn joined(value: &Value) -> String {
-    match value {
-        Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(text).collect();
-            items.join(",")
-        }
-        value => text(value),
-    }
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        value => value.to_string(),
-    }
-}
-
-pub(super) fn encoded(pairs: &[(String, String)]) -> String {
-    let encode = |text| utf8_percent_encode(text, PLAIN);
-    let pairs = pairs.iter();
-    let pairs: Vec<String> = pairs
-        .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
-        .collect();
-    pairs.join("&")
 }

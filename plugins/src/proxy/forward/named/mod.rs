@@ -4,6 +4,7 @@ mod body;
 mod multipart;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use framex_core::args::Named;
 use framex_core::error::{Error, Result};
@@ -17,8 +18,9 @@ use serde_json::Value;
 use super::headers;
 use super::outgoing::Outgoing;
 use super::target::{self, other_reading};
-use crate::proxy::operation::{Argument, Body, Form, Place, Shape};
-use body::{body, encoded, joined, pairs};
+use crate::proxy::operation::{Argument, Body, Form, Place, Shape, Style};
+use body::body;
+use texts::{Unfit, encoded, joined, pairs};
 
 /// What needs no encoding in paths, queries, forms and cookies.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
@@ -70,22 +72,13 @@ pub(super) fn make(shape: &Shape, named: Named) -> Result<Made> {
             continue;
         };
         let fits = match argument.place {
-            Place::Path => fill(&mut path, name, value),
-            Place::Query => {
-                pairs(&mut query, name, value, argument.explode);
-                Ok(())
-            }
-            Place::Header => header(&mut headers, name, value),
-            Place::Cookie => {
-                let text = utf8_percent_encode(&joined(value), PLAIN).to_string();
-                match headers::add_cookie(&mut headers, &format!("{name}={text}")) {
-                    true => Ok(()),
-                    false => Err("has a name that no cookie can have"),
-                }
-            }
+            Place::Path => fill(&mut path, name, value, argument.style),
+            Place::Query => pairs(&mut query, name, value, argument.style),
+            Place::Header => header(&mut headers, name, value, argument.style),
+            Place::Cookie => cookie(&mut headers, name, value, argument.style),
         };
         if let Err(reason) = fits {
-            problems.push(unusable(argument.place, name, reason));
+            problems.push(unusable(argument.place.loc(), name, reason));
         }
     }
     for argument in &shape.parameters {
@@ -106,6 +99,36 @@ pub(super) fn make(shape: &Shape, named: Named) -> Result<Made> {
         uri: uri(&shape.base, &path, &query)?,
         headers,
         body,
+    })
+}
+
+/// `target` with the values of `named` where they have their names in braces; they are taken out.
+///
+/// # Errors
+///
+/// 422 for what cannot be a part of a path.
+pub(crate) fn filled(target: &str, named: &mut Named) -> Result<String> {
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    let mut path = path.to_owned();
+    let mut problems = Vec::new();
+    named.values.retain(|name, value| {
+        if value.is_null() || !path.contains(&format!("{{{name}}}")) {
+            return true;
+        }
+        if let Err(reason) = fill(&mut path, name, value, Style::Commas) {
+            problems.push(unusable("path", name, reason));
+        }
+        false
+    });
+    if !problems.is_empty() {
+        return Err(Error::validation(problems));
+    }
+    Ok(match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
     })
 }
 
@@ -143,7 +166,7 @@ pub(super) fn undescribed(target: &str, base: &str, mut named: Named) -> Result<
             name: name.clone(),
             place: Place::Query,
             required: false,
-            explode: true,
+            style: Style::Pairs,
         }));
     } else if form == Form::Json && !named.values.is_empty() {
         let object = Value::Object(std::mem::take(&mut named.values));
@@ -185,8 +208,8 @@ fn uri(base: &str, path: &str, query: &[(String, String)]) -> Result<Uri> {
 }
 
 /// Puts `value` where the path has `{name}`.
-fn fill(path: &mut String, name: &str, value: &Value) -> Result<(), &'static str> {
-    let text = joined(value);
+fn fill(path: &mut String, name: &str, value: &Value, style: Style) -> Result<(), Unfit> {
+    let text = joined(value, style)?;
     if text.is_empty() {
         return Err("is empty, and a part of the path");
     }
@@ -198,14 +221,26 @@ fn fill(path: &mut String, name: &str, value: &Value) -> Result<(), &'static str
     Ok(())
 }
 
-fn header(headers: &mut HeaderMap, name: &str, value: &Value) -> Result<(), &'static str> {
+fn cookie(headers: &mut HeaderMap, name: &str, value: &Value, style: Style) -> Result<(), Unfit> {
+    if value.is_object() && style == Style::Pairs {
+        return Err("would be cookies of other names");
+    }
+    let text = joined(value, style)?;
+    let text = utf8_percent_encode(&text, PLAIN);
+    match headers::add_cookie(headers, &format!("{name}={text}")) {
+        true => Ok(()),
+        false => Err("has a name that no cookie can have"),
+    }
+}
+
+fn header(headers: &mut HeaderMap, name: &str, value: &Value, style: Style) -> Result<(), Unfit> {
     let name: HeaderName = name
         .parse()
         .map_err(|_| "has a name that no header can have")?;
     if headers::stays(&name) {
         return Err("is a header that the bridge sets itself");
     }
-    let value = HeaderValue::from_str(&joined(value)).map_err(|_| "cannot be a header")?;
+    let value = HeaderValue::from_str(&joined(value, style)?).map_err(|_| "cannot be a header")?;
     headers.insert(name, value);
     Ok(())
 }
@@ -215,8 +250,8 @@ fn missing(place: Place, name: &str) -> Problem {
     Problem::new("missing", loc, format!("`{name}` is required"))
 }
 
-fn unusable(place: Place, name: &str, reason: &str) -> Problem {
-    let loc = vec![place.loc().into(), name.to_owned().into()];
+fn unusable(place: &'static str, name: &str, reason: &str) -> Problem {
+    let loc = vec![place.into(), name.to_owned().into()];
     Problem::new("value_error", loc, format!("`{name}` {reason}"))
 }
 

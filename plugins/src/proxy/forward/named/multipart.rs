@@ -10,6 +10,7 @@ use framex_core::args::Upload;
 use framex_core::body::ByteStream;
 use framex_core::error::Result;
 use futures_core::Stream;
+use serde_json::Value;
 
 /// A form that is being put together.
 pub(super) struct Form {
@@ -33,9 +34,22 @@ impl Form {
         format!("multipart/form-data; boundary={}", self.boundary)
     }
 
-    pub(super) fn text(&mut self, name: &str, value: &str) {
+    fn text(&mut self, name: &str, value: &str) {
         let text = format!("{}\r\n\r\n{value}\r\n", self.head(name));
         self.push(ByteStream::full(text));
+    }
+
+    /// A value as it is; what has parts of its own as JSON.
+    pub(super) fn value(&mut self, name: &str, value: &Value) {
+        match value {
+            Value::String(text) => self.text(name, text),
+            Value::Array(_) | Value::Object(_) => {
+                let kind = "content-type: application/json";
+                let text = format!("{}\r\n{kind}\r\n\r\n{value}\r\n", self.head(name));
+                self.push(ByteStream::full(text));
+            }
+            value => self.text(name, &value.to_string()),
+        }
     }
 
     pub(super) fn file(&mut self, name: &str, file: Upload) {

@@ -10,7 +10,10 @@ fn argument(name: &str, place: Place, required: bool, explode: bool) -> Argument
         name: name.into(),
         place,
         required,
-        explode,
+        style: match explode {
+            true => Style::Pairs,
+            false => Style::Commas,
+        },
     }
 }
 
@@ -97,7 +100,9 @@ async fn a_body_is_what_is_left() {
         let made = make(&shape(Some(form)), named(values)).unwrap();
         assert_eq!(bytes(made.body).await, sent);
     }
-    let mut both = named(json!({"item_id": 1, "x-trace": "t", "note": "n"}));
+    let mut both = named(json!({
+        "item_id": 1, "x-trace": "t", "note": "n", "who": {"a": [1]}, "all": [1, {"b": 2}],
+    }));
     let file = Upload::new(ByteStream::full("bytes")).named("f.bin");
     both.files.push(("file".into(), file));
     let made = make(&shape(Some(Form::Multipart)), both).unwrap();
@@ -105,6 +110,14 @@ async fn a_body_is_what_is_left() {
     assert!(kind.starts_with("multipart/form-data; boundary="));
     let text = bytes(made.body).await;
     assert!(text.contains("name=\"note\"\r\n\r\nn\r\n"), "{text}");
+    let json = "\r\ncontent-type: application/json\r\n\r\n";
+    for part in [
+        format!("name=\"who\"{json}{{\"a\":[1]}}\r\n"),
+        "name=\"all\"\r\n\r\n1\r\n".to_owned(),
+        format!("name=\"all\"{json}{{\"b\":2}}\r\n"),
+    ] {
+        assert!(text.contains(&part), "{text}");
+    }
     assert!(text.contains("filename=\"f.bin\""), "{text}");
 }
 
@@ -149,6 +162,45 @@ fn everything_that_is_wrong_is_named_at_once() {
             })
             .collect();
         assert_eq!(named, wrong);
+    }
+}
+
+#[test]
+fn what_cannot_be_written_as_the_document_says_is_refused_by_name() {
+    for (place, style, value) in [
+        (Place::Query, Style::Pairs, json!({"a": {"b": 1}})),
+        (Place::Query, Style::Deep, json!({"a": [1]})),
+        (Place::Header, Style::Commas, json!([[1]])),
+        (Place::Cookie, Style::Pairs, json!({"a": 1})),
+        (Place::Path, Style::Other, json!(1)),
+    ] {
+        let mut shape = shape(None);
+        shape.parameters = vec![Argument {
+            style,
+            ..argument("item_id", place, true, false)
+        }];
+        let error = make(&shape, named(json!({"item_id": value}))).unwrap_err();
+        assert_eq!(error.code(), "validation_failed", "{place:?} {style:?}");
+        assert_eq!(error.detail().unwrap()[0]["loc"][1], "item_id");
+    }
+    let error = make(
+        &shape(Some(Form::Urlencoded)),
+        named(json!({"item_id": 1, "x-trace": "t", "a": [{}]})),
+    );
+    let detail = error.unwrap_err().detail().unwrap().clone();
+    assert_eq!(detail[0]["loc"], json!(["body", "a"]));
+}
+
+#[test]
+fn a_template_takes_its_values() {
+    let mut values = named(json!({"id": "a b/{x}", "x": null, "q": 1, "list": [1, 2]}));
+    let target = filled("GET /a/{id}/{list}/{x}?f={q}", &mut values).unwrap();
+    assert_eq!(target, "GET /a/a%20b%2F%7Bx%7D/1%2C2/{x}?f={q}");
+    let left: Vec<_> = values.values.keys().collect();
+    assert_eq!(left, ["q", "x"]);
+    for bad in [json!(".."), json!(""), json!({"a": {}})] {
+        let error = filled("/a/{id}", &mut named(json!({"id": bad}))).unwrap_err();
+        assert_eq!(error.code(), "validation_failed");
     }
 }
 

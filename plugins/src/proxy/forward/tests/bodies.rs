@@ -228,19 +228,19 @@ async fn a_stream_that_breaks_ends_with_an_event() {
     let whole = format!("{head}b\r\ndata: a\r\n\r\n\r\n0\r\n\r\n");
     let (got, _upstream) = one(whole, json!({}), "GET /x").await;
     assert_eq!(got.unwrap().text(), "data: a\r\n\r\n");
-    let upstream = Scripted::start(move |mut peer, _| async move {
+    let upstream = Scripted::start(move |mut peer, number| async move {
         peer.head().await;
-        peer.send(format!("{head}9\r\ndata: a\n\n\r\n8\r\ndata: ha\r\n"))
+        let more = ["", "8\r\ndata: ha\r\n", "9\r\ndata: hb\n\r\n"][number];
+        peer.send(format!("{head}8\r\ndata: a\n\r\n1\r\n\n\r\n{more}"))
             .await;
         tokio::time::sleep(Duration::from_millis(20)).await;
         peer.reset();
     })
     .await;
-    let got = pass(&upstream.forwarder(json!({})), "GET /x")
-        .await
-        .unwrap();
-    let (before, event) = got.text().split_once("\n\nevent: error\ndata: ").unwrap();
-    assert_eq!(before, "data: a\n\ndata: ha");
+    let forwarder = upstream.forwarder(json!({}));
+    let got = pass(&forwarder, "GET /x").await.unwrap();
+    let (before, event) = got.text().split_once("event: error\ndata: ").unwrap();
+    assert_eq!(before, "data: a\n\n");
     assert!(
         event.starts_with("{\"status\": 502, \"message\": \""),
         "{event}"
@@ -256,6 +256,12 @@ async fn a_stream_that_breaks_ends_with_an_event() {
         "{event}"
     );
     assert_eq!(got.broken, None, "the client reads it to its end");
+    // A part of an event is not made a whole one.
+    for part in ["data: ha", "data: hb\n"] {
+        let got = pass(&forwarder, "GET /x").await.unwrap();
+        assert_eq!(got.text(), format!("data: a\n\n{part}"));
+        assert_eq!(got.broken.as_deref(), Some("502 upstream_broken"));
+    }
 }
 
 #[tokio::test]
@@ -265,6 +271,14 @@ async fn successes_go_into_the_envelope_where_that_is_set() {
         (
             json_answer("201 Made", "{\"a\": 1.50}"),
             Some("{\"a\": 1.50}"),
+        ),
+        (
+            answer(
+                "200 OK",
+                "content-type: application/json\r\netag: \"1\"\r\naccept-ranges: bytes\r\n",
+                "5",
+            ),
+            Some("5"),
         ),
         (json_answer("200 OK", &long), Some(&*long)),
         (json_answer("200 OK", ""), Some("null")),
@@ -289,13 +303,20 @@ async fn successes_go_into_the_envelope_where_that_is_set() {
         let own = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
         match data {
             Some(data) => {
-                let head = "{\"status\":200,\"message\":\"success\",\"timestamp\":\"";
-                assert!(got.text().starts_with(head), "{}", got.text());
+                let head = format!(
+                    "{{\"status\":{},\"message\":\"success\",\"timestamp\":\"",
+                    got.status
+                );
+                assert!(got.text().starts_with(&head), "{}", got.text());
                 assert!(got.text().ends_with(&format!("\",\"data\":{data}}}")));
                 assert!(got.size.is_none_or(|size| size == got.body.len() as u64));
             }
             None => assert_eq!(got.body, answer[own..]),
         }
+        let head = pass(&forwarder, "HEAD /x").await.unwrap();
+        assert_eq!((head.status, &head.headers), (got.status, &got.headers));
+        let length = data.is_none().then(|| answer.len() as u64 - own as u64);
+        assert_eq!(head.size, length, "{answer:?}");
     }
 }
 

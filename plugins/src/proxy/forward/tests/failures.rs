@@ -106,9 +106,53 @@ async fn a_flood_of_headers_is_bounded() {
         }
     })
     .await;
-    let error = pass(&upstream.forwarder(json!({})), "GET /x")
-        .await
-        .unwrap_err();
+    let forwarder = upstream.forwarder(json!({}));
+    for _ in 0..6 {
+        let error = pass(&forwarder, "GET /x").await.unwrap_err();
+        assert_eq!(told(&error), (502, "upstream_headers"));
+    }
+    // It answers, whatever it says.
+    assert_eq!(forwarder.state().circuit, Circuit::Closed);
+}
+
+#[tokio::test]
+async fn many_headers_are_no_flood() {
+    let lines: String = (0..500).map(|n| format!("x-{n}: {n}\r\n")).collect();
+    let upstream = Scripted::answering(answer("200 OK", &lines, "all")).await;
+    let got = pass(&upstream.forwarder(json!({})), "GET /x").await;
+    let got = got.unwrap();
+    assert_eq!(
+        (&got.headers["x-499"], got.text()),
+        (&"499".parse().unwrap(), "all")
+    );
+}
+
+/// What a client is told whose upstream says that it is at work, again and again: as often
+/// as it is read, or with pauses.
+async fn at_work(pause: Option<Duration>) -> framex_core::error::Error {
+    let upstream = Scripted::start(move |mut peer, _| async move {
+        peer.head().await;
+        let lines = match pause {
+            Some(_) => 1,
+            None => 1000,
+        };
+        let said = "HTTP/1.1 102 Processing\r\n\r\n".repeat(lines);
+        while peer.stream.write_all(said.as_bytes()).await.is_ok() {
+            if let Some(pause) = pause {
+                tokio::time::sleep(pause).await;
+            }
+        }
+    })
+    .await;
+    let forwarder = upstream.forwarder(json!({"timeout": "300ms"}));
+    pass(&forwarder, "GET /x").await.unwrap_err()
+}
+
+#[tokio::test]
+async fn who_is_always_at_work_is_not_waited_for() {
+    let error = at_work(Some(Duration::from_millis(20))).await;
+    assert_eq!(told(&error), (504, "upstream_timeout"));
+    let error = at_work(None).await;
     assert_eq!(told(&error), (502, "upstream_broken"));
 }
 
@@ -132,14 +176,14 @@ async fn who_is_slow_has_a_limit() {
 }
 
 #[tokio::test]
-async fn a_body_that_moves_has_its_time() {
+async fn who_sends_slowly_has_the_time_that_it_takes() {
     let upstream = Scripted::start(|mut peer, _| async move {
         peer.head().await;
         peer.bytes(6).await;
         peer.send(answer("200 OK", "", "all")).await;
     })
     .await;
-    let forwarder = upstream.forwarder(json!({"timeout": "300ms"}));
+    let forwarder = upstream.forwarder(json!({"timeout": "100ms"}));
     let trickle = |pause: u64| {
         let stream = futures_util::stream::unfold(0, move |n| async move {
             tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -147,14 +191,34 @@ async fn a_body_that_moves_has_its_time() {
         });
         Upload::new(ByteStream::new(stream).with_size(6))
     };
-    let got = pass_with(&forwarder, "PUT /x", &[], Some(trickle(120)))
-        .await
-        .unwrap();
-    assert_eq!(got.text(), "all");
-    let error = pass_with(&forwarder, "PUT /x", &[], Some(trickle(1000)))
-        .await
-        .unwrap_err();
-    assert_eq!(told(&error), (504, "upstream_timeout"));
+    for pause in [10, 250] {
+        let got = pass_with(&forwarder, "PUT /x", &[], Some(trickle(pause)));
+        assert_eq!(got.await.unwrap().text(), "all");
+    }
+    assert_eq!(forwarder.state().failures, 0);
+}
+
+#[tokio::test]
+async fn who_takes_nothing_has_a_limit() {
+    let upstream = Scripted::start(|mut peer, number| async move {
+        peer.head().await;
+        if number > 0 {
+            // All of it, and then nothing more is said.
+            peer.bytes(6).await;
+        }
+        tokio::time::sleep(LIMIT).await;
+    })
+    .await;
+    let forwarder = upstream.forwarder(json!({"timeout": "200ms"}));
+    let piece = Bytes::from_static(&[b'x'; 1 << 16]);
+    let endless = futures_util::stream::repeat_with(move || Ok(piece.clone()));
+    let whole = futures_util::stream::iter(["abc", "def"].map(|piece| Ok(Bytes::from(piece))));
+    for body in [ByteStream::new(endless), ByteStream::new(whole)] {
+        let body = Some(Upload::new(body));
+        let error = pass_with(&forwarder, "PUT /x", &[], body).await;
+        assert_eq!(told(&error.unwrap_err()), (504, "upstream_timeout"));
+    }
+    assert_eq!(forwarder.state().failures, 2);
 }
 
 #[tokio::test]
@@ -270,6 +334,31 @@ async fn more_than_may_wait_are_refused() {
     assert_eq!(got(first).await.unwrap().text(), "ab");
     assert_eq!(forwarder.state().in_flight, 0);
     assert_eq!(pass(&forwarder, "GET /x").await.unwrap().text(), "ab");
+}
+
+/// Streams of events may be open for days.
+#[tokio::test]
+async fn streams_that_have_begun_keep_nobody_out() {
+    let upstream = Scripted::start(|mut peer, _| async move {
+        peer.head().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        peer.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n")
+            .await;
+        peer.ended().await;
+    })
+    .await;
+    let forwarder = upstream.forwarder(json!({"max_ongoing_requests": 1}));
+    let call = || operation(&forwarder, "/x").call(context(&[]), args("GET", "/x", None));
+    let counts = || (forwarder.state().in_flight, forwarder.state().streams);
+    let first = tokio::spawn(call());
+    until(|| counts() == (1, 0)).await;
+    let error = pass(&forwarder, "GET /x").await.unwrap_err();
+    assert_eq!(told(&error), (503, "overloaded"));
+    let first = in_time(first).await.unwrap().unwrap();
+    let second = in_time(call()).await.unwrap();
+    assert_eq!(counts(), (0, 2));
+    drop((first, second));
+    assert_eq!(counts(), (0, 0));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use framex_core::context::CallMeta;
 use framex_core::plugin::Handler;
 
 use super::*;
-use crate::proxy::operation::{Argument, Body, Form, Place};
+use crate::proxy::operation::{Argument, Body, Form, Place, Style};
 
 /// An operation `POST /items/{id}` that takes a JSON body.
 fn item(forwarder: &Arc<Forwarder>) -> Arc<dyn Handler> {
@@ -21,7 +21,7 @@ fn item(forwarder: &Arc<Forwarder>) -> Arc<dyn Handler> {
             name: "id".into(),
             place: Place::Path,
             required: true,
-            explode: false,
+            style: Style::Commas,
         }],
         body: Some(Body {
             form: Form::Json,
@@ -201,6 +201,22 @@ async fn errors_are_errors_with_the_upstreams_words() {
         assert!(error.message().ends_with(said), "{error}");
         assert_eq!(error.detail(), Some(&detail));
         assert_eq!(error.headers().contains_key("retry-after"), status == 503);
+    }
+}
+
+#[tokio::test]
+async fn what_leads_elsewhere_is_no_result() {
+    for (location, told) in [
+        ("/items/?secret=1", "307 Temporary Redirect to `/items/`,"),
+        ("http://10.0.0.5:8000/items/", " to `/items/`,"),
+        ("", "307 Temporary Redirect, which"),
+    ] {
+        let answer = answer("307 Go", &format!("location: {location}\r\n"), "");
+        let error = reply(answer, false).await.unwrap_err();
+        let found = (error.status().as_u16(), error.code());
+        assert_eq!(found, (502, "unexpected_reply"));
+        assert!(error.message().contains(told), "{error}");
+        assert!(!error.message().contains("10.0") && !error.message().contains("secret"));
     }
 }
 

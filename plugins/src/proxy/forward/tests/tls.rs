@@ -7,6 +7,7 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use super::*;
 use crate::proxy::forward::connect::{Connector, trusting};
+use crate::proxy::forward::{FetchError, Fetched};
 
 /// Answers one request of each connection over TLS as `name`; its address, and who trusts it.
 async fn speaking(name: &str) -> (SocketAddr, RootCertStore, JoinHandle<()>) {
@@ -70,5 +71,27 @@ async fn an_upstream_speaks_tls_and_is_who_it_says() {
         .await
         .unwrap_err();
     assert_eq!(error.code(), "upstream_unreachable");
+    task.abort();
+}
+
+#[tokio::test]
+async fn a_document_comes_over_tls_from_who_it_says() {
+    let (address, roots, task) = speaking("localhost").await;
+    let url = format!("https://localhost:{}", address.port());
+    let fetched = in_time(trusting_forwarder(&url, roots).fetch("/openapi.json", None)).await;
+    let Ok(Fetched::Document { body, .. }) = fetched else {
+        panic!("{fetched:?}")
+    };
+    assert_eq!(body, "ok");
+    // Nobody vouches for it.
+    let (_, strangers, other) = speaking("localhost").await;
+    let forwarder = trusting_forwarder(&url, strangers);
+    let error = in_time(forwarder.fetch("/openapi.json", None)).await;
+    let Err(FetchError::Failed(error)) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(error.code(), "upstream_unreachable");
+    assert!(format!("{error:?}").contains("certificate"), "{error:?}");
+    other.abort();
     task.abort();
 }
