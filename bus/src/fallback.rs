@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use framex_core::context::Request;
+use framex_core::descriptor::ApiDescriptor;
 use framex_core::error::CallError;
 
 use crate::Call;
 
 /// Where calls go that nobody on the bus answers: the bridge.
 pub trait Fallback: Send + Sync {
-    /// Calls `target`: an API id, a path, or a method and a path.
-    fn call(&self, target: &str, request: Request) -> Call;
+    /// Calls `target`: an API id, a path, or a method and a path. `known` is the API that it is
+    /// of, where there is one that nobody serves now: then only what is the same API elsewhere
+    /// may take the call.
+    fn call(&self, target: &str, known: Option<&ApiDescriptor>, request: Request) -> Call;
 }
 
 /// What the ids of the bridge's own APIs begin with. Where nobody answers those, there
@@ -31,7 +34,7 @@ pub(crate) fn unresolved(
 ) -> Call {
     let unknown = matches!(error, CallError::Unknown { .. });
     match fallback.filter(|_| unknown && !is_bridge(target)) {
-        Some(fallback) => give(fallback, target, request, shown(error)),
+        Some(fallback) => give(fallback, target, None, request, shown(error)),
         None => Call::failed(shown(error)),
     }
 }
@@ -45,10 +48,11 @@ pub(crate) fn is_bridge(id: &str) -> bool {
 pub(crate) fn give(
     fallback: &Arc<dyn Fallback>,
     target: &str,
+    known: Option<&ApiDescriptor>,
     request: Request,
     error: CallError,
 ) -> Call {
-    let call = fallback.call(target, request);
+    let call = fallback.call(target, known, request);
     Call::remote(Box::pin(async move {
         match call.await {
             Err(CallError::NoResponders { api }) if is_bridge(api.as_str()) => Err(error),

@@ -436,11 +436,12 @@ pub(crate) fn deadline(
     default_timeout: Duration,
 ) -> (Instant, bool) {
     let own = api.timeout.map(|timeout| started + timeout);
+    // How long its stream may take, another service decides: the time is for its answer.
+    let only_first_event = asked.is_none() && (api.bridged || api.streams() && own.is_none());
     let asked = match (asked, own) {
         (Some(asked), Some(own)) => Some(asked.min(own)),
         (asked, own) => asked.or(own),
     };
-    let only_first_event = api.streams() && asked.is_none();
     // A file takes as long as its client's line does; pauses have bounds of their own.
     let usual = match api.takes_files() {
         true => default_timeout.max(WITH_FILES),

@@ -181,14 +181,22 @@ impl<'de> Deserialize<'de> for Route {
 /// shape mean the same requests.
 #[must_use]
 pub fn shape(path: &str) -> String {
-    path.split('/')
-        .map(|segment| match segment.strip_prefix('{') {
-            Some(rest) if rest.starts_with('*') => "{*}",
-            Some(_) => "{}",
-            None => segment,
-        })
-        .collect::<Vec<_>>()
-        .join("/")
+    path.split('/').map(kind).collect::<Vec<_>>().join("/")
+}
+
+/// Whether two templates have the same [`shape`].
+#[must_use]
+pub fn same_shape(one: &str, other: &str) -> bool {
+    one.split('/').map(kind).eq(other.split('/').map(kind))
+}
+
+/// A segment without the name of its parameter.
+fn kind(segment: &str) -> &str {
+    match segment.strip_prefix('{') {
+        Some(rest) if rest.starts_with('*') => "{*}",
+        Some(_) => "{}",
+        None => segment,
+    }
 }
 
 #[cfg(test)]

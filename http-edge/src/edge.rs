@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use framex_bus::{Bus, Call, Catalog};
+use framex_bus::{Api, Bus, Call, Catalog};
 use framex_core::args::{Args, HttpArgs, HttpBody, PathValues};
 use framex_core::context::{CallMeta, Principal, Request as CallRequest, RequestId, TRAIL};
 use framex_core::error::{BoxError, CallError, Error};
@@ -544,10 +544,7 @@ impl Edge {
         };
         passing::tell_upstream(&mut parts, peer);
         let path = PathValues::default();
-        let known = entry
-            .api
-            .is_forsaken()
-            .then(|| entry.api.descriptor.id.clone());
+        let known = entry.api.is_forsaken().then(|| Arc::clone(&entry.api));
         self.call(
             To::Fallback(known),
             answer,
@@ -634,15 +631,19 @@ impl Edge {
             To::Api => return bus.call(&entry.api, request),
             To::Fallback(known) => known,
         };
-        let (known, nobody) = match known {
-            Some(api) => (true, CallError::NoResponders { api }),
-            None => (false, CallError::Handler(problem::not_found(false))),
+        let nobody = match &known {
+            Some(api) => CallError::NoResponders {
+                api: api.descriptor.id.clone(),
+            },
+            None => CallError::Handler(problem::not_found(false)),
         };
         let Some(fallback) = bus.fallback() else {
             return Call::failed(nobody);
         };
         let target = request.args.target().unwrap_or_default();
-        let call = fallback.call(&target, request);
+        let descriptor = known.as_ref().map(|api| &*api.descriptor);
+        let call = fallback.call(&target, descriptor, request);
+        let known = known.is_some();
         Call::remote(Box::pin(async move {
             match call.await {
                 // Nor is there a bridge.
@@ -701,7 +702,7 @@ enum To {
     /// The API at its route.
     Api,
     /// Whoever takes what nobody answers: this API, or none if the path has none.
-    Fallback(Option<ApiId>),
+    Fallback(Option<Arc<Api>>),
 }
 
 /// How far a request has come without waiting.

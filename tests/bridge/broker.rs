@@ -229,6 +229,16 @@ async fn a_plugin_that_is_killed_and_comes_back() {
         echo.process().kill();
         until("the upstream answers", from_upstream).await;
         assert_eq!(called().await.data(), "the upstream says y");
+        // Not just anybody who takes every path.
+        let model = edge
+            .post("/api/v1/echo_model?message=x")
+            .json(r#"{"id": 1}"#);
+        let model = model.send().await;
+        let called_model = call(&edge, "POST /api/v1/echo_model", json!({})).await;
+        for answer in [model, called_model] {
+            assert_eq!(answer.status, 503, "{}", answer.lossy());
+            assert_eq!(answer.json()["code"], "no_responders");
+        }
         echo = site.start("echo", &words);
         until("the plugin answers again", from_plugin).await;
         assert_eq!(called().await.data(), "y");

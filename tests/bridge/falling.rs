@@ -58,6 +58,24 @@ async fn paths_that_no_document_has() {
     assert_eq!(nowhere.status, 404);
     let wrong = server.ask("DELETE", "/hidden").send().await;
     assert_eq!(wrong.status, 405);
+    // What is disabled is so with a query, too.
+    let target = "GET /openapi.json?x=1";
+    let refused = call(&server, target, json!({})).await;
+    assert_eq!(
+        (refused.status, &refused.json()["code"]),
+        (404, &json!("unknown_api"))
+    );
+    // A template is an operation's, whatever its parameters are called, or nobody's.
+    let item = call(&server, "GET /items/{id}", json!({ "id": 5 })).await;
+    assert_eq!(item.data(), json!({ "item": 5 }), "{}", item.lossy());
+    let place = json!({ "city": "a", "country": "b" });
+    let place = call(&server, "/places/{city}/{country}", place).await;
+    assert_eq!(place.data(), json!(["a", "b"]), "by their positions");
+    let nobodys = call(&server, "POST /users/{id}", json!({ "id": 5 })).await;
+    assert_eq!(
+        (nobodys.status, &nobodys.json()["code"]),
+        (404, &json!("unknown_api"))
+    );
     // Ids are for the bus alone.
     let id = call(&server, "nobody.Nobody.nothing", json!({})).await;
     assert_eq!(

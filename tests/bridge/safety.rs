@@ -243,6 +243,85 @@ async fn a_public_template_beside_a_secret() {
     }
 }
 
+/// What its document holds back is not reached by its siblings, nor by what nobody answers.
+#[tokio::test]
+async fn what_is_not_published_beside_a_template() {
+    let get = json!({ "get": { "responses": { "200": { "description": "ok" } } } });
+    let mut guarded = get.clone();
+    guarded["get"]["security"] = json!([{ "key": [] }]);
+    let at = write(
+        "siblings",
+        "application/json",
+        &with_paths(json!({
+            "/items/{id}": get, "/items/secret": get, "/items/guarded": guarded,
+            "/users/{id}": get, "/users/me": get,
+        })),
+    )
+    .await;
+    let rules = json!({
+        "docs_path": at, "enable": ["/items/{id}", "/items/guarded", "/users/*", "/other/*"],
+        "disable": ["/users/{id}"], "auth": { "rules": { "/items/*": ["the-key"] } },
+        "public": ["/items/{id}"],
+    });
+    let server = bridge_to(paper(), "siblings", rules).server("enable_proxy", true);
+    let server = server.start().await;
+    imported(&server, "siblings").await;
+    assert_eq!(server.get("/items/5").send().await.json()["key"], "the-key");
+    assert_eq!(server.get("/users/me").send().await.status, 200);
+    assert_eq!(server.get("/other/x").send().await.status, 200);
+    for target in [
+        "/items/secret",
+        "/items/%73ecret",
+        "/items/secret/",
+        "/items/secret;a",
+        "/items/guarded",
+        "/items/Guarded",
+        "/items/guarded/",
+        "/items/guarded;a",
+        "/users/5",
+        "/users/5/",
+        "/%75sers/5",
+    ] {
+        for method in ["GET", "HEAD"] {
+            let answer = server.ask(method, target).send().await;
+            assert_eq!(answer.status, 404, "{method} {target}: {}", answer.lossy());
+        }
+    }
+    server.stop().await;
+}
+
+/// The upstream's own document, and what the edge has of its own, by whatever name.
+#[tokio::test]
+async fn documents_of_upstreams() {
+    let server = bridge_to(everything(), "papers", json!({})).server("enable_proxy", true);
+    let server = server.start().await;
+    imported(&server, "papers").await;
+    for target in [
+        "/openapi.json",
+        "/%6fpenapi.json",
+        "/openapi.json/",
+        "/openapi.json;x",
+        "/%64ocs",
+        "/%72edoc",
+        "/docs%2Foauth2-redirect",
+        "/api/v1/proxy/remote",
+        "/api/v1/proxy/%72emote/",
+        "/API/v1/proxy/refresh",
+    ] {
+        for method in ["GET", "POST"] {
+            let answer = server.ask(method, target).send().await;
+            assert!(
+                matches!(answer.status, 400 | 404),
+                "{method} {target}: {}",
+                answer.lossy()
+            );
+            // An answer of ours, not the upstream's.
+            assert!(answer.json()["request_id"].is_string(), "{target}");
+        }
+    }
+    server.stop().await;
+}
+
 /// Addresses, keys and the words of libraries stay inside.
 #[tokio::test]
 async fn nothing_tells_where_things_are() {

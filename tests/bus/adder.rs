@@ -86,13 +86,18 @@ impl Handler for Tell {
             }
             let named = args.named(&api)?;
             let ms = named.values.get("ms").and_then(Value::as_u64);
-            tokio::time::sleep(Duration::from_millis(ms.unwrap_or(0))).await;
+            let pause = Duration::from_millis(ms.unwrap_or(0));
             if api.summary == "streams" {
-                let events = ["a", "b", "c"].map(|text| Ok(Event::text(text)));
-                return Ok(Reply::Stream(EventStream::new(futures_util::stream::iter(
-                    events,
-                ))));
+                let events = futures_util::stream::iter(["a", "b", "c"]);
+                let events = futures_util::StreamExt::then(events, move |text| async move {
+                    if text != "a" {
+                        tokio::time::sleep(pause).await;
+                    }
+                    Ok(Event::text(text))
+                });
+                return Ok(Reply::Stream(EventStream::new(Box::pin(events))));
             }
+            tokio::time::sleep(pause).await;
             Reply::value(&json!({
                 "tag": tag,
                 "values": named.values,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use framex::args::{Args, HttpArgs, HttpBody, PathValues};
 use framex::bus::nats::NatsBus;
 use framex::bus::{Bus, Call, Fallback, LocalBus};
+use framex::descriptor::{ApiDescriptor, ApiKind};
 use framex::id::ApiId;
 use framex::{CallError, Error, PluginDefinition, Reply};
 use framex_core::context::{CallMeta, Request};
@@ -32,7 +33,7 @@ struct Bridge {
 }
 
 impl Fallback for Bridge {
-    fn call(&self, target: &str, request: Request) -> Call {
+    fn call(&self, target: &str, known: Option<&ApiDescriptor>, request: Request) -> Call {
         let args = request.args;
         let way = match args.passed().expect("a request") {
             Some(passed) => format!("as {} {}", passed.method, passed.target),
@@ -44,7 +45,8 @@ impl Fallback for Bridge {
             }
         };
         let mut given = self.given.lock().expect("no panic");
-        given.push(format!("{target}: {way}"));
+        let of = known.map_or_else(String::new, |api| format!(" of {}", api.id));
+        given.push(format!("{target}{of}: {way}"));
         if self.away {
             let api = ApiId::parse("proxy.ProxyPlugin.fall_back").expect("an id");
             return Call::failed(CallError::NoResponders { api });
@@ -57,8 +59,8 @@ impl Fallback for Bridge {
     }
 }
 
-fn any(id: ApiId) -> framex::descriptor::ApiDescriptor {
-    framex::descriptor::ApiDescriptor::new(id, framex::descriptor::ApiKind::Func)
+fn any(id: ApiId) -> ApiDescriptor {
+    ApiDescriptor::new(id, ApiKind::Func)
 }
 
 impl Bridge {
@@ -214,7 +216,7 @@ async fn over_a_broker_it_gets_what_nobody_serves_now() {
     let client = async_nats::connect(server.url()).await.expect("a broker");
     while client.request(ECHO, "{}".into()).await.is_ok() {}
     assert_eq!(instances(&caller), Some(1));
-    let passed = "GET /api/v1/echo: as POST /api/v1/echo?value=%31&x=2";
+    let passed = "GET /api/v1/echo of callee.Callee.echo: as POST /api/v1/echo?value=%31&x=2";
     assert_eq!(answer(call(HttpBody::Empty)).await, "bridged");
     // Never as if a plugin had named what a client has sent.
     let partly_read = async || failure(call(form())).await.into_error();
@@ -222,7 +224,10 @@ async fn over_a_broker_it_gets_what_nobody_serves_now() {
     assert_eq!(bridge.given(), [passed]);
     let first = request(json!({"value": 1}));
     assert_eq!(answer(caller.call(&api, first)).await, "bridged");
-    assert_eq!(bridge.given(), [r#"GET /api/v1/echo: {"value":1}"#]);
+    assert_eq!(
+        bridge.given(),
+        [r#"GET /api/v1/echo of callee.Callee.echo: {"value":1}"#]
+    );
     // Now they know; it needs no question.
     until("it is known to be gone", || instances(&caller) == Some(0)).await;
     let begun = Instant::now();
@@ -241,7 +246,10 @@ async fn over_a_broker_it_gets_what_nobody_serves_now() {
     assert_eq!(bridge.given(), [passed]);
     let forsaken = caller.call_target("/api/v1/echo", request(json!({"value": 1})));
     assert_eq!(answer(forsaken).await, "bridged");
-    assert_eq!(bridge.given(), [r#"GET /api/v1/echo: {"value":1}"#]);
+    assert_eq!(
+        bridge.given(),
+        [r#"GET /api/v1/echo of callee.Callee.echo: {"value":1}"#]
+    );
     // It is back, and has its calls.
     let worker = connect(server.url(), LONG);
     serve(&worker, PluginDefinition::of::<Callee>()).await;

@@ -84,7 +84,7 @@ impl Default for Ingress {
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamConfig {
     /// What it is called in API ids, errors and logs: `[a-z0-9_]`. Without it,
-    /// `upstream_` and six digits made of its URL.
+    /// `upstream_` and its number in the order of URLs.
     pub name: Option<String>,
     /// Paths that are published: exact, `/*` or `*` for all, `/prefix/*`. `white_list` if none.
     pub enable: Option<Vec<String>>,

@@ -3,20 +3,23 @@
 //! First the operations of the upstreams are looked through, also those whose routes plugins
 //! have. What is none of them goes to the first upstream whose rules allow its path.
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock, Weak};
 
-use framex_core::args::{Aim, Args};
+use framex_core::args::{Aim, Args, Named};
 use framex_core::context::Context;
 use framex_core::descriptor::{ApiDescriptor, ApiKind, ReplyShape};
 use framex_core::error::{Error, Result};
 use framex_core::id::ApiId;
 use framex_core::plugin::{AddedApi, Handler};
 use framex_core::reply::Reply;
+use framex_core::route::parameters;
 use futures_core::future::BoxFuture;
 use http::Method;
 use percent_encoding::percent_decode_str;
 
 use super::forward;
+use super::rules::readings;
 use super::surface::{Surface, split};
 use super::unknown;
 use super::watch::{Served, Watched};
@@ -79,32 +82,30 @@ impl Surface {
         path: &str,
     ) -> Result<Reply> {
         let target = || format!("{method} {path}");
-        // As upstreams read it, however it is written.
-        let read = percent_decode_str(path).decode_utf8_lossy();
-        let served = self.at(method, path);
-        let guarded = |served: Option<&Arc<Served>>| served.is_some_and(|s| s.descriptor.guarded);
-        let held_back = guarded(served.as_ref()) || guarded(self.at(method, &read).as_ref());
-        if held_back && ctx.principal().is_none() {
+        let decoded = percent_decode_str(path).decode_utf8_lossy();
+        let readings = readings(path);
+        let asked = ctx.principal().is_some();
+        let held_back = |path: &Cow<'_, str>| {
+            let served = self.at(method, path);
+            !asked && served.is_some_and(|served| served.descriptor.guarded)
+        };
+        if is_the_edges(&decoded) || readings.iter().any(held_back) {
             return Err(unknown(&target()));
         }
-        if let Some(served) = served {
-            return match self.is_anothers(&served, method, path) {
-                true => Err(unknown(&target())),
-                false => served.handler.call(ctx, args).await,
-            };
+        if let Some(served) = self.at(method, path) {
+            return served.handler.call(ctx, args).await;
         }
         let allowed = |watched: &&Arc<Watched>| {
             let upstream = &watched.upstream;
-            let own = upstream.own_path(path);
-            own.is_some_and(|own| {
-                let key = |path| {
-                    upstream
-                        .own_path(path)
-                        .and_then(|p| upstream.keys.key_for(p))
-                };
-                let keyless = key(path).is_none() && key(&read).is_none();
-                let open = || upstream.public.contains_raw(own) || ctx.principal().is_some();
-                upstream.published.contains_raw(own) && (keyless || open())
+            upstream.own_path(path).is_some_and(|own| {
+                let known = watched.forwarder.known();
+                let keyless = || upstream.keys.key_for_request(own).is_none();
+                let open = || asked || upstream.public.contains_raw(own);
+                // What the document has is passed as far as the document says.
+                let read = percent_decode_str(own).decode_utf8_lossy();
+                let meant = known.meant(method, &read);
+                let fits = meant.is_none_or(|meant| meant.published && (asked || !meant.guarded));
+                fits && upstream.published.contains_raw(own) && (open() || keyless())
             })
         };
         let watched = self.upstreams().iter().find(allowed);
@@ -117,11 +118,17 @@ impl Surface {
     /// A plugin's call. Plugins are trusted with what they declare.
     async fn call(&self, ctx: Context, args: Args, target: &str) -> Result<Reply> {
         if let Some(served) = self.named(target) {
+            let args = renamed(args, &served, target)?;
             return served.handler.call(ctx, args).await;
         }
         let mut named = args.named(&DESCRIPTOR)?;
         let target = &forward::filled(target, &mut named)?;
         let (_, path) = split(target);
+        let path = path.split('?').next().unwrap_or_default();
+        if path.contains(['{', '}']) {
+            // A template that no operation has: nobody could fill it.
+            return Err(unknown(target));
+        }
         let allowed = |watched: &&Arc<Watched>| {
             let own = watched.upstream.own_path(path);
             own.is_some_and(|own| watched.upstream.published.contains_raw(own))
@@ -136,4 +143,48 @@ impl Surface {
         };
         watched.forwarder.call(&ctx, target, named).await
     }
+}
+
+/// What every edge answers itself.
+const PAGES: [&str; 8] = [
+    "/health",
+    "/ready",
+    "/ping",
+    "/version",
+    "/metrics",
+    "/docs",
+    "/redoc",
+    "/api/v1/openapi.json",
+];
+/// And what is below.
+const BELOW: [&str; 3] = ["/docs/", "/redoc/", "/api/v1/streams/"];
+
+/// Whether an edge would answer the decoded `path` itself, were it written so.
+fn is_the_edges(path: &str) -> bool {
+    PAGES.contains(&path) || BELOW.iter().any(|start| path.starts_with(start))
+}
+
+/// The arguments of a call of `target` with the names that `served` has for what stands in its
+/// path: they are those of the template that was called.
+fn renamed(args: Args, served: &Served, target: &str) -> Result<Args> {
+    let (_, path) = split(target);
+    let Some(route) = served.route().filter(|route| route.path != path) else {
+        return Ok(args);
+    };
+    let names = |path: &str| parameters(path).unwrap_or_default();
+    let (called, own) = (names(path), names(&route.path));
+    if called == own || called.len() != own.len() {
+        return Ok(args);
+    }
+    let Named {
+        mut values, files, ..
+    } = args.named(&served.descriptor)?;
+    let given: Vec<_> = called.iter().map(|name| values.remove(name)).collect();
+    for (name, value) in own.into_iter().zip(given) {
+        values.extend(value.map(|value| (name, value)));
+    }
+    let args = Args::new(&values)?;
+    Ok(files
+        .into_iter()
+        .fold(args, |args, (name, file)| args.with_file(name, file)))
 }

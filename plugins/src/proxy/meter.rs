@@ -69,6 +69,11 @@ fn of(forwarder: &Forwarder) -> Vec<Metric> {
             state.in_flight,
         ),
         (
+            "framex_upstream_streams",
+            "Streams of events that have begun and not ended",
+            state.streams,
+        ),
+        (
             "framex_upstream_circuit_open",
             "1 while the upstream is given a rest",
             usize::from(state.circuit != Circuit::Closed),

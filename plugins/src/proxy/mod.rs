@@ -9,7 +9,6 @@
 //! | `document` | from an OpenAPI document to operations |
 //! | `operation` | an operation, as forwarding needs it |
 //! | `surface` | everything that all upstreams offer together |
-//! | `precise` | paths that are one operation's and fit the template of another |
 //! | `fall_back` | calls that nobody on the bus answers |
 //! | `forward` | from a call to a request, and from its answer to a reply |
 //! | `functions` | functions that run on another system |
@@ -21,7 +20,6 @@ mod forward;
 mod functions;
 mod meter;
 mod operation;
-mod precise;
 mod rules;
 mod surface;
 mod upstream;
@@ -43,7 +41,7 @@ use utoipa::ToSchema;
 use config::ProxyConfig;
 use functions::{Functions, RemoteCall};
 use surface::Surface;
-use upstream::Upstream;
+use upstream::{Site, Upstream};
 use watch::Watched;
 
 /// How long a start waits for the documents of upstreams that are there.
@@ -98,9 +96,10 @@ impl ProxyPlugin {
             }
         }
         let id: Arc<str> = uuid::Uuid::new_v4().simple().to_string()[..16].into();
+        let sites: Arc<[Site]> = Site::all(&upstreams, &config).into();
         let watched = upstreams
             .into_iter()
-            .map(|upstream| Watched::new(upstream, &id, config.refresh));
+            .map(|upstream| Watched::new(upstream, &sites, &id, config.refresh));
         let watched = watched.collect::<Result<Vec<_>>>()?;
         let known = watched.iter().map(|one| Arc::clone(&one.forwarder));
         let functions = Functions::new(&config, &id, &known.collect::<Vec<_>>())?;

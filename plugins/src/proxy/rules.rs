@@ -12,6 +12,9 @@ use percent_encoding::{CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use super::config::Keys;
 
+#[cfg(test)]
+mod tests;
+
 /// What is allowed, less what is not. By default nothing is.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PathRules {
@@ -59,12 +62,25 @@ impl PathRules {
         covered(&self.enable, path) && !covered(&self.disable, path)
     }
 
+    /// The same, less `paths` too.
+    pub(crate) fn less(mut self, paths: &[String]) -> Self {
+        self.disable
+            .extend(paths.iter().map(|path| comparable(path)));
+        self
+    }
+
     /// Whether the path of a request is allowed, which no template of a document stands for.
     ///
-    /// One that upstreams may read in different ways is not: see [`is_plain`].
+    /// One that upstreams may read in different ways is not: see [`is_plain`]. Nor is one that
+    /// a template in `disable` stands for.
     pub(crate) fn contains_raw(&self, path: &str) -> bool {
         let allowed = |path: &str| covered(&self.enable, path);
-        is_plain(path) && allowed(path) && allowed(&decoded(path)) && !self.excludes(path)
+        let refused = |path: &Cow<'_, str>| self.disable.iter().any(|rule| fits(rule, path));
+        is_plain(path)
+            && allowed(path)
+            && allowed(&decoded(path))
+            && !self.excludes(path)
+            && !readings(path).iter().any(refused)
     }
 
     /// Whether `disable` names the path of a request, in some way of reading it. A template
@@ -73,16 +89,8 @@ impl PathRules {
         if self.disable.is_empty() {
             return false;
         }
-        let decoded = decoded(path);
-        // Some servers drop `;…` at the end of segments, and slashes at the end of paths.
-        let bare: Vec<&str> = decoded
-            .split('/')
-            .map(|segment| segment.split_once(';').map_or(segment, |(name, _)| name))
-            .collect();
-        let bare = bare.join("/");
-        [path, &decoded, &bare, bare.trim_end_matches('/')]
-            .into_iter()
-            .any(|path| covered(&self.disable, path))
+        let mut readings = readings(path).into_iter();
+        readings.any(|path| covered(&self.disable, &path))
     }
 }
 
@@ -108,6 +116,47 @@ impl KeyRules {
         let best = covering.max_by_key(|(rule, _)| (*rule == path, rule.len()));
         best.and_then(|(_, key)| key.as_ref())
     }
+
+    /// The key for the path of a request: of the first way of reading it that has one.
+    pub(crate) fn key_for_request(&self, path: &str) -> Option<&Secret> {
+        if self.0.is_empty() {
+            return None;
+        }
+        readings(path).iter().find_map(|path| self.key_for(path))
+    }
+}
+
+/// The ways in which an upstream may read `path`, first as it lies: decoded, and without what
+/// some servers drop, which is `;…` at the end of segments and empty segments. A slash at the
+/// end is none to many.
+pub(crate) fn readings(path: &str) -> Vec<Cow<'_, str>> {
+    let decoded = decoded(path);
+    let bare = bare(&decoded);
+    let slashed = format!("{}/", bare.trim_end_matches('/'));
+    let mut all = vec![Cow::Borrowed(path)];
+    for reading in [decoded, bare.into(), slashed.into()] {
+        if !all.contains(&reading) {
+            all.push(reading);
+        }
+    }
+    all
+}
+
+/// A decoded path without what some servers drop, as [`readings`] has it.
+pub(crate) fn bare(decoded: &str) -> String {
+    let names = decoded.split('/').map(|segment| {
+        let name = segment.split(';').next();
+        name.unwrap_or_default()
+    });
+    let mut bare = String::with_capacity(decoded.len() + 1);
+    for name in names.filter(|name| !name.is_empty()) {
+        bare.push('/');
+        bare.push_str(name);
+    }
+    if bare.is_empty() {
+        bare.push('/');
+    }
+    bare
 }
 
 /// Whether every server reads `path` alike: it begins with `/` and has neither dot segments nor
@@ -155,6 +204,29 @@ fn covers(rule: &str, path: &str) -> bool {
     }
 }
 
+/// Whether the template or prefix `rule` stands for the path of a request.
+fn fits(rule: &str, path: &str) -> bool {
+    if !rule.contains('{') {
+        return false;
+    }
+    let (rule, below) = match rule.strip_suffix("/*") {
+        Some(rule) => (rule, true),
+        None => (rule, false),
+    };
+    let path = comparable(path);
+    let mut segments = path.split('/');
+    let stand = rule.split('/').all(|name| {
+        let has = |segment: &str| name == segment || name.contains('{') && !segment.is_empty();
+        segments.next().is_some_and(has)
+    });
+    let rest = segments.next();
+    stand
+        && match below {
+            true => rest.is_some_and(|rest| !rest.is_empty()),
+            false => rest.is_none(),
+        }
+}
+
 fn read(rule: &str) -> Result<String, RuleError> {
     let refuse = |reason| {
         Err(RuleError {
@@ -183,172 +255,4 @@ fn read(rule: &str) -> Result<String, RuleError> {
         return refuse("it has an empty or a dot segment, which no path has that is published");
     }
     Ok(comparable(rule))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn list(rules: &[&str]) -> Vec<String> {
-        rules.iter().map(|rule| (*rule).to_owned()).collect()
-    }
-
-    fn rules(enable: &[&str], disable: &[&str]) -> PathRules {
-        PathRules::parse(&list(enable), &list(disable)).unwrap()
-    }
-
-    fn keys(rules: &[(&str, &[&str])]) -> Result<KeyRules, RuleError> {
-        let secrets = |keys: &[&str]| keys.iter().map(|key| Secret::new(*key)).collect();
-        KeyRules::parse(&Keys {
-            rules: rules
-                .iter()
-                .map(|(rule, keys)| ((*rule).to_owned(), secrets(keys)))
-                .collect(),
-        })
-    }
-
-    #[test]
-    fn each_form_covers_what_it_says() {
-        for (rule, inside, outside) in [
-            ("/x", &["/x"][..], &["/x/", "/x/y", "/xy", "/"][..]),
-            ("/x/*", &["/x/y", "/x/y/z"], &["/x", "/x/", "/xy"]),
-            ("/*", &["/", "/x", "/x/y"], &[]),
-            ("*", &["/", "/x", "/x/y"], &[]),
-            ("/", &["/"], &["/x"]),
-            ("/x/{id}", &["/x/{id}", "/x/{item-id}"], &["/x/1"]),
-            ("/x/{id}/*", &["/x/{other}/y"], &["/x/{id}"]),
-            ("/café", &["/café", "/caf%C3%A9"], &["/cafe"]),
-        ] {
-            let rules = rules(&[rule], &[]);
-            for path in inside {
-                assert!(rules.contains(path), "{rule} {path}");
-            }
-            for path in outside {
-                assert!(!rules.contains(path), "{rule} {path}");
-            }
-        }
-        assert!(!PathRules::default().contains("/x"));
-    }
-
-    #[test]
-    fn what_is_disabled_stays_so() {
-        let rules = rules(&["*", "/admin/users"], &["/admin/*", "/secret"]);
-        assert!(rules.contains("/users"));
-        assert!(!rules.contains("/admin/users"));
-        assert!(!rules.contains("/secret"));
-        for path in [
-            "/admin/users",
-            "/%61dmin/users",
-            "/admin;x=1/users",
-            "/secret",
-            "/secret/",
-            "/secret;a",
-            "/secre%74",
-        ] {
-            assert!(rules.excludes(path), "{path}");
-            assert!(!rules.contains_raw(path), "{path}");
-        }
-        assert!(!rules.excludes("/public/admin"));
-    }
-
-    #[test]
-    fn other_forms_are_refused_by_name() {
-        for (rule, why) in [
-            ("", "begin with `/`"),
-            ("x", "begin with `/`"),
-            ("x/*", "begin with `/`"),
-            ("**", "begin with `/`"),
-            ("http://a/x", "without a host"),
-            ("/x*", "`/users/*`"),
-            ("/*/x", "`/users/*`"),
-            ("/x/**", "`/users/*`"),
-            ("/x/*/*", "`/users/*`"),
-            ("/x?y=1", "without a query"),
-            ("/x y", "without a query"),
-            ("/x//y", "empty"),
-            ("/x/../y", "dot segment"),
-        ] {
-            let enable = PathRules::parse(&list(&["/a", rule]), &[]).unwrap_err();
-            assert_eq!(enable.rule, rule);
-            let text = enable.to_string();
-            assert!(text.contains(&format!("`{rule}`")), "{text}");
-            assert!(text.contains(why), "{text}");
-            assert_eq!(PathRules::parse(&[], &list(&[rule])).unwrap_err(), enable);
-            assert_eq!(keys(&[(rule, &[])]).unwrap_err(), enable);
-        }
-    }
-
-    #[test]
-    fn requests_without_a_template_are_read_in_every_way() {
-        let all = rules(&["/*"], &[]);
-        for path in [
-            "/",
-            "/x",
-            "/x/",
-            "/x/y.html",
-            "/caf%C3%A9",
-            "/a%20b",
-            "/a;v=1/b",
-            "/...",
-            "/100%25",
-        ] {
-            assert!(all.contains_raw(path), "{path}");
-        }
-        for path in [
-            "",
-            "x",
-            "*",
-            "//",
-            "//x",
-            "/x//y",
-            "/x//",
-            "/.",
-            "/..",
-            "/x/../y",
-            "/x/./y",
-            "/x/..",
-            "/%2e%2e/y",
-            "/x/.%2E/y",
-            "/x/%2e",
-            "/x%2fy",
-            "/x%2F..%2Fy",
-            "/x\\y",
-            "/x%5Cy",
-            "/x%00",
-            "/x%0ay",
-            "/x%7f",
-            "/%252e%252e/y",
-            "/x%252fy",
-            "/x/..;/y",
-            "/x/;a/y",
-            "/%ff",
-        ] {
-            assert!(!all.contains_raw(path), "{path}");
-        }
-        let some = rules(&["/public/*"], &[]);
-        assert!(some.contains_raw("/public/x"));
-        assert!(!some.contains_raw("/%70ublic/x"));
-        assert!(!some.contains_raw("/public/%2e%2e/x"));
-        assert!(!some.contains_raw("/other"));
-    }
-
-    #[test]
-    fn the_exact_key_wins_then_the_longest_prefix() {
-        let keys = keys(&[
-            ("*", &["all"]),
-            ("/a/*", &["a", "second"]),
-            ("/a/b/*", &["ab"]),
-            ("/a/b/c", &["abc"]),
-            ("/a/b/none", &[]),
-        ])
-        .unwrap();
-        let key = |path: &str| keys.key_for(path).map(Secret::expose);
-        assert_eq!(key("/x"), Some("all"));
-        assert_eq!(key("/a"), Some("all"));
-        assert_eq!(key("/a/x"), Some("a"));
-        assert_eq!(key("/a/b/x"), Some("ab"));
-        assert_eq!(key("/a/b/c"), Some("abc"));
-        assert_eq!(key("/a/b/none"), None);
-        assert_eq!(KeyRules::default().key_for("/x").map(Secret::expose), None);
-    }
 }

@@ -11,13 +11,11 @@ use framex_core::id::ApiId;
 use framex_core::plugin::AddedApi;
 use framex_core::route::{Route, shape};
 use http::Method;
-use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::UpstreamReport;
 use super::fall_back;
 use super::forward::{Circuit, Forwarder};
-use super::precise;
 use super::watch::{Served, Watched};
 
 /// See the module.
@@ -32,7 +30,7 @@ pub(crate) struct Surface {
 #[derive(Default)]
 struct Map {
     router: matchit::Router<Vec<Arc<Served>>>,
-    by_template: HashMap<String, Vec<Arc<Served>>>,
+    by_shape: HashMap<String, Vec<Arc<Served>>>,
     /// Where the upstream is a FrameX: by what the API is called there.
     by_api: HashMap<String, Arc<Served>>,
 }
@@ -66,7 +64,7 @@ impl Surface {
         let mut routes = HashMap::new();
         let apis = served.iter().map(|served| AddedApi {
             descriptor: with_free_routes(&served.descriptor, &mut routes),
-            handler: precise::handler(self, served),
+            handler: Arc::clone(&served.handler),
         });
         let own = fall_back::api(self);
         for refused in ctx.add_apis(std::iter::once(own).chain(apis).collect())? {
@@ -83,32 +81,20 @@ impl Surface {
         with(found, Some(method)).or_else(|| get().flatten())
     }
 
-    /// Whether `path` is that of an operation more precise than `own`, of the same upstream:
-    /// as it reads it, however it is written.
-    pub(crate) fn is_anothers(&self, own: &Served, method: &Method, path: &str) -> bool {
-        let read = percent_decode_str(path).decode_utf8_lossy();
-        let map = self.map.load();
-        let Ok(found) = map.router.at(&read) else {
-            return false;
-        };
-        let asked = |served: &Served| {
-            let has = &served.shape.method;
-            has == method || (method == Method::HEAD && has == Method::GET)
-        };
-        let is_own = |served: &Served| served.descriptor.id == own.descriptor.id;
-        let mut served = found.value.iter();
-        !found.value.iter().any(|served| is_own(served))
-            && served.any(|served| asked(served) && family(served) == family(own))
-    }
-
-    /// The operation that a plugin names: by a path template, with a method or without, or by the
-    /// id that it has at a FrameX behind the bridge.
+    /// The operation that a plugin names: by a path template, whatever its parameters are called
+    /// there, with a method or without, or by the id that it has at a FrameX behind the bridge.
     pub(crate) fn named(&self, target: &str) -> Option<Arc<Served>> {
         let map = self.map.load();
         let (method, path) = split(target);
         let method = method.and_then(|method| method.parse::<Method>().ok());
         match path.starts_with('/') {
-            true => with(map.by_template.get(path)?, method.as_ref()),
+            true => {
+                let found = map.by_shape.get(&shape(path))?;
+                let has = |served: &&Arc<Served>| served.has(method.as_ref());
+                let mut exact = found.iter().filter(has);
+                let exact = exact.find(|served| served.route().is_some_and(|r| r.path == path));
+                exact.cloned().or_else(|| with(found, method.as_ref()))
+            }
             false => map.by_api.get(path).cloned(),
         }
     }
@@ -140,7 +126,7 @@ impl Map {
                 let same = shapes.entry(shape(&route.path));
                 let same = same.or_insert((&route.path, Vec::new()));
                 same.1.push(Arc::clone(served));
-                let same = map.by_template.entry(route.path.clone()).or_default();
+                let same = map.by_shape.entry(shape(&route.path)).or_default();
                 same.push(Arc::clone(served));
             }
             let operation = descriptor.operation.as_ref();
@@ -185,12 +171,6 @@ fn with_free_routes(
     Arc::new(func)
 }
 
-/// What the ids of one upstream's operations begin with.
-fn family(served: &Served) -> Option<&str> {
-    let id = served.descriptor.id.as_str();
-    id.rsplit_once('.').map(|(family, _)| family)
-}
-
 /// What the circuit breaker of an upstream is called in reports.
 fn circuit(forwarder: &Forwarder) -> &'static str {
     match forwarder.state().circuit {
@@ -202,8 +182,7 @@ fn circuit(forwarder: &Forwarder) -> &'static str {
 
 /// The first of `served` with the method, or the first of all.
 fn with(served: &[Arc<Served>], method: Option<&Method>) -> Option<Arc<Served>> {
-    let has = |served: &&Arc<Served>| method.is_none_or(|m| *m == served.shape.method);
-    served.iter().find(has).map(Arc::clone)
+    served.iter().find(|s| s.has(method)).map(Arc::clone)
 }
 
 /// A target's method, if it has one, and the rest.

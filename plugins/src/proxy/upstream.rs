@@ -1,12 +1,10 @@
 //! Upstreams: the services behind the bridge, as their settings describe them.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use sha2::{Digest as _, Sha256};
 
 use super::config::{ProxyConfig, Seconds, UpstreamConfig};
 use super::rules::{KeyRules, PathRules, is_plain};
@@ -42,6 +40,31 @@ pub(crate) struct Upstream {
     pub(crate) forward_authorization: bool,
     /// How many calls may wait for it at once.
     pub(crate) max_ongoing: usize,
+}
+
+/// Where somebody is, and what is said in place of that.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    pub(crate) authority: Authority,
+    pub(crate) name: String,
+}
+
+impl Site {
+    /// The sites of all `upstreams`, and of the systems of `config` that run functions.
+    pub(crate) fn all(upstreams: &[Arc<Upstream>], config: &ProxyConfig) -> Vec<Self> {
+        let upstreams = upstreams.iter().map(|upstream| Self {
+            authority: upstream.authority.clone(),
+            name: upstream.name.clone(),
+        });
+        let systems = config.proxy_functions.keys().filter_map(|url| {
+            let uri: Uri = url.parse().ok()?;
+            Some(Self {
+                authority: uri.into_parts().authority?,
+                name: nameless(url, config),
+            })
+        });
+        upstreams.chain(systems).collect()
+    }
 }
 
 /// Where a document is, if nobody says.
@@ -110,7 +133,7 @@ impl Upstream {
         if uri.query().is_some() {
             return Err(about_url("a query has no place here".into()));
         }
-        let name = own.name.clone().unwrap_or_else(|| nameless(url));
+        let name = own.name.clone().unwrap_or_else(|| nameless(url, all));
         let valid = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
         if name.is_empty() || !name.bytes().all(valid) {
             let reason = format!("`{name}` is no name; write `[a-z0-9_]+`");
@@ -138,6 +161,10 @@ impl Upstream {
                 return Err(wrong(url, ".docs_path")(reason));
             }
         }
+        // They say where things are, and what is held back.
+        let documents = docs.iter().map(String::as_str).chain(DOCS);
+        let documents = documents.filter_map(|path| path.split('?').next());
+        let documents: Vec<String> = documents.map(str::to_owned).collect();
         Ok(Self {
             scheme,
             authority,
@@ -145,7 +172,7 @@ impl Upstream {
             docs,
             prefix: prefix(own.prefix.as_deref().unwrap_or_default())
                 .map_err(wrong(url, ".prefix"))?,
-            published: rules(enable_is, enable, &own.disable)?,
+            published: rules(enable_is, enable, &own.disable)?.less(&documents),
             public: rules(".public", &own.public, &[])?,
             streams: rules(".force_stream_apis", &streams, &[])?,
             keys: keys.map_err(|error| wrong(url, ".auth.rules")(error.to_string()))?,
@@ -183,15 +210,14 @@ fn wrong(url: &str, key: &'static str) -> impl Fn(String) -> UpstreamError {
     }
 }
 
-/// A name that tells nothing of where it is, and is the same in every process.
-pub(crate) fn nameless(url: &str) -> String {
-    let digest = Sha256::digest(url.trim_end_matches('/').as_bytes());
-    let mut name = "upstream_".to_owned();
-    for byte in &digest[..3] {
-        // Writing to a String cannot fail.
-        let _ = write!(name, "{byte:02x}");
-    }
-    name
+/// A name that tells nothing of where it is: `upstream_` and its number among all the URLs of
+/// `config`, first those of upstreams, in their order.
+pub(crate) fn nameless(url: &str, config: &ProxyConfig) -> String {
+    let same = |other: &str| other.trim_end_matches('/') == url.trim_end_matches('/');
+    let upstreams = config.proxy_urls.0.keys();
+    let mut all = upstreams.chain(config.proxy_functions.keys());
+    let number = all.position(|other| same(other)).unwrap_or_default() + 1;
+    format!("upstream_{number}")
 }
 
 fn prefix(text: &str) -> Result<String, String> {
@@ -228,7 +254,7 @@ mod tests {
         let [one] = &found[..] else { panic!() };
         assert_eq!((one.authority.as_str(), &*one.path), ("127.0.0.1:9000", ""));
         assert_eq!(one.docs, ["/api/v1/openapi.json", "/openapi.json"]);
-        assert!(one.name.starts_with("upstream_") && !one.name.contains("127"));
+        assert_eq!(one.name, "upstream_1");
         assert!(one.published.contains("/x") && one.streams.contains("/api/v1/chat/stream"));
         assert_eq!(one.timeout, Duration::from_secs(600));
         let bare = all(json!({"proxy_urls": ["http://a"]})).unwrap();
@@ -257,6 +283,26 @@ mod tests {
         assert!(b.keys.key_for("/a/x").is_some() && b.public.contains("/a/c"));
         assert_eq!(b.timeout, Duration::from_secs(5));
         assert_eq!((b.own_path("/b/x"), b.own_path("/bx")), (Some("/x"), None));
+    }
+
+    #[test]
+    fn names_are_numbers_in_the_order_of_urls() {
+        let config: ProxyConfig = serde_json::from_value(json!({
+            "proxy_urls": {"http://c": {}, "http://a": {}, "http://b": {"name": "b"}},
+            "proxy_functions": {"http://c/": ["f"], "nats://u:s3cret@d:1/?namespace=x": ["g"]},
+        }))
+        .unwrap();
+        let all = Upstream::all(&config).unwrap();
+        let names: Vec<&str> = all.iter().map(|upstream| &*upstream.name).collect();
+        assert_eq!(names, ["upstream_1", "b", "upstream_3"]);
+        let sites = Site::all(&all, &config).split_off(3);
+        let sites = sites
+            .iter()
+            .map(|place| (place.authority.host(), &*place.name));
+        assert_eq!(
+            sites.collect::<Vec<_>>(),
+            [("c", "upstream_3"), ("d", "upstream_5")]
+        );
     }
 
     #[test]

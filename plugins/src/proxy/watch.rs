@@ -1,6 +1,6 @@
 //! When an upstream's document is read, and what becomes of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,8 +13,9 @@ use framex_core::error::Error;
 use framex_core::id::ApiId;
 use framex_core::plugin::Handler;
 use framex_core::process::Process;
+use framex_core::route::Route;
 use futures_util::FutureExt as _;
-use http::HeaderValue;
+use http::{HeaderValue, Method};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -22,7 +23,7 @@ use super::document::{self, Imported};
 use super::forward::{FetchError, Fetched, Forwarder, LONGEST_REST};
 use super::operation::{Operation, Shape};
 use super::surface::Surface;
-use super::upstream::Upstream;
+use super::upstream::{Site, Upstream};
 
 /// After a failure it is tried again, later each time, up to the usual pause.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -31,6 +32,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 pub(crate) struct Watched {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) forwarder: Arc<Forwarder>,
+    /// What none of its texts may name.
+    sites: Arc<[Site]>,
     bridge: Arc<str>,
     refresh: Duration,
     found: Mutex<Found>,
@@ -47,6 +50,8 @@ struct Found {
     trouble: Option<String>,
     /// Which of its paths has the document, its version, and what it was.
     at: Option<(String, Option<HeaderValue>, Bytes)>,
+    /// What could not be read, by its path, and why: it is not tried again.
+    refused: HashMap<String, (Bytes, String)>,
 }
 
 /// An operation with what runs it.
@@ -56,9 +61,22 @@ pub(crate) struct Served {
     pub(crate) handler: Arc<dyn Handler>,
 }
 
+impl Served {
+    /// Whether it has the method; any will do if there is none.
+    pub(crate) fn has(&self, method: Option<&Method>) -> bool {
+        method.is_none_or(|method| *method == self.shape.method)
+    }
+
+    /// Where it is published.
+    pub(crate) fn route(&self) -> Option<&Route> {
+        self.descriptor.routes.first()
+    }
+}
+
 impl Watched {
     pub(crate) fn new(
         upstream: Arc<Upstream>,
+        sites: &Arc<[Site]>,
         bridge: &Arc<str>,
         refresh: Duration,
     ) -> Result<Arc<Self>, Error> {
@@ -66,6 +84,7 @@ impl Watched {
         Ok(Arc::new(Self {
             upstream,
             forwarder,
+            sites: Arc::clone(sites),
             bridge: Arc::clone(bridge),
             refresh,
             found: Mutex::default(),
@@ -159,23 +178,37 @@ impl Watched {
             if known.as_ref().is_some_and(|(_, _, before)| *before == body) {
                 return Ok(None);
             }
-            let (upstream, bridge) = (Arc::clone(&self.upstream), Arc::clone(&self.bridge));
-            let text = body.clone();
-            // It may be large, and this is not the only task here.
-            let import =
-                tokio::task::spawn_blocking(move || document::import(&text, &upstream, &bridge));
-            let imported = import.await.map_err(|_| "reading it failed".to_owned())?;
-            let imported = match imported {
-                Ok(imported) => imported,
-                Err(error) => {
-                    wrong.get_or_insert_with(|| trouble(path, error));
-                    continue;
-                }
+            let refused = self.found().refused.get(path).cloned();
+            let imported = match refused.filter(|(before, _)| *before == body) {
+                Some((_, reason)) => Err(reason),
+                None => self.import(body.clone()).await?,
             };
-            self.found().at = Some((path.clone(), etag, body));
-            return Ok(Some(imported));
+            match imported {
+                Ok(imported) => {
+                    let mut found = self.found();
+                    found.refused.clear();
+                    found.at = Some((path.clone(), etag, body));
+                    return Ok(Some(imported));
+                }
+                Err(reason) => {
+                    wrong.get_or_insert_with(|| trouble(path, &reason));
+                    self.found().refused.insert(path.clone(), (body, reason));
+                }
+            }
         }
         Err(wrong.or(missing).unwrap_or_default())
+    }
+
+    /// What `text` says, or why it says nothing.
+    async fn import(&self, text: Bytes) -> Result<Result<Imported, String>, String> {
+        let (upstream, bridge) = (Arc::clone(&self.upstream), Arc::clone(&self.bridge));
+        let sites = Arc::clone(&self.sites);
+        // It may be large, and this is not the only task here. It ends by itself.
+        let import = tokio::task::spawn_blocking(move || {
+            let imported = document::import(&text, &upstream, &sites, &bridge);
+            imported.map_err(|error| error.to_string())
+        });
+        import.await.map_err(|_| "reading it failed".to_owned())
     }
 
     /// Takes over what was read; whether operations changed. What was there stays where there is
@@ -216,7 +249,8 @@ impl Watched {
             .iter()
             .map(|skipped| format!("`{}`: {}", skipped.what, skipped.reason))
             .collect();
-        for reason in skipped.iter().filter(|s| !found.skipped.contains(s)) {
+        let told: HashSet<&String> = found.skipped.iter().collect();
+        for reason in skipped.iter().filter(|reason| !told.contains(reason)) {
             tracing::warn!(upstream = name, "an operation is left out: {reason}");
         }
         let before = std::mem::take(&mut found.served);

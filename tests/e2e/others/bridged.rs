@@ -11,7 +11,7 @@ use super::*;
 struct Bridge;
 
 impl Fallback for Bridge {
-    fn call(&self, target: &str, request: Request) -> Call {
+    fn call(&self, target: &str, _: Option<&ApiDescriptor>, request: Request) -> Call {
         let target = target.to_owned();
         Call::remote(Box::pin(async move {
             let Request { args, meta } = request;

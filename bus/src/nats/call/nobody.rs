@@ -28,7 +28,8 @@ pub(super) fn bridge_for<'a>(shared: &'a Shared, api: &Api) -> Option<&'a Arc<dy
 pub(super) fn give(fallback: &Arc<dyn Fallback>, api: &Api, request: Request) -> Call {
     let route = api.descriptor.routes.first().map(ToString::to_string);
     let target = route.unwrap_or_else(|| api.descriptor.id.to_string());
-    fallback::give(fallback, &target, request, nobody_serves(api))
+    let known = Some(&*api.descriptor);
+    fallback::give(fallback, &target, known, request, nobody_serves(api))
 }
 
 impl Journey {

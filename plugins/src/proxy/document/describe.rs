@@ -16,20 +16,24 @@ use super::parameters::{arguments, merged, ordered, takes_rest};
 use super::refs::{Object, Source};
 use super::schemas::{Schemas, references};
 use super::template::{self, Template};
-use super::{Imported, Known, Meant, REMOTE, servers};
+use super::written::{EVENTS, Written};
+use super::{Imported, Known, Meant, REMOTE, is_page, servers};
 use crate::proxy::operation::{Operation, Shape};
 use crate::proxy::upstream::Upstream;
 
-/// What an operation is called in the FrameX system that it is from.
-const API: &str = "x-framex-api";
 /// The bridges that an operation came through.
-const VIA: &str = "x-framex-via";
+pub(super) const VIA: &str = "x-framex-via";
 const MOST_BRIDGES: usize = 8;
 
 /// How much a descriptor may say, in bytes of JSON: what goes over every bus.
 const ROOM: usize = 160 * 1024;
 /// What the schemas of all operations together may take.
 const ROOM_FOR_SCHEMAS: usize = 24 * 1024 * 1024;
+
+/// What all operations may take together.
+const ROOM_FOR_ALL: usize = 32 * 1024 * 1024;
+/// The most operations that are published of one document.
+pub(super) const MOST_OPERATIONS: usize = 4_000;
 
 /// How long a call may take that has a body to send.
 const UPLOADING: Duration = Duration::from_secs(60 * 60);
@@ -55,6 +59,8 @@ pub(super) struct Reader<'a> {
     tag: String,
     /// What the schemas of one operation may take.
     share: usize,
+    /// What is left for operations to take.
+    left: usize,
 }
 
 /// An operation as the document has it.
@@ -85,12 +91,14 @@ impl<'a> Reader<'a> {
             bridge,
             is_framex: document.is_framex,
             tag: if untitled { &upstream.name } else { title }.to_owned(),
-            share: ROOM_FOR_SCHEMAS / operations.max(1),
+            share: ROOM_FOR_SCHEMAS / operations.clamp(1, MOST_OPERATIONS),
+            left: ROOM_FOR_ALL,
         }
     }
 
     /// Tells `known` of `entry`, whether it is published or not.
     pub(super) fn tell(&self, entry: &Entry<'_>, known: &mut Known) {
+        self.source.budget.renew();
         let template = template::read(entry.path).ok();
         let own = entry.operation.get("parameters");
         let rest = template.as_ref().is_some_and(|template| {
@@ -100,14 +108,10 @@ impl<'a> Reader<'a> {
         let meant = Meant {
             template: template.map_or_else(|| entry.path.to_owned(), |template| template.path),
             guarded: self.guarded(entry),
-            published: self.upstream.published.contains(entry.path) && !self.is_remote(entry),
+            published: self.upstream.published.contains(entry.path)
+                && !(self.is_framex && (entry.path == REMOTE || is_page(entry.path))),
         };
         known.add(entry.method.clone(), entry.path, rest, meant);
-    }
-
-    /// Where a FrameX system runs functions for others.
-    fn is_remote(&self, entry: &Entry<'_>) -> bool {
-        self.is_framex && entry.path == REMOTE
     }
 
     /// Whether it is for those only who have a key.
@@ -125,9 +129,10 @@ impl<'a> Reader<'a> {
     /// Why it cannot be.
     pub(super) fn operation(&mut self, entry: Entry<'_>) -> Result<Operation, String> {
         let upstream = self.upstream;
-        if self.is_remote(&entry) {
+        if self.is_framex && entry.path == REMOTE {
             return Err("functions for other systems are called, not passed on".into());
         }
+        self.source.budget.renew();
         let via = self.via(entry.operation)?;
         let template = template::read(entry.path)?;
         let own = entry.operation.get("parameters");
@@ -142,7 +147,7 @@ impl<'a> Reader<'a> {
             [
                 entry.operation.get("servers"),
                 entry.item.get("servers"),
-                self.source.0.get("servers"),
+                self.source.root.get("servers"),
             ],
             &upstream.path,
         )?;
@@ -310,7 +315,7 @@ impl<'a> Reader<'a> {
     /// Whether nobody is served without a key of some kind.
     fn asks_for_a_key(&self, operation: &Map<String, Value>) -> bool {
         let own = operation.get("security");
-        match own.or_else(|| self.source.0.get("security")) {
+        match own.or_else(|| self.source.root.get("security")) {
             None | Some(Value::Null) => false,
             Some(Value::Array(ways)) => {
                 let free = |way: &Value| way.as_object().is_some_and(Map::is_empty);
@@ -337,66 +342,13 @@ impl<'a> Reader<'a> {
             return Err(format!("its description is larger than {ROOM} bytes"));
         };
         api.components = self.schemas.components(&refers, left.min(self.share))?;
-        check(api)
+        let components = serde_json::to_vec(&api.components).map_or(usize::MAX, |json| json.len());
+        check(api)?;
+        let left = self.left.checked_sub(said.saturating_add(components));
+        self.left = left.ok_or(NO_ROOM)?;
+        Ok(())
     }
 }
 
-const EVENTS: &str = "text/event-stream";
-
-/// The objects of an operation.
-struct Written {
-    parameters: Vec<Map<String, Value>>,
-    request_body: Option<Map<String, Value>>,
-    responses: Map<String, Value>,
-    refers: BTreeSet<String>,
-}
-
-impl Written {
-    fn size(&self) -> usize {
-        let lists = json!([self.parameters, self.request_body, self.responses]);
-        lists.to_string().len()
-    }
-
-    /// Whether it answers with events.
-    fn streams(&self) -> bool {
-        let good = self
-            .responses
-            .iter()
-            .filter(|(status, _)| status.starts_with('2'));
-        let contents = good.filter_map(|(_, response)| response["content"].as_object());
-        contents
-            .flat_map(Map::keys)
-            .any(|name| essence(name) == EVENTS)
-    }
-
-    /// The operation as documents show it.
-    fn operation(&self, api: &ApiDescriptor, own: &Map<String, Value>, via: &[String]) -> Value {
-        let mut operation = json!({ "tags": api.tags, "responses": self.responses, VIA: via });
-        for (key, text) in [("summary", &api.summary), ("description", &api.description)] {
-            if !text.is_empty() {
-                operation[key] = json!(text);
-            }
-        }
-        if api.deprecated {
-            operation["deprecated"] = json!(true);
-        }
-        if !self.parameters.is_empty() {
-            operation["parameters"] = json!(self.parameters);
-        }
-        if let Some(body) = &self.request_body {
-            operation["requestBody"] = json!(body);
-        }
-        let id = own.get(API).and_then(Value::as_str);
-        if let Some(id) = id.filter(|id| ApiId::parse(id).is_ok()) {
-            operation[API] = json!(id);
-        }
-        let docs = own.get("externalDocs").filter(|docs| {
-            let url = docs["url"].as_str().unwrap_or_default();
-            url.starts_with("https://") || url.starts_with("http://")
-        });
-        if let Some(docs) = docs {
-            operation["externalDocs"] = docs.clone();
-        }
-        operation
-    }
-}
+/// Why an operation is left out that is too much beside the others.
+const NO_ROOM: &str = "the document's operations are too large together";

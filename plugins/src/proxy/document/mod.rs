@@ -5,15 +5,16 @@
 //!
 //! - An operation that cannot be used costs nothing but itself, and says why.
 //! - The same document gives the same operations, with the same names.
-//! - No document makes this take much: values, depth, and what a single operation may say of
-//!   itself have bounds.
+//! - No document makes this take much: values, depth, references, time, and what operations may
+//!   say of themselves, each and together, have bounds.
 //! - Nothing outside of the document is looked at: references and servers lead to no other host.
-//! - The upstream's address is in no text of an operation.
+//! - No upstream's address is in a text of an operation.
 //!
 //! | module | its secret |
 //! |---|---|
 //! | `text` | JSON and YAML |
 //! | `scrub` | addresses in texts |
+//! | `budget` | how long a document may take |
 //! | `refs` | what `#/...` means |
 //! | `schemas` | converted schemas and their names |
 //! | `upgrade` | schemas of 3.0 in the words of 3.1 |
@@ -24,9 +25,11 @@
 //! | `parameters` | what stands in paths, queries and headers |
 //! | `body` | what bodies are made of |
 //! | `describe` | an operation |
+//! | `written` | how documents show it |
 //! | `known` | which operation a request means |
 
 mod body;
+mod budget;
 mod describe;
 mod known;
 mod names;
@@ -41,20 +44,24 @@ mod template;
 mod tests;
 mod text;
 mod upgrade;
+mod written;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use framex_core::route::shape;
 use http::Method;
 use serde_json::{Map, Value};
 
-use describe::{Entry, Reader};
+use budget::Budget;
+use describe::{Entry, MOST_OPERATIONS, Reader};
 pub(crate) use known::{Known, Meant};
 use refs::{Object, Source};
+use scrub::Addresses;
 
 use super::operation::Operation;
-use super::upstream::Upstream;
+use super::upstream::{Site, Upstream};
 
 /// The methods that operations have, as documents write them.
 const METHODS: [&str; 9] = [
@@ -63,6 +70,25 @@ const METHODS: [&str; 9] = [
 
 /// Where a FrameX system runs functions for others: it is called, never published.
 const REMOTE: &str = "/api/v1/proxy/remote";
+
+/// What every FrameX has for itself: this one its own.
+const PAGES: [&str; 8] = [
+    "/api/v1/openapi.json",
+    "/api/v1/streams/{}",
+    "/health",
+    "/metrics",
+    "/openapi.json",
+    "/ping",
+    "/ready",
+    "/version",
+];
+
+/// How long a document may take to read.
+const LONGEST_READING: Duration = Duration::from_secs(30);
+/// The most operations of a document, published or not.
+const MOST_KNOWN: usize = 50_000;
+/// The most operations of a document that are told one by one to be left out.
+const MOST_SKIPPED: usize = 1_000;
 
 /// What a document says.
 #[derive(Debug)]
@@ -113,9 +139,12 @@ pub(crate) enum DocumentError {
     /// It is something else.
     #[error("it is no OpenAPI 3.0 or 3.1 document: {0}")]
     NotOpenApi(String),
+    /// It would take too much.
+    #[error("it is too large: {0}")]
+    TooLarge(String),
 }
 
-/// Reads the document `text` of `upstream`.
+/// Reads the document `text` of `upstream`; `sites` are those that no text of it may name.
 ///
 /// Operations that came through the bridge `bridge` before are left out, and so are those that
 /// came through eight: what others only pass on would otherwise stay for ever.
@@ -127,10 +156,22 @@ pub(crate) enum DocumentError {
 pub(crate) fn import(
     text: &[u8],
     upstream: &Upstream,
+    sites: &[Site],
+    bridge: &str,
+) -> Result<Imported, DocumentError> {
+    let budget = Budget::new(LONGEST_READING);
+    within(&budget, text, upstream, sites, bridge)
+}
+
+fn within(
+    budget: &Budget,
+    text: &[u8],
+    upstream: &Upstream,
+    sites: &[Site],
     bridge: &str,
 ) -> Result<Imported, DocumentError> {
     let mut root = text::read(text)?;
-    scrub::Address::new(&upstream.authority, &upstream.name).scrub(&mut root);
+    Addresses::new(upstream, sites).scrub(&mut root);
     let old = is_3_0(&root)?;
     let info = &root["info"];
     let title = text_of(&info["title"]);
@@ -144,9 +185,16 @@ pub(crate) fn import(
         title,
     };
 
-    let source = Source(&root);
+    let source = Source {
+        root: &root,
+        budget,
+    };
     let items = items(source, upstream, &mut imported.skipped);
     let found = entries(&items);
+    if found.len() > MOST_KNOWN {
+        let reason = format!("it has more than {MOST_KNOWN} operations");
+        return Err(DocumentError::TooLarge(reason));
+    }
     let named: Vec<_> = found
         .iter()
         .map(|(path, method, operation)| {
@@ -160,6 +208,10 @@ pub(crate) fn import(
     let mut known = Known::default();
     let mut taken: HashMap<(Method, String), String> = HashMap::new();
     for ((path, method, operation), name) in found.into_iter().zip(names) {
+        if budget.is_over() {
+            let reason = format!("it takes longer than {LONGEST_READING:?} to read");
+            return Err(DocumentError::TooLarge(reason));
+        }
         let entry = Entry {
             path,
             method,
@@ -168,10 +220,15 @@ pub(crate) fn import(
             operation,
         };
         reader.tell(&entry, &mut known);
-        if !upstream.published.contains(path) {
+        if !upstream.published.contains(path) || (is_framex && is_page(path)) {
             continue;
         }
         let what = format!("{} {path}", entry.method);
+        if imported.operations.len() == MOST_OPERATIONS {
+            let reason = format!("there are {MOST_OPERATIONS} operations before it");
+            imported.skipped.push(Skipped::new(&what, &reason));
+            continue;
+        }
         let read = reader.operation(entry).and_then(|operation| {
             let route = &operation.descriptor.routes[0];
             let place = (route.method.clone(), shape(&route.path));
@@ -189,7 +246,20 @@ pub(crate) fn import(
         }
     }
     imported.known = Arc::new(known);
+    let more = imported.skipped.len().saturating_sub(MOST_SKIPPED);
+    if more > 0 {
+        imported.skipped.truncate(MOST_SKIPPED);
+        let reason = "there are too many to tell them all";
+        let rest = Skipped::new(&format!("{more} others"), reason);
+        imported.skipped.push(rest);
+    }
     Ok(imported)
+}
+
+/// Whether `path` is one of [`PAGES`], or one that shows documents.
+fn is_page(path: &str) -> bool {
+    let shows = |page: &str| path == page || path.starts_with(&format!("{page}/"));
+    PAGES.contains(&&*shape(path)) || shows("/docs") || shows("/redoc")
 }
 
 /// Whether the document is OpenAPI 3.0, not 3.1.
@@ -220,7 +290,7 @@ fn items<'a>(
     upstream: &Upstream,
     skipped: &mut Vec<Skipped>,
 ) -> BTreeMap<&'a str, Object<'a>> {
-    let paths = source.0["paths"].as_object().into_iter().flatten();
+    let paths = source.root["paths"].as_object().into_iter().flatten();
     let paths = paths.filter(|(path, _)| !path.starts_with("x-"));
     let mut items = BTreeMap::new();
     for (path, item) in paths {

@@ -21,13 +21,14 @@ pub(super) fn names(operations: &[(String, &str, Option<&str>)]) -> Vec<String> 
     let own = |id: &Option<String>| id.clone().filter(|id| uses[id.as_str()] == 1);
     let own: Vec<Option<String>> = ids.iter().map(own).collect();
     let mut taken: HashSet<String> = own.iter().flatten().cloned().collect();
+    let mut numbers: HashMap<String, usize> = HashMap::new();
     let named = operations.iter().zip(own).map(|((method, path, _), own)| {
         own.unwrap_or_else(|| {
             let wanted = plain(&format!("{}_{path}", method.to_ascii_lowercase()));
             let mut name = wanted.clone();
-            let mut number = 1;
+            let number = numbers.entry(wanted.clone()).or_insert(1);
             while !taken.insert(name.clone()) {
-                number += 1;
+                *number += 1;
                 name = format!("{wanted}_{number}");
             }
             name

@@ -5,9 +5,17 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
+use super::budget::Budget;
+
+/// The longest way of references to an object.
+const MOST_HOPS: usize = 32;
+
 /// A document to look things up in.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'a>(pub(super) &'a Value);
+pub(super) struct Source<'a> {
+    pub(super) root: &'a Value,
+    pub(super) budget: &'a Budget,
+}
 
 /// An object of the document.
 pub(super) type Object<'a> = Cow<'a, Map<String, Value>>;
@@ -29,6 +37,9 @@ impl<'a> Source<'a> {
                 return Err("something in it is no object where one has to be".into());
             };
             let Some(reference) = map.get("$ref").and_then(Value::as_str) else {
+                if !seen.is_empty() {
+                    self.budget.take(map)?;
+                }
                 return Ok(if over.is_empty() {
                     Cow::Borrowed(map)
                 } else {
@@ -40,6 +51,9 @@ impl<'a> Source<'a> {
             if seen.contains(&reference) {
                 return Err(format!("`{reference}` refers to itself"));
             }
+            if seen.len() == MOST_HOPS || self.budget.is_over() {
+                return Err("there are too many references".into());
+            }
             seen.push(reference);
             for (key, value) in map.iter().filter(|(key, _)| *key != "$ref" && own(key)) {
                 over.entry(key.clone()).or_insert_with(|| value.clone());
@@ -50,7 +64,7 @@ impl<'a> Source<'a> {
 
     /// What stands at `tokens`, which `reference` says.
     pub(super) fn at(self, tokens: &[String], reference: &str) -> Result<&'a Value, String> {
-        let mut value = self.0;
+        let mut value = self.root;
         for token in tokens {
             let inner = match value {
                 Value::Object(map) => map.get(token),
@@ -88,9 +102,13 @@ pub(super) fn tokens(reference: &str) -> Result<Vec<String>, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     #[test]
     fn references_are_followed_and_unescaped() {
@@ -101,12 +119,18 @@ mod tests {
             "two": {"$ref": "#/a~0b/0", "description": "two's", "summary": "two"},
             "é": {"z": 1},
         });
-        let source = Source(&document);
+        let budget = Budget::new(PATIENCE);
+        let source = Source {
+            root: &document,
+            budget: &budget,
+        };
         let object = |reference: &str| {
             let value = json!({ "$ref": reference });
             let value: &'static Value = Box::leak(Box::new(value));
-            let document: &'static Value = Box::leak(Box::new(document.clone()));
-            Source(document).object(value, texts).map(|o| json!(*o))
+            let root: &'static Value = Box::leak(Box::new(document.clone()));
+            let budget: &'static Budget = Box::leak(Box::new(Budget::new(PATIENCE)));
+            let source = Source { root, budget };
+            source.object(value, texts).map(|o| json!(*o))
         };
         assert_eq!(object("#/paths/~1a~1{b}/get").unwrap(), json!({"x": 1}));
         assert_eq!(object("#/paths/~1a~1%7Bb%7D/get").unwrap(), json!({"x": 1}));
@@ -134,7 +158,55 @@ mod tests {
     #[test]
     fn circles_end() {
         let document = json!({"a": {"$ref": "#/b"}, "b": {"$ref": "#/a"}});
-        let error = Source(&document).object(&document["a"], texts).unwrap_err();
+        let budget = Budget::new(PATIENCE);
+        let source = Source {
+            root: &document,
+            budget: &budget,
+        };
+        let error = source.object(&document["a"], texts).unwrap_err();
         assert!(error.contains("refers to itself"), "{error}");
+    }
+
+    #[test]
+    fn long_ways_end() {
+        let mut document = json!({"x32": {}});
+        for number in 0..32 {
+            document[format!("x{number}")] = json!({"$ref": format!("#/x{}", number + 1)});
+        }
+        document["far"] = json!({"$ref": "#/x0"});
+        let object = |name: &str, time| {
+            let budget = Budget::new(time);
+            let source = Source {
+                root: &document,
+                budget: &budget,
+            };
+            source.object(&document[name], texts).map(drop)
+        };
+        assert_eq!(object("x0", PATIENCE), Ok(()));
+        assert!(object("far", PATIENCE).unwrap_err().contains("too many"));
+        assert!(
+            object("x0", Duration::ZERO)
+                .unwrap_err()
+                .contains("too many")
+        );
+    }
+
+    #[test]
+    fn what_is_referred_to_has_a_bound() {
+        let document = json!({
+            "large": {"x": [{"y": "z".repeat(3 << 20)}]},
+            "one": {"$ref": "#/large", "description": "x"},
+        });
+        let budget = Budget::new(PATIENCE);
+        let source = Source {
+            root: &document,
+            budget: &budget,
+        };
+        let object = || source.object(&document["one"], texts).map(drop);
+        assert_eq!((object(), object()), (Ok(()), Ok(())));
+        assert!(object().unwrap_err().contains("too large"));
+        budget.renew();
+        assert_eq!(object(), Ok(()));
+        assert!(source.object(&document["large"], texts).is_ok());
     }
 }

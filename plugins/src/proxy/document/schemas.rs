@@ -25,6 +25,8 @@ pub(super) struct Schemas<'a> {
     /// What has a name.
     named: HashMap<String, &'a Value>,
     ready: HashMap<String, Result<Component, String>>,
+    /// How many there are of a name, which get numbers.
+    numbers: HashMap<String, usize>,
 }
 
 /// A schema by itself.
@@ -38,7 +40,7 @@ struct Component {
 impl<'a> Schemas<'a> {
     pub(super) fn new(source: Source<'a>, old: bool) -> Self {
         let place = |name: &str| vec!["components".into(), "schemas".into(), name.to_owned()];
-        let declared = source.0["components"]["schemas"].as_object();
+        let declared = source.root["components"]["schemas"].as_object();
         let fine = declared
             .into_iter()
             .flatten()
@@ -50,6 +52,7 @@ impl<'a> Schemas<'a> {
             source,
             old,
             ready: HashMap::new(),
+            numbers: HashMap::new(),
         }
     }
 
@@ -81,6 +84,9 @@ impl<'a> Schemas<'a> {
         let mut found = BTreeMap::new();
         let mut next: VecDeque<String> = refers.iter().cloned().collect();
         while let Some(name) = next.pop_front() {
+            if self.source.budget.is_over() {
+                return Err("it takes too long to read".into());
+            }
             if found.contains_key(&name) {
                 continue;
             }
@@ -142,9 +148,9 @@ impl<'a> Schemas<'a> {
         };
         let wanted = printable(&own.join("_"));
         let mut name = wanted.clone();
-        let mut number = 1;
+        let number = self.numbers.entry(wanted.clone()).or_insert(1);
         while self.named.contains_key(&name) {
-            number += 1;
+            *number += 1;
             name = format!("{wanted}_{number}");
         }
         self.named.insert(name.clone(), schema);
@@ -222,6 +228,8 @@ impl Walk<'_, '_> {
                 Some(Value::Object(map.collect()))
             }
             "discriminator" => self.discriminator(value),
+            // It may be where only the upstream is.
+            "externalDocs" => None,
             _ => is_data(value).then(|| value.clone()),
         }
     }

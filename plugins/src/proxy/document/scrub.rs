@@ -1,10 +1,15 @@
-//! Addresses: where an upstream is stays out of what is published of it.
+//! Addresses: where upstreams are stays out of what is published of any of them.
 
 use http::uri::Authority;
 use serde_json::Value;
 
-/// An upstream's address, to be found in texts.
-pub(super) struct Address<'a> {
+use crate::proxy::upstream::{Site, Upstream};
+
+/// The addresses that no text may have.
+pub(super) struct Addresses<'a>(Vec<Address<'a>>);
+
+/// One of them, to be found in texts.
+struct Address<'a> {
     host: String,
     port: Option<u16>,
     /// Whether its host can be told from other words.
@@ -13,19 +18,17 @@ pub(super) struct Address<'a> {
     name: &'a str,
 }
 
-impl<'a> Address<'a> {
-    /// The address `authority`, to be replaced by `name`.
-    pub(super) fn new(authority: &Authority, name: &'a str) -> Self {
-        let host = authority.host().to_ascii_lowercase();
-        Self {
-            telling: host.contains('.') || host.starts_with('['),
-            host,
-            port: authority.port_u16(),
-            name,
-        }
+impl<'a> Addresses<'a> {
+    /// That of `own`, whose document it is, and those of `sites`.
+    pub(super) fn new(own: &'a Upstream, sites: &'a [Site]) -> Self {
+        let others = sites
+            .iter()
+            .map(|place| Address::new(&place.authority, &place.name));
+        let own = Address::new(&own.authority, &own.name);
+        Self(std::iter::once(own).chain(others).collect())
     }
 
-    /// Replaces it in every text of `value`: URLs become paths, hosts the name.
+    /// Replaces them in every text of `value`: URLs become paths, hosts the name.
     pub(super) fn scrub(&self, value: &mut Value) {
         match value {
             Value::String(text) => {
@@ -35,13 +38,12 @@ impl<'a> Address<'a> {
             }
             Value::Array(list) => list.iter_mut().for_each(|item| self.scrub(item)),
             Value::Object(map) => {
-                let told: Vec<String> = map
+                let told: Vec<(String, String)> = map
                     .keys()
-                    .filter(|key| self.without(key).is_some())
-                    .cloned()
+                    .filter_map(|key| Some((key.clone(), self.without(key)?)))
                     .collect();
-                for key in told {
-                    if let (Some(clean), Some(value)) = (self.without(&key), map.remove(&key)) {
+                for (key, clean) in told {
+                    if let Some(value) = map.remove(&key) {
                         map.insert(clean, value);
                     }
                 }
@@ -51,17 +53,42 @@ impl<'a> Address<'a> {
         }
     }
 
-    /// `text` without the address, if it has it.
+    /// `text` without them, if it has any.
     fn without(&self, text: &str) -> Option<String> {
+        // As long as `text`, byte by byte.
+        let mut low = text.to_ascii_lowercase();
+        let mut clean: Option<String> = None;
+        for address in &self.0 {
+            if let Some(next) = address.without(clean.as_deref().unwrap_or(text), &low) {
+                low = next.to_ascii_lowercase();
+                clean = Some(next);
+            }
+        }
+        clean
+    }
+}
+
+impl<'a> Address<'a> {
+    /// The address `authority`, to be replaced by `name`.
+    fn new(authority: &Authority, name: &'a str) -> Self {
+        let host = authority.host().to_ascii_lowercase();
+        Self {
+            telling: host.contains('.') || host.starts_with('['),
+            host,
+            port: authority.port_u16(),
+            name,
+        }
+    }
+
+    /// `text`, in lower case `low`, without the address, if it has it.
+    fn without(&self, text: &str, low: &str) -> Option<String> {
         if text.len() < self.host.len() {
             return None;
         }
-        // As long as `text`, byte by byte.
-        let low = text.to_ascii_lowercase();
         let mut clean = String::new();
         let mut copied = 0;
         for (at, _) in low.match_indices(&self.host) {
-            let Some((from, to, schemed)) = self.hit(&low, at).filter(|(from, ..)| *from >= copied)
+            let Some((from, to, schemed)) = self.hit(low, at).filter(|(from, ..)| *from >= copied)
             else {
                 continue;
             };
@@ -97,11 +124,13 @@ impl<'a> Address<'a> {
         });
         let port = digits.filter(|digits| !digits.is_empty());
         to += port.map_or(0, |port| 1 + port.len());
-        let scheme = ["http://", "https://", "ws://", "wss://"]
-            .into_iter()
-            .filter(|scheme| before.ends_with(scheme))
-            .map(str::len)
-            .max();
+        let scheme = [
+            "http://", "https://", "ws://", "wss://", "nats://", "tls://",
+        ]
+        .into_iter()
+        .filter(|scheme| before.ends_with(scheme))
+        .map(str::len)
+        .max();
         let own_port = port.is_some_and(|port| port.parse() == Ok(self.port.unwrap_or_default()));
         match scheme {
             Some(length) => Some((at - length, to, true)),
@@ -119,7 +148,7 @@ mod tests {
     fn clean(authority: &str, text: &str) -> String {
         let authority: Authority = authority.parse().unwrap();
         let mut value = json!(text);
-        Address::new(&authority, "users").scrub(&mut value);
+        Addresses(vec![Address::new(&authority, "users")]).scrub(&mut value);
         value.as_str().unwrap().to_owned()
     }
 
@@ -180,7 +209,17 @@ mod tests {
     fn nothing_is_left_at_any_depth() {
         let authority: Authority = "10.0.0.7:80".parse().unwrap();
         let mut value = json!({"a": [{"10.0.0.7:80": "x", "b": "http://10.0.0.7/y"}], "c": 1});
-        Address::new(&authority, "users").scrub(&mut value);
+        Addresses(vec![Address::new(&authority, "users")]).scrub(&mut value);
         assert_eq!(value, json!({"a": [{"users": "x", "b": "/y"}], "c": 1}));
+    }
+
+    #[test]
+    fn each_address_has_its_own_name() {
+        let [own, orders]: [Authority; 2] =
+            ["10.0.0.7:80", "orders:81"].map(|a| a.parse().unwrap());
+        let addresses = [Address::new(&own, "users"), Address::new(&orders, "shop")];
+        let text = "ORDERS:81 and 10.0.0.7, http://orders:81/x, nats://10.0.0.7";
+        let found = Addresses(addresses.into()).without(text);
+        assert_eq!(found.as_deref(), Some("shop and users, /x, /"));
     }
 }

@@ -4,13 +4,17 @@ use serde_json::Value;
 
 use crate::proxy::rules::is_plain;
 
+/// The longest URL of a server, its variables replaced.
+const LONGEST: usize = 2048;
+
 /// The path of the first server that one of `owners`, the nearest first, names; `usual` if
 /// none does, or if its path is `/`.
 pub(super) fn base(owners: [Option<&Value>; 3], usual: &str) -> Result<String, String> {
     let servers = owners.into_iter().flatten();
     let first = servers.filter_map(|servers| servers.get(0)).next();
-    let Some(url) = first.and_then(url) else {
-        return Ok(usual.to_owned());
+    let url = match first {
+        Some(server) => url(server)?,
+        None => return Ok(usual.to_owned()),
     };
     let path = path(&url, usual);
     let path = path.trim_end_matches('/');
@@ -27,18 +31,41 @@ pub(super) fn base(owners: [Option<&Value>; 3], usual: &str) -> Result<String, S
     }
 }
 
-/// A server's URL with the defaults of its variables.
-fn url(server: &Value) -> Option<String> {
-    let mut url = server["url"].as_str()?.to_owned();
-    for (name, variable) in server["variables"].as_object().into_iter().flatten() {
-        let default = match &variable["default"] {
-            Value::String(text) => text.clone(),
-            Value::Null => continue,
-            other => other.to_string(),
-        };
-        url = url.replace(&format!("{{{name}}}"), &default);
+/// A server's URL with the defaults of its variables, which are not looked for in each other.
+fn url(server: &Value) -> Result<String, String> {
+    let mut left = server["url"].as_str().unwrap_or_default();
+    let mut url = String::new();
+    while let Some((text, behind)) = left.split_once('{') {
+        url.push_str(text);
+        let variable = behind.split_once('}').and_then(|(name, behind)| {
+            let default = match &server["variables"][name]["default"] {
+                Value::Null => return None,
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            Some((default, behind))
+        });
+        match variable {
+            Some((default, behind)) => {
+                url.push_str(&default);
+                left = behind;
+            }
+            None => {
+                url.push('{');
+                left = behind;
+            }
+        }
+        if url.len() > LONGEST {
+            break;
+        }
     }
-    Some(url)
+    url.push_str(left);
+    match url.len() > LONGEST {
+        true => Err(format!(
+            "the URL of its server has more than {LONGEST} bytes"
+        )),
+        false => Ok(url),
+    }
 }
 
 fn path(url: &str, usual: &str) -> String {
@@ -122,5 +149,28 @@ mod tests {
             },
         }]);
         assert_eq!(base([None, None, Some(&servers)], "").unwrap(), "/live/v2");
+    }
+
+    #[test]
+    fn variables_are_not_looked_for_in_each_other() {
+        let of = |url: &str, variables: &Value| {
+            let servers = json!([{"url": url, "variables": variables}]);
+            base([None, None, Some(&servers)], "/usual")
+        };
+        let twice = |number: usize| format!("{{v{n}}}{{v{n}}}", n = number + 1);
+        let bomb = (0..40).map(|number| (format!("v{number}"), json!({"default": twice(number)})));
+        let bomb = Value::Object(bomb.collect());
+        assert!(of("/{v0}", &bomb).unwrap_err().contains("{v1}{v1}"));
+        let long = json!({"v": {"default": "x".repeat(100)}});
+        assert_eq!(of("/{v}", &long).unwrap().len(), 101);
+        assert!(
+            of(&"/{v}".repeat(1_000), &long)
+                .unwrap_err()
+                .contains("2048")
+        );
+        assert!(of(&"/x".repeat(2_000), &long).unwrap_err().contains("2048"));
+        for url in ["/{", "/{v", "/}{", "/{w}", "/{{v}}"] {
+            assert!(of(url, &long).unwrap_err().contains("not valid"), "{url}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use serde_saphyr::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 
 use super::{DocumentError, short};
 
-/// The most values in a document, with what aliases repeat.
+/// The most values in a document, keys among them, with what aliases repeat.
 const MOST_VALUES: usize = 1_000_000;
 
 /// How deep YAML may nest: its reader needs much stack for each level. For JSON it is 127.
@@ -24,10 +24,29 @@ pub(super) fn read(text: &[u8]) -> Result<Value, DocumentError> {
             "it is a page of HTML or XML; say with `docs_path` where the document is".into(),
         )),
         Some(b'{') => {
+            if values(text) > MOST_VALUES {
+                let reason = format!("it has more than {MOST_VALUES} values");
+                return Err(unreadable("JSON", reason));
+            }
             serde_json::from_slice(text).map_err(|error| unreadable("JSON", error.to_string()))
         }
         Some(_) => yaml(text).map_err(|error| unreadable("YAML", error)),
     }
+}
+
+/// About how many values JSON has: each begins or ends with a sign of its own.
+fn values(json: &[u8]) -> usize {
+    let (mut values, mut in_text, mut escaped) = (0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_text,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' | b':' | b',' if !in_text => values += 1,
+            _ => {}
+        }
+    }
+    values
 }
 
 fn yaml(text: &[u8]) -> Result<Value, String> {
@@ -65,6 +84,16 @@ mod tests {
         ] {
             assert_eq!(read(text.as_bytes()).unwrap(), document, "{text}");
         }
+    }
+
+    #[test]
+    fn values_of_json_are_counted() {
+        assert_eq!(values(br#"{"a": [1, "b,\",{[:"], "c\\": {"": 0}}"#), 8);
+        let many = format!("{{\"a\":[{}0]}}", "{\"\":0},".repeat(400_000));
+        let error = read(many.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("values"), "{error}");
+        let text = format!("{{\"a\":\"{}\"}}", ",".repeat(2_000_000));
+        assert!(read(text.as_bytes()).is_ok());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// What describes a schema and says nothing of its values.
-const ANNOTATIONS: [&str; 9] = [
+const ANNOTATIONS: [&str; 8] = [
     "title",
     "description",
     "default",
@@ -11,7 +11,6 @@ const ANNOTATIONS: [&str; 9] = [
     "readOnly",
     "writeOnly",
     "examples",
-    "externalDocs",
     "xml",
 ];
 

@@ -9,6 +9,10 @@
 //! | `Content-Type` | as the body's | as it is |
 //! | `Authorization` | our key for the path; else the client's, if `forward_authorization` says so | |
 //! | `Cookie` | without those called `framex*` | |
+//! | `Authorization`, `Cookie`, our key of a `TRACE` | never: servers send it back | |
+//! | `X-Forwarded-For`, `-Host`, `-Proto` | as the edge says, whatever `Connection` lists | as they are |
+//! | other `X-Forwarded-*`, `X-Original-*`, `X-Rewrite-*`, `Proxy` | never: some servers believe them more than the request | as they are |
+//! | names that are one of these but for a `_` in place of a `-` | never: to some they are the same | as they are |
 //! | `Set-Cookie` | | as it is |
 //! | `x-request-id`, `traceparent` | the call's | the edge's |
 //! | `x-framex-trail` | the call's, and this bridge | never |
@@ -25,7 +29,7 @@ use http::header::{
     ACCEPT, ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, Entry,
     FORWARDED, HOST, HeaderName, TRAILER, TRANSFER_ENCODING, USER_AGENT,
 };
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -54,19 +58,37 @@ pub(super) struct Told<'a> {
     pub(super) trail: HeaderValue,
 }
 
+impl Told<'_> {
+    /// The same, as far as a request of `method` may say it: the answer to a `TRACE` is the
+    /// request.
+    fn to(mut self, method: &Method) -> Self {
+        if *method == Method::TRACE {
+            (self.key, self.forward_authorization) = (None, false);
+        }
+        self
+    }
+}
+
 /// Of a client's request.
-pub(super) fn passed(ctx: &Context, told: Told<'_>, content_type: &str) -> HeaderMap {
+pub(super) fn passed(
+    ctx: &Context,
+    told: Told<'_>,
+    method: &Method,
+    content_type: &str,
+) -> HeaderMap {
     let from = ctx.headers();
     let mut to = HeaderMap::with_capacity(from.len() + 6);
     let listed = Listed::of(from);
     let mut cookies = Vec::new();
     for (name, value) in from {
-        if stays(name) || listed.has(name) {
+        if stays(name) || listed.has(name) && !is_the_edges(name.as_str()) {
             continue;
         }
         if *name == COOKIE {
             // HTTP/2 has them in several fields, HTTP/1.1 in one.
-            cookies.extend(foreign_cookies(value));
+            if *method != Method::TRACE {
+                cookies.extend(foreign_cookies(value));
+            }
             continue;
         }
         to.append(name.clone(), value.clone());
@@ -83,12 +105,12 @@ pub(super) fn passed(ctx: &Context, told: Told<'_>, content_type: &str) -> Heade
     {
         to.insert(CONTENT_TYPE, value);
     }
-    tell(&mut to, ctx, told);
+    tell(&mut to, ctx, told.to(method));
     to
 }
 
 /// Of what a plugin asks.
-pub(super) fn named(ctx: &Context, told: Told<'_>) -> HeaderMap {
+pub(super) fn named(ctx: &Context, told: Told<'_>, method: &Method) -> HeaderMap {
     let from = ctx.headers();
     let mut to = HeaderMap::with_capacity(8);
     for name in FROM_THE_BEGINNING {
@@ -99,7 +121,7 @@ pub(super) fn named(ctx: &Context, told: Told<'_>) -> HeaderMap {
     let accepted = "application/json, text/event-stream, */*;q=0.5";
     to.insert(ACCEPT, HeaderValue::from_static(accepted));
     to.insert(USER_AGENT, AGENT);
-    tell(&mut to, ctx, told);
+    tell(&mut to, ctx, told.to(method));
     to
 }
 
@@ -123,12 +145,37 @@ fn tell(to: &mut HeaderMap, ctx: &Context, told: Told<'_>) {
 /// What is never sent on as a client said it; see the table.
 pub(super) fn stays(name: &HeaderName) -> bool {
     let name = name.as_str();
+    if name.contains('_') {
+        let same = name.replace('_', "-");
+        return keeps(&same) || is_the_edges(&same) || same == CONTENT_TYPE.as_str();
+    }
+    keeps(name)
+}
+
+fn keeps(name: &str) -> bool {
     is_hop_by_hop(name)
         || is_ours(name)
+        || name.starts_with("x-forwarded-") && !is_the_edges(name)
+        || name.starts_with("x-original-")
+        || name.starts_with("x-rewrite-")
         || matches!(
             name,
-            "host" | "expect" | "content-length" | "authorization" | "x-request-id" | "traceparent"
+            "host"
+                | "expect"
+                | "content-length"
+                | "authorization"
+                | "x-request-id"
+                | "traceparent"
+                | "x-real-ip"
         )
+}
+
+/// What the edge says in place of the client.
+fn is_the_edges(name: &str) -> bool {
+    matches!(
+        name,
+        "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto"
+    )
 }
 
 /// Takes out of an answer's headers what is not for the client.
@@ -160,7 +207,8 @@ fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
         "connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade"
-    ) || name.starts_with("proxy-")
+    ) || name == "proxy"
+        || name.starts_with("proxy-")
 }
 
 fn is_ours(name: &str) -> bool {

@@ -7,6 +7,7 @@
 //!
 //! | module | its secret |
 //! |---|---|
+//! | `admit` | which requests are sent at all, and with which key |
 //! | `target`, `headers` | what of a request goes on, and what of an answer comes back |
 //! | `named` | how named values become a request |
 //! | `send` | whether a request is sent at all, and how often |
@@ -19,6 +20,7 @@
 //! | `fetch` | documents |
 //! | `post` | calls of functions |
 
+mod admit;
 mod answer;
 mod breaker;
 mod connect;
@@ -40,8 +42,8 @@ mod tests;
 mod value;
 mod wire;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use framex_core::args::{Args, Named, Passed};
@@ -59,6 +61,7 @@ use http::{HeaderValue, Method, Request};
 use super::document::Known;
 use super::operation::Shape;
 use super::upstream::Upstream;
+use admit::By;
 use answer::Manner;
 use breaker::Breaker;
 pub(crate) use breaker::{Circuit, LONGEST_REST};
@@ -82,8 +85,6 @@ pub(crate) struct Forwarder {
     framex: AtomicBool,
     /// What the upstream's document says of itself, published or not.
     known: ArcSwap<Known>,
-    /// The operations that it runs.
-    shapes: Mutex<Vec<Weak<Shape>>>,
     pool: Arc<Pool>,
     /// Asks for documents.
     documents: reqwest::Client,
@@ -111,7 +112,6 @@ impl Forwarder {
             host: HeaderValue::from_str(upstream.authority.as_str())?,
             framex: AtomicBool::new(false),
             known: ArcSwap::default(),
-            shapes: Mutex::default(),
             documents: fetch::client(&upstream, &connector)?,
             pool: Pool::new(connector),
             breaker: Breaker::new(&upstream.name),
@@ -142,10 +142,6 @@ impl Forwarder {
         descriptor: Arc<ApiDescriptor>,
         shape: Arc<Shape>,
     ) -> Arc<dyn Handler> {
-        let mut shapes = self.shapes.lock().unwrap_or_else(PoisonError::into_inner);
-        shapes.retain(|shape| shape.strong_count() > 0);
-        shapes.push(Arc::downgrade(&shape));
-        drop(shapes);
         Arc::new(Operation {
             forwarder: Arc::clone(self),
             descriptor,
@@ -166,7 +162,7 @@ impl Forwarder {
         if target::other_reading(own)?.is_some() {
             return Err(target::ambiguous("an encoded slash"));
         }
-        let key = self.key_for(own)?;
+        let key = self.admit_undescribed(own)?;
         self.pass_on(ctx, passed, &upstream.prefix, &upstream.path, key)
             .await
     }
@@ -190,7 +186,7 @@ impl Forwarder {
             None => path.to_owned(),
         };
         let made = named::undescribed(&own, &upstream.path, named)?;
-        let key = self.key_for(path.split('?').next().unwrap_or_default())?;
+        let key = self.admit_undescribed(path.split('?').next().unwrap_or_default())?;
         self.ask(ctx, made, key).await
     }
 
@@ -233,6 +229,7 @@ impl Forwarder {
         let mut headers = headers::passed(
             ctx,
             self.told(key, &trail)?,
+            &method,
             &content_type.unwrap_or_default(),
         );
         let framex = self.framex.load(Ordering::Relaxed);
@@ -285,7 +282,7 @@ impl Forwarder {
         key: Option<HeaderValue>,
     ) -> Result<Reply> {
         let trail = trail(ctx, &self.bridge, made.uri.path())?;
-        let mut headers = headers::named(ctx, self.told(key, &trail)?);
+        let mut headers = headers::named(ctx, self.told(key, &trail)?, &made.method);
         headers.extend(made.headers);
         let bodied = matches!(made.method, Method::POST | Method::PUT | Method::PATCH);
         if made.body.is_open() {
@@ -302,32 +299,6 @@ impl Forwarder {
         value::read(head, pieces, &self.upstream.name, framex).await
     }
 
-    /// Whether a request of an operation may be sent to `path`, with a key of ours if `keyed`.
-    ///
-    /// A template may stand for paths that are not published. And what has encoded slashes may
-    /// be read as another path: that has to be published as well, no other operation's, and no
-    /// key of ours may open it.
-    ///
-    /// # Errors
-    ///
-    /// 404 for what is not published, 400 for what is not the same to everybody.
-    fn admit(&self, path: &str, keyed: bool) -> Result<()> {
-        let published = &self.upstream.published;
-        if published.excludes(path) {
-            return Err(Error::not_found("Not Found"));
-        }
-        let Some(other) = target::other_reading(path)? else {
-            return Ok(());
-        };
-        let shapes = self.shapes.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut templates = shapes.iter().filter_map(Weak::upgrade);
-        let taken = templates.any(|shape| target::stands_for(&shape.path, &other));
-        match keyed || taken || !published.contains(&other) {
-            true => Err(target::ambiguous("an encoded slash")),
-            false => Ok(()),
-        }
-    }
-
     fn told(&self, key: Option<HeaderValue>, trail: &str) -> Result<Told<'_>> {
         Ok(Told {
             host: &self.host,
@@ -335,22 +306,6 @@ impl Forwarder {
             forward_authorization: self.upstream.forward_authorization,
             trail: HeaderValue::from_str(trail)?,
         })
-    }
-
-    /// Our key for `path`, as the upstream's document has it.
-    fn key_for(&self, path: &str) -> Result<Option<HeaderValue>> {
-        let Some(key) = self.upstream.keys.key_for(path) else {
-            return Ok(None);
-        };
-        let unusable = |_| {
-            let name = &self.upstream.name;
-            Error::internal(format!(
-                "a key for the upstream `{name}` cannot be a header"
-            ))
-        };
-        let mut value = HeaderValue::from_str(key.expose()).map_err(unusable)?;
-        value.set_sensitive(true);
-        Ok(Some(value))
     }
 }
 
@@ -366,22 +321,22 @@ impl Handler for Operation {
         let forwarder = Arc::clone(&self.forwarder);
         let (descriptor, shape) = (Arc::clone(&self.descriptor), Arc::clone(&self.shape));
         Box::pin(async move {
-            let key = forwarder.key_for(&shape.path)?;
             match args.passed()? {
                 Some(passed) => {
                     let path = passed.target.split('?').next().unwrap_or_default();
+                    let path = target::own(path, &shape.prefix);
+                    let key = forwarder.admit(&passed.method, path, &shape, By::Client)?;
                     // What browsers ask beforehand has no key of theirs, and none of ours.
                     let beforehand =
                         passed.method == Method::OPTIONS && shape.method != passed.method;
                     let key = key.filter(|_| !beforehand);
-                    forwarder.admit(target::own(path, &shape.prefix), key.is_some())?;
                     let (prefix, base) = (&shape.prefix, &shape.base);
                     forwarder.pass_on(&ctx, passed, prefix, base, key).await
                 }
                 None => {
                     let made = named::make(&shape, args.named(&descriptor)?)?;
-                    let path = made.uri.path();
-                    forwarder.admit(target::own(path, &shape.base), key.is_some())?;
+                    let path = target::own(made.uri.path(), &shape.base);
+                    let key = forwarder.admit(&made.method, path, &shape, By::Plugin)?;
                     forwarder.ask(&ctx, made, key).await
                 }
             }

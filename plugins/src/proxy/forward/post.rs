@@ -47,7 +47,7 @@ impl Forwarder {
         let mut told = self.told(self.key_for(path)?, &trail)?;
         // Who asks for a function is this system, and none of its clients.
         told.forward_authorization = false;
-        let mut headers = headers::named(ctx, told);
+        let mut headers = headers::named(ctx, told, &Method::POST);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let mut request = Request::new(Outgoing::Full(json));
         *request.method_mut() = Method::POST;

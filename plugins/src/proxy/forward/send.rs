@@ -24,15 +24,44 @@ pub(super) struct Counts {
     pub(super) retries: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) in_flight: AtomicUsize,
+    pub(super) streams: AtomicUsize,
 }
 
 /// A call among those that are not answered to their end.
 #[derive(Debug)]
-pub(super) struct Place(Arc<Counts>);
+pub(super) struct Place {
+    counts: Arc<Counts>,
+    /// Whether it is a stream of events that has begun.
+    streams: bool,
+}
+
+impl Place {
+    /// The place of another call, and whether it is one of the first `most`.
+    fn take(counts: &Arc<Counts>, most: usize) -> (Self, bool) {
+        let before = counts.in_flight.fetch_add(1, Ordering::Relaxed);
+        let place = Self {
+            counts: Arc::clone(counts),
+            streams: false,
+        };
+        (place, before < most)
+    }
+
+    /// The same among the streams, which may be as long as they like: it is free for another.
+    fn among_streams(mut self) -> Self {
+        self.counts.streams.fetch_add(1, Ordering::Relaxed);
+        self.counts.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.streams = true;
+        self
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let count = match self.streams {
+            true => &self.counts.streams,
+            false => &self.counts.in_flight,
+        };
+        count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -53,9 +82,8 @@ impl Forwarder {
     }
 
     async fn try_send(&self, request: Request<Outgoing>) -> Result<(Parts, Pieces), Failure> {
-        let before = self.counts.in_flight.fetch_add(1, Ordering::Relaxed);
-        let place = Place(Arc::clone(&self.counts));
-        if before >= self.upstream.max_ongoing {
+        let (place, fits) = Place::take(&self.counts, self.upstream.max_ongoing);
+        if !fits {
             return Err(Failure::Overloaded);
         }
         let leave = self.breaker.admit().map_err(Failure::Down)?;
@@ -63,6 +91,10 @@ impl Forwarder {
         match self.exchange(request).await {
             Ok((head, pieces)) => {
                 leave.answered();
+                let place = match answer::is_events(&head.headers) {
+                    true => place.among_streams(),
+                    false => place,
+                };
                 Ok((head, pieces.holding(place)))
             }
             Err(failure) => {

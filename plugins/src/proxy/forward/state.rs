@@ -21,6 +21,8 @@ pub(crate) struct State {
     pub(crate) retries: u64,
     /// Calls that are not answered to their end.
     pub(crate) in_flight: usize,
+    /// Streams of events that have begun and not ended.
+    pub(crate) streams: usize,
     /// Calls that were refused since too many were, or since the circuit is open.
     pub(crate) refused: u64,
 }
@@ -35,6 +37,7 @@ impl Forwarder {
             failures: counts.failures.load(Ordering::Relaxed),
             retries: counts.retries.load(Ordering::Relaxed),
             in_flight: counts.in_flight.load(Ordering::Relaxed),
+            streams: counts.streams.load(Ordering::Relaxed),
             refused: counts.refused.load(Ordering::Relaxed),
         }
     }

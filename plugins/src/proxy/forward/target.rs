@@ -5,6 +5,8 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 
+use crate::proxy::rules::bare;
+
 /// `target`, as a client sent it, as the upstream knows it: without `prefix` and below
 /// `base`. Nothing else of it changes.
 ///
@@ -70,16 +72,18 @@ fn is_dots(segment: &[u8]) -> bool {
     matches!(name, Some(b"." | b".."))
 }
 
-/// Whether `path` could be one that `template` stands for.
-pub(super) fn stands_for(template: &str, path: &str) -> bool {
-    let (mut names, mut segments) = (template.split('/'), path.split('/'));
-    loop {
-        match (names.next(), segments.next()) {
-            (None, None) => return true,
-            (Some(name), Some(segment)) if name == segment || name.contains('{') => {}
-            _ => return false,
-        }
-    }
+/// What a FrameX is asked by other systems, never by their clients.
+const BETWEEN_SYSTEMS: [&str; 2] = ["/api/v1/proxy/remote", "/api/v1/proxy/refresh"];
+
+/// Whether `path`, the whole of it, may be read as one of those at which FrameX systems ask
+/// each other, wherever the system itself begins.
+pub(super) fn is_between_systems(path: &str) -> bool {
+    let bare = bare(&percent_decode_str(path).decode_utf8_lossy());
+    BETWEEN_SYSTEMS.iter().any(|asked| {
+        let end = bare.len().checked_sub(asked.len());
+        let end = end.and_then(|start| bare.as_bytes().get(start..));
+        end.is_some_and(|end| end.eq_ignore_ascii_case(asked.as_bytes()))
+    })
 }
 
 /// A `Location` of an answer, as clients can use it: what points at the upstream itself becomes
@@ -90,38 +94,42 @@ pub(super) fn homeward(
     prefix: &str,
     base: &str,
 ) -> Option<HeaderValue> {
-    let text = location.to_str().ok()?;
-    let below = |rest: &'_ str| -> Option<HeaderValue> {
-        let own = match rest.strip_prefix(base) {
-            Some(own) if own.is_empty() || own.starts_with(['/', '?', '#']) => own,
+    // Whatever it is written in: its bytes stay.
+    let text = location.as_bytes();
+    let below = |rest: &[u8]| -> Option<HeaderValue> {
+        let own = match rest.strip_prefix(base.as_bytes()) {
+            Some(own) if matches!(own.first(), None | Some(b'/' | b'?' | b'#')) => own,
             _ => rest,
         };
-        let slash = if own.starts_with('/') { "" } else { "/" };
-        HeaderValue::from_str(&format!("{prefix}{slash}{own}")).ok()
+        // Browsers read `//x` and `/\x` as a host.
+        let led = own.iter().take_while(|b| b"/\\\t".contains(b)).count();
+        let whole = [prefix.as_bytes(), b"/", &own[led..]].concat();
+        HeaderValue::from_bytes(&whole).ok()
     };
-    let (said, rest) = match text.find("//") {
-        Some(0) => (scheme.as_str(), &text[2..]),
-        Some(at) if text[..at].ends_with(':') && !text[..at].contains(['/', '?', '#']) => {
+    let is_end = |b: &u8| b"/\\?#".contains(b);
+    let (said, rest) = match text.windows(2).position(|two| two == b"//") {
+        Some(0) => (scheme.as_str().as_bytes(), &text[2..]),
+        Some(at) if text[..at].ends_with(b":") && !text[..at].iter().any(is_end) => {
             (&text[..at - 1], &text[at + 2..])
         }
-        _ if text.starts_with('/') => {
+        _ if text.starts_with(b"/") => {
             let same = prefix.is_empty() && base.is_empty();
             return if same { None } else { below(text) };
         }
         _ => return None,
     };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let end = rest.iter().position(is_end).unwrap_or(rest.len());
     let (host, rest) = rest.split_at(end);
-    let host: Authority = host.parse().ok()?;
-    let port = |authority: &Authority, scheme: &str| match authority.port_u16() {
+    let host = Authority::try_from(host).ok()?;
+    let port = |authority: &Authority, scheme: &[u8]| match authority.port_u16() {
         Some(port) => port,
-        None if scheme.eq_ignore_ascii_case("https") => 443,
+        None if scheme.eq_ignore_ascii_case(b"https") => 443,
         None => 80,
     };
     // Another port of its host is another service, and an address all the same; it stays,
     // since a client may well be meant to go there.
     let own = host.host().eq_ignore_ascii_case(authority.host())
-        && port(&host, said) == port(authority, scheme.as_str());
+        && port(&host, said) == port(authority, scheme.as_str().as_bytes());
     if own { below(rest) } else { None }
 }
 
@@ -186,19 +194,6 @@ mod tests {
     }
 
     #[test]
-    fn templates_stand_for_paths_of_as_many_segments() {
-        for (template, path, stands) in [
-            ("/a/{id}", "/a/b", true),
-            ("/a/{id}.{ext}", "/a/b.c", true),
-            ("/a/{id}", "/a/b/c", false),
-            ("/a/{id}/c", "/a/b/d", false),
-            ("/a", "/a", true),
-        ] {
-            assert_eq!(stands_for(template, path), stands, "{template} {path}");
-        }
-    }
-
-    #[test]
     fn locations_of_the_upstream_become_ours() {
         let scheme = Scheme::HTTP;
         let authority = Authority::from_static("inner:8000");
@@ -216,6 +211,12 @@ mod tests {
             ("//inner:8000/v1/x", "/up", "/v1", Some("/up/x")),
             ("/v1/x", "/up", "/v1", Some("/up/x")),
             ("/x?next=http://inner:8000/", "", "", None),
+            ("http://inner:8000//evil.com/x", "", "", Some("/evil.com/x")),
+            ("//inner:8000/\\evil.com", "", "", Some("/evil.com")),
+            ("http://inner:8000\\x", "", "", Some("/x")),
+            ("http://inner:8000/v1/\t/x", "", "/v1", Some("/x")),
+            ("/v1//evil.com", "", "/v1", Some("/evil.com")),
+            ("/v1//evil.com", "/up", "/v1", Some("/up/evil.com")),
             ("x/y", "/up", "/v1", None),
             ("http://other:8000/x", "", "", None),
             ("http://inner/x", "", "", None),
@@ -225,6 +226,23 @@ mod tests {
             let found = homeward(&value, (&scheme, &authority), prefix, base);
             let found = found.as_ref().map(|value| value.to_str().unwrap());
             assert_eq!(found, ours, "{location}");
+        }
+        let latin = HeaderValue::from_bytes(b"http://inner:8000/v1/caf\xe9").unwrap();
+        let found = homeward(&latin, (&scheme, &authority), "/up", "/v1");
+        assert_eq!(found.unwrap().as_bytes(), b"/up/caf\xe9");
+    }
+
+    #[test]
+    fn what_systems_ask_each_other_is_known_by_any_spelling() {
+        for (path, between) in [
+            ("/api/v1/proxy/remote", true),
+            ("/api/v1/proxy/refresh/", true),
+            ("/mounted/API/v1/%70roxy/Remote;x=1", true),
+            ("/api/v1;a/proxy/remote//", true),
+            ("/api/v1/proxy/remotes", false),
+            ("/proxy/remote", false),
+        ] {
+            assert_eq!(is_between_systems(path), between, "{path}");
         }
     }
 }

@@ -133,7 +133,7 @@ fn no_text_fills_the_log() {
         assert!(what.chars().count() < 202 && reason.chars().count() < 202);
     }
     document["openapi"] = json!(long);
-    let error = import(document.to_string().as_bytes(), &upstream(), BRIDGE).unwrap_err();
+    let error = import(document.to_string().as_bytes(), &upstream(), &[], BRIDGE).unwrap_err();
     assert!(error.to_string().len() < 1_000);
 }
 
@@ -150,10 +150,10 @@ fn depth_costs_no_stack() {
         document.to_string()
     };
     for version in ["3.0.0", "3.1.0"] {
-        let imported = import(document(40, version).as_bytes(), &upstream(), BRIDGE).unwrap();
+        let imported = import(document(40, version).as_bytes(), &upstream(), &[], BRIDGE).unwrap();
         assert_eq!(imported.skipped, []);
         // Deeper than readers go.
-        assert!(import(document(50, version).as_bytes(), &upstream(), BRIDGE).is_err());
+        assert!(import(document(50, version).as_bytes(), &upstream(), &[], BRIDGE).is_err());
     }
 }
 
@@ -184,4 +184,108 @@ fn large_descriptions_are_cut_down() {
             .contains("Left out")
     );
     assert!(reason(&imported, "GET /texts").contains("larger"));
+}
+
+#[test]
+fn no_document_takes_long() {
+    let text = get(json!({"responses": {}})).to_string();
+    let budget = Budget::new(Duration::ZERO);
+    let late = within(&budget, text.as_bytes(), &upstream(), &[], BRIDGE).unwrap_err();
+    assert!(late.to_string().contains("longer than 30s"), "{late}");
+
+    // A way through 5,000 references, for each of them.
+    let mut document = of_paths(json!({"/5000": {"get": {"responses": {}}}}));
+    for number in 0..5_000 {
+        let next = format!("#/paths/~1{}", number + 1);
+        document["paths"][format!("/{number}")] = json!({ "$ref": next });
+    }
+    let imported = read(&document);
+    assert_eq!(imported.operations.len(), 33);
+    assert!(reason(&imported, "/1").contains("too many references"));
+    // Nor does the report of it.
+    assert_eq!(imported.skipped.len(), MOST_SKIPPED + 1);
+    assert_eq!(imported.skipped[MOST_SKIPPED].what, "3968 others");
+}
+
+#[test]
+fn operations_have_bounds_together() {
+    let paths = |count: usize, operation: &Value| {
+        let paths =
+            (0..count).map(|number| (format!("/x{number:05}"), json!({ "get": operation })));
+        of_paths(Value::Object(paths.collect()))
+    };
+    let import =
+        |document: Value| import(document.to_string().as_bytes(), &upstream(), &[], BRIDGE);
+    let many = import(paths(4_002, &json!({"responses": {}}))).unwrap();
+    assert_eq!(many.operations.len(), 4_000);
+    assert_eq!(many.skipped.len(), 2);
+    assert!(reason(&many, "GET /x04000").contains("4000 operations before"));
+
+    let mut large = paths(
+        600,
+        &json!({"responses": {"200": {"$ref": "#/components/responses/R"}}}),
+    );
+    large["components"]["responses"]["R"] = json!({"description": "x".repeat(70_000)});
+    let large = import(large).unwrap();
+    assert!(large.operations.len() > 400 && large.operations.len() < 500);
+    assert!(reason(&large, "GET /x00599").contains("too large together"));
+
+    let too_many = import(paths(50_001, &json!({}))).unwrap_err();
+    assert!(
+        too_many.to_string().contains("50000 operations"),
+        "{too_many}"
+    );
+}
+
+#[test]
+fn what_every_framex_has_is_not_passed_on() {
+    let pages = [
+        "/health",
+        "/ready",
+        "/version",
+        "/ping",
+        "/metrics",
+        "/docs",
+        "/docs/assets/{name}",
+        "/redoc",
+        "/openapi.json",
+        "/api/v1/openapi.json",
+        "/api/v1/streams/{id}",
+    ];
+    let paths = pages.iter().chain(&["/docsx", "/x/health"]);
+    let mut document = of_paths(paths.map(|path| (*path, json!({"get": {}}))).collect());
+    assert_eq!(read(&document).operations.len(), 13);
+    document["x-framex"] = json!("0.1.0");
+    let imported = read(&document);
+    assert_eq!(imported.skipped, []);
+    assert_eq!(imported.operations.len(), 2);
+    let known = |path: &str| imported.known.meant(&Method::GET, path).unwrap().published;
+    assert!(known("/docsx") && !known("/health") && !known("/docs/assets/x"));
+}
+
+#[test]
+fn addresses_of_other_upstreams_are_in_no_text_either() {
+    let docs = json!({"url": "http://intranet.example.com/docs"});
+    let mut document = get(json!({
+        "description": "like http://10.0.0.8:80/x, or at 10.0.0.8",
+        "externalDocs": docs,
+        "responses": {"200": {"content": {"application/json": {
+            "schema": {"externalDocs": docs, "properties": {"externalDocs": {"type": "string"}}},
+        }}}},
+    }));
+    document["openapi"] = json!("3.0.0");
+    let site = Site {
+        authority: Authority::from_static("10.0.0.8:80"),
+        name: "orders".into(),
+    };
+    let text = document.to_string();
+    let api = only(import(text.as_bytes(), &upstream(), &[site], BRIDGE).unwrap()).descriptor;
+    assert_eq!(api.description, "like /x, or at orders");
+    let shown = api.operation.unwrap();
+    assert!(!shown.to_string().contains("intranet"), "{shown}");
+    let content = &shown["responses"]["200"]["content"]["application/json"];
+    assert_eq!(
+        content["schema"]["properties"]["externalDocs"]["type"],
+        "string"
+    );
 }

@@ -43,7 +43,7 @@ fn upstream() -> Upstream {
 
 /// What `document` says, which has to be fit for the catalog.
 fn read_for(upstream: &Upstream, document: &Value) -> Imported {
-    let imported = import(document.to_string().as_bytes(), upstream, BRIDGE).unwrap();
+    let imported = import(document.to_string().as_bytes(), upstream, &[], BRIDGE).unwrap();
     for Operation { descriptor, shape } in &imported.operations {
         check(descriptor).unwrap();
         let operation = descriptor.operation.as_ref().unwrap();
@@ -119,12 +119,12 @@ fn other_documents_are_refused_with_the_reason() {
         (json!({"detail": "Not Found"}), "no `openapi`"),
         (json!({"openapi": "3.1.0", "paths": []}), "no object"),
     ] {
-        let error = import(document.to_string().as_bytes(), &upstream(), BRIDGE).unwrap_err();
+        let error = import(document.to_string().as_bytes(), &upstream(), &[], BRIDGE).unwrap_err();
         assert!(error.to_string().contains(why), "{document}: {error}");
     }
-    assert!(import(b"[1]", &upstream(), BRIDGE).is_err());
+    assert!(import(b"[1]", &upstream(), &[], BRIDGE).is_err());
     let yaml = b"openapi: 3.1\ninfo: {title: 7, version: 1.10}\npaths: {/x: {get: {responses: {200: {}}}}}";
-    let imported = import(yaml, &upstream(), BRIDGE).unwrap();
+    let imported = import(yaml, &upstream(), &[], BRIDGE).unwrap();
     assert_eq!(imported.title, "7");
     let operation = imported.operations[0].descriptor.operation.clone().unwrap();
     assert_eq!(operation["responses"]["200"]["description"], "");

@@ -130,7 +130,7 @@ fn a_fastapi_application_comes_in_whole() {
 #[test]
 fn documents_of_3_0_are_told_in_the_words_of_3_1() {
     let yaml = include_bytes!("../testdata/pets.yaml");
-    let pets = import(yaml, &upstream(), BRIDGE).unwrap();
+    let pets = import(yaml, &upstream(), &[], BRIDGE).unwrap();
     assert_eq!(pets.skipped, []);
     let list = &find(&pets, "GET", "/pets").descriptor;
     let pet = &list.components["Pet"];
@@ -174,7 +174,7 @@ fn documents_of_3_0_are_told_in_the_words_of_3_1() {
 fn the_same_document_gives_the_same_operations() {
     let text = include_str!("../testdata/fastapi.json");
     let told = |text: &str| {
-        let imported = import(text.as_bytes(), &upstream(), BRIDGE).unwrap();
+        let imported = import(text.as_bytes(), &upstream(), &[], BRIDGE).unwrap();
         let all = imported
             .operations
             .iter()
@@ -187,7 +187,7 @@ fn the_same_document_gives_the_same_operations() {
 #[test]
 fn a_django_application_comes_in_whole() {
     let yaml = include_bytes!("../testdata/django.yaml");
-    let django = import(yaml, &upstream(), BRIDGE).unwrap();
+    let django = import(yaml, &upstream(), &[], BRIDGE).unwrap();
     assert_eq!(django.skipped, []);
     assert_eq!(django.operations.len(), 12);
     // It named itself nothing.

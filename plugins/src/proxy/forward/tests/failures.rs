@@ -336,6 +336,31 @@ async fn more_than_may_wait_are_refused() {
     assert_eq!(pass(&forwarder, "GET /x").await.unwrap().text(), "ab");
 }
 
+/// Streams of events may be open for days.
+#[tokio::test]
+async fn streams_that_have_begun_keep_nobody_out() {
+    let upstream = Scripted::start(|mut peer, _| async move {
+        peer.head().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        peer.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n")
+            .await;
+        peer.ended().await;
+    })
+    .await;
+    let forwarder = upstream.forwarder(json!({"max_ongoing_requests": 1}));
+    let call = || operation(&forwarder, "/x").call(context(&[]), args("GET", "/x", None));
+    let counts = || (forwarder.state().in_flight, forwarder.state().streams);
+    let first = tokio::spawn(call());
+    until(|| counts() == (1, 0)).await;
+    let error = pass(&forwarder, "GET /x").await.unwrap_err();
+    assert_eq!(told(&error), (503, "overloaded"));
+    let first = in_time(first).await.unwrap().unwrap();
+    let second = in_time(call()).await.unwrap();
+    assert_eq!(counts(), (0, 2));
+    drop((first, second));
+    assert_eq!(counts(), (0, 0));
+}
+
 #[tokio::test]
 async fn a_caller_who_leaves_takes_the_connection_along() {
     let ended = Arc::new(AtomicUsize::new(0));

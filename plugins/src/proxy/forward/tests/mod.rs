@@ -1,5 +1,6 @@
 //! Forwarding against upstreams that do what a test says, byte by byte, over real sockets.
 
+mod admission;
 mod bodies;
 mod connections;
 mod documents;
@@ -225,7 +226,13 @@ fn operation(forwarder: &Arc<Forwarder>, path: &str) -> Arc<dyn framex_core::plu
     let id = ApiId::parse("proxy.up.x").unwrap();
     let mut descriptor = ApiDescriptor::new(id, ApiKind::Http);
     descriptor.bridged = true;
-    let shape = Shape {
+    let shape = shape(forwarder, path);
+    forwarder.operation(descriptor.into(), shape.into())
+}
+
+/// What an operation at `path` is, which takes no values.
+fn shape(forwarder: &Arc<Forwarder>, path: &str) -> Shape {
+    Shape {
         method: Method::GET,
         prefix: forwarder.upstream.prefix.clone(),
         base: forwarder.upstream.path.clone(),
@@ -233,8 +240,7 @@ fn operation(forwarder: &Arc<Forwarder>, path: &str) -> Arc<dyn framex_core::plu
         parameters: Vec::new(),
         body: None,
         streams: false,
-    };
-    forwarder.operation(descriptor.into(), shape.into())
+    }
 }
 
 fn args(method: &str, target: &str, body: Option<Upload>) -> Args {
