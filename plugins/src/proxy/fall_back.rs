@@ -126,19 +126,14 @@ impl Surface {
         let (_, path) = split(target);
         let path = path.split('?').next().unwrap_or_default();
         if path.contains(['{', '}']) {
-            // A template that no operation has: nobody could fill it.
+            // A template that no operation has, and of which not everything is named.
             return Err(unknown(target));
         }
         let allowed = |watched: &&Arc<Watched>| {
             let own = watched.upstream.own_path(path);
             own.is_some_and(|own| watched.upstream.published.contains_raw(own))
         };
-        let template = path.split('?').next().unwrap_or_default();
-        let watched = match template.contains(['{', '}']) {
-            true => None,
-            false => self.upstreams().iter().find(allowed),
-        };
-        let Some(watched) = watched else {
+        let Some(watched) = self.upstreams().iter().find(allowed) else {
             return Err(unknown(target));
         };
         watched.forwarder.call(&ctx, target, named).await
