@@ -127,16 +127,15 @@ impl Surface {
         let target = &forward::filled(target, &mut named)?;
         let (_, path) = split(target);
         let path = path.split('?').next().unwrap_or_default();
+        if path.contains(['{', '}']) {
+            // A template that no operation has, and of which not everything is named.
+            return Err(unknown(target));
+        }
         let allowed = |watched: &&Arc<Watched>| {
             let own = watched.upstream.own_path(path);
             own.is_some_and(|own| watched.upstream.published.contains_raw(own))
         };
-        let watched = match path.contains(['{', '}']) {
-            // A template that no operation has, and nobody could fill.
-            true => None,
-            false => nearest(self.upstreams().iter().filter(allowed)),
-        };
-        let Some(watched) = watched else {
+        let Some(watched) = nearest(self.upstreams().iter().filter(allowed)) else {
             return Err(unknown(target));
         };
         watched.forwarder.call(&ctx, target, named).await

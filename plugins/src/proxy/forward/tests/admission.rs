@@ -3,14 +3,14 @@
 use super::requests::listening;
 use super::*;
 use crate::proxy::document;
-use crate::proxy::operation::{Argument, Place};
+use crate::proxy::operation::{Argument, Place, Style};
 
 /// Tells `forwarder` of a document with these paths.
 fn knows(forwarder: &Arc<Forwarder>, paths: Value) {
     let info = json!({"title": "T", "version": "1"});
     let document = json!({"openapi": "3.1.0", "info": info, "paths": paths});
     let text = document.to_string();
-    let imported = document::import(text.as_bytes(), &forwarder.upstream, "bridge-1");
+    let imported = document::import(text.as_bytes(), &forwarder.upstream, &[], "bridge-1");
     forwarder.set_known(imported.unwrap().known);
 }
 
@@ -66,7 +66,7 @@ async fn a_template_does_not_open_its_siblings() {
         name: "id".into(),
         place: Place::Path,
         required: true,
-        explode: false,
+        style: Style::Commas,
     };
     let shape = Shape {
         parameters: vec![parameter],

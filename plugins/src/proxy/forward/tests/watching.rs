@@ -10,7 +10,13 @@ const DOCUMENT: &str = r#"{"openapi": "3.1.0", "info": {"title": "t", "version":
 
 fn watched(url: &str) -> Arc<Watched> {
     let upstream = upstream(url, json!({}));
-    Watched::new(upstream, &"bridge-1".into(), Duration::from_secs(60)).unwrap()
+    Watched::new(
+        upstream,
+        &Arc::default(),
+        &"bridge-1".into(),
+        Duration::from_secs(60),
+    )
+    .unwrap()
 }
 
 /// Watches for ever. The bus is to be kept.
