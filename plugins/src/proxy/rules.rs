@@ -70,10 +70,11 @@ impl PathRules {
 
     /// Whether the path of a request is allowed, which no template of a document stands for.
     ///
-    /// One that upstreams may read in different ways is not: see [`is_plain`]. Nor is one that
-    /// a template in `disable` stands for.
+    /// One that upstreams may read in different ways is not: see [`is_plain`]. A template of a
+    /// rule stands for any path that fits.
     pub(crate) fn contains_raw(&self, path: &str) -> bool {
-        let allowed = |path: &str| covered(&self.enable, path);
+        let allowed =
+            |path: &str| covered(&self.enable, path) || self.enable.iter().any(|r| fits(r, path));
         let refused = |path: &Cow<'_, str>| self.disable.iter().any(|rule| fits(rule, path));
         is_plain(path)
             && allowed(path)

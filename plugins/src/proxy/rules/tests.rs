@@ -87,6 +87,22 @@ fn a_template_that_is_disabled_is_no_path_of_a_request() {
 }
 
 #[test]
+fn a_template_that_is_enabled_is_all_its_paths() {
+    let rules = rules(&["/users/{id}", "/a/{b}/*"], &["/users/me"]);
+    for (path, allowed) in [
+        ("/users", false),
+        ("/users/5", true),
+        ("/users/me", false),
+        ("/users/%6de", false),
+        ("/users/5/x", false),
+        ("/a/b", false),
+        ("/a/b/c/d", true),
+    ] {
+        assert_eq!(rules.contains_raw(path), allowed, "{path}");
+    }
+}
+
+#[test]
 fn a_path_is_read_in_the_ways_of_servers() {
     for (path, read) in [
         ("/a/b", &["/a/b", "/a/b/"][..]),

@@ -10,10 +10,9 @@ const DOCUMENT: &str = r#"{"openapi": "3.1.0", "info": {"title": "t", "version":
 
 fn watched(url: &str) -> Arc<Watched> {
     let upstream = upstream(url, json!({}));
-    let sites = Arc::from([]);
     Watched::new(
         upstream,
-        &sites,
+        &Arc::default(),
         &"bridge-1".into(),
         Duration::from_secs(60),
     )
