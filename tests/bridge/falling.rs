@@ -71,7 +71,7 @@ async fn paths_that_no_document_has() {
     let place = json!({ "city": "a", "country": "b" });
     let place = call(&server, "/places/{city}/{country}", place).await;
     assert_eq!(place.data(), json!(["a", "b"]), "by their positions");
-    let nobodys = call(&server, "POST /users/{id}", json!({ "id": 5 })).await;
+    let nobodys = call(&server, "POST /users/{id}", json!({ "x": 5 })).await;
     assert_eq!(
         (nobodys.status, &nobodys.json()["code"]),
         (404, &json!("unknown_api"))
