@@ -87,7 +87,7 @@ enable = ["/orders"]
     let id = document["paths"]["/text"]["get"]["x-framex-api"]
         .as_str()
         .unwrap();
-    assert!(id.starts_with("proxy.upstream_"), "{id}");
+    assert!(id.starts_with("proxy.upstream_1."), "{id}");
     let (log, address) = (server.log(), everything().address().to_string());
     assert!(!log.contains(KEY), "{log}");
     assert!(!document.to_string().contains(&address));
