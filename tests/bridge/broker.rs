@@ -177,6 +177,13 @@ async fn requests_of_every_kind() {
         let hidden = ask("GET", "/hidden").send().await;
         assert_eq!(hidden.status, 200, "{}", hidden.lossy());
     }
+    // Who has no clients says nothing of what they do not get.
+    assert!(!bridge.log().contains("held back"), "{}", bridge.log());
+    assert!(
+        edges[0].log().contains("`/secure/data`"),
+        "{}",
+        edges[0].log()
+    );
     // The routes go with the bridge.
     assert_eq!(bridge.stop(), Some(0));
     until("the operations are gone", async || {

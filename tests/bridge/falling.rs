@@ -1,8 +1,8 @@
 //! What nobody on the bus answers goes to the bridge, and never round and round.
 
-use framex_test_support::Server;
 use framex_test_support::port::Port;
 use framex_test_support::raw::Ask;
+use framex_test_support::{Server, log};
 use serde_json::{Value, json};
 
 use crate::documents::{document, with_paths, write};
@@ -92,6 +92,33 @@ async fn paths_that_no_document_has() {
         (404, &json!("unknown_api"))
     );
     assert_eq!(seen("told").await, 0);
+}
+
+/// Of several that allow a path, the one whose prefix says most of it gets it.
+#[tokio::test]
+async fn the_longest_prefix_gets_a_path() {
+    let (url, other) = (everything().url(), paper().url());
+    let server = bridge(json!({ "refresh": "200ms", "proxy_urls": {
+        url: { "name": "everything", "enable": ["/*"], "disable": ["/text"], "prefix": "/up" },
+        other: { "name": "paper", "enable": ["/*"], "docs_path": "/none" },
+    }}));
+    let server = server
+        .server("enable_proxy", true)
+        .rule("/up/ruled", &["key"]);
+    let server = server.start().await;
+    imported(&server, "everything").await;
+    // A rule without a route holds there.
+    let told = log::lines_with("`/up/ruled`");
+    assert!(told[0].contains("for what goes to the bridge"), "{told:?}");
+    assert_eq!(server.get("/up/ruled").send().await.status, 401);
+    let hidden = server.get("/up/hidden?x=1").send().await.json();
+    assert_eq!(hidden["path"], "/hidden");
+    let called = call(&server, "GET /up/hidden", json!({})).await.data();
+    assert_eq!(called["path"], "/hidden");
+    // What it does not allow is the next one's.
+    let text = server.get("/up/text").send().await.json();
+    assert_eq!(text["path"], "/up/text");
+    server.stop().await;
 }
 
 /// Two systems of which each is the other's upstream.

@@ -76,6 +76,10 @@ enable = ["/orders"]
     assert_eq!(data.send().await.json(), json!({"secret": "data"}));
     assert!(server.log().contains("/secure/other"), "{}", server.log());
     assert!(server.log().contains("held back"));
+    // Nor does it say that clients could ask for it.
+    let printed = server.printed();
+    assert!(printed.contains("GET /secure/data"), "{printed}");
+    assert!(!printed.contains("GET /secure/other"), "{printed}");
     for ignored in ["server.legal_proxy_code", "num_replicas"] {
         assert!(server.log().contains(ignored), "{}", server.log());
     }
@@ -127,7 +131,7 @@ fn calls_from_a_shell() {
         (&hidden["path"], &hidden["query"]),
         (&json!("/hidden"), &json!("x=5"))
     );
-    let (code, _, said) = framex(&dir, &["call", "POST /itemz/{item_id}", "item_id=5"]);
+    let (code, _, said) = framex(&dir, &["call", "POST /itemz/{item_id}", "other=5"]);
     assert_eq!(code, Some(1));
     assert!(said.contains("/itemz/{item_id}"), "{said}");
     assert!(said.contains("did you mean"), "{said}");

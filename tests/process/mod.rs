@@ -168,6 +168,12 @@ impl Serving {
         &mut self.process
     }
 
+    /// What it printed until it served.
+    #[allow(dead_code)] // As above.
+    pub(crate) fn printed(&self) -> &str {
+        &self.output
+    }
+
     /// What it logged so far.
     #[allow(dead_code)] // As above.
     pub(crate) fn log(&self) -> String {

@@ -44,7 +44,7 @@ pub(crate) struct Upstream {
 }
 
 /// What is wrong with limits of nothing.
-const NOT_ZERO: &str = "0 would refuse every call; leave it out, or write more";
+const NOT_ZERO: &str = "0 leaves nothing; leave the key out, or write more";
 
 /// Where somebody is, and what is said in place of that.
 #[derive(Clone, Debug)]
