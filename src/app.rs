@@ -386,7 +386,11 @@ pub(crate) fn assemble(
     // Whatever others do, what this process brings has to be right.
     Edge::check(&serving.transport.own().catalog())?;
     let status = std::sync::Arc::clone(&serving.status);
-    let edge = Edge::new(serving.bus(), status, Options::from(&settings.settings))?;
+    let options = Options {
+        has_clients: role != Role::Worker,
+        ..Options::from(&settings.settings)
+    };
+    let edge = Edge::new(serving.bus(), status, options)?;
     Ok((serving, edge))
 }
 

@@ -62,8 +62,14 @@ impl Following {
 
 /// Warns of rules that protect nothing yet.
 fn tell_idle_rules(edge: &Edge) {
+    let falls_back = edge.bus().fallback().is_some();
     for idle in edge.idle_rules() {
-        tracing::warn!("{idle}; it counts as soon as there is one");
+        match falls_back {
+            true => tracing::warn!(
+                "{idle}; until there is one, it is for what goes to the bridge there"
+            ),
+            false => tracing::warn!("{idle}; it counts as soon as there is one"),
+        }
     }
 }
 

@@ -41,13 +41,16 @@ pub(crate) fn start(settings: &Loaded, default: Default) -> Result<(), StartErro
         .log_internal_errors(false);
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colours = io::stderr().is_terminal() && !plain;
-    let started = if human {
+    if human {
         let fields = debug_fn(write_field).delimited(" ");
-        log.with_ansi(colours).fmt_fields(fields).finish()
+        begin(log.with_ansi(colours).fmt_fields(fields).finish())?;
     } else {
-        return begin(log.json().finish());
-    };
-    begin(started)
+        begin(log.json().finish())?;
+    }
+    for ignored in &settings.ignored {
+        tracing::warn!("{ignored}");
+    }
+    Ok(())
 }
 
 fn begin(log: impl Into<tracing::Dispatch>) -> Result<(), StartError> {

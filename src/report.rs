@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use framex_bus::Bus as _;
+use framex_core::route::Route;
 
 use crate::app::App;
 use crate::cli::escaped;
@@ -74,6 +75,7 @@ pub(crate) fn report(app: &App, edge: Option<SocketAddr>, board: Option<SocketAd
 /// Where each API of this process is, and its id.
 fn rows(app: &App) -> Vec<(String, String)> {
     let mut rows = Vec::new();
+    let edge = app.edge();
     for api in app.serving().transport.own().catalog().apis() {
         let id = api.descriptor.id.as_str();
         let stream = if api.descriptor.streams() {
@@ -82,11 +84,15 @@ fn rows(app: &App) -> Vec<(String, String)> {
             ""
         };
         let id = format!("{id}{stream}");
-        if api.descriptor.routes.is_empty() {
-            rows.push((String::from("bus only"), id.clone()));
-        }
-        for route in &api.descriptor.routes {
-            rows.push((route.to_string(), id.clone()));
+        // Of a worker, edges elsewhere say what clients get.
+        let published = |route: &&Route| {
+            app.role() == Role::Worker || edge.publishes(&api.descriptor.id, route)
+        };
+        let routes = api.descriptor.routes.iter().filter(published);
+        let before = rows.len();
+        rows.extend(routes.map(|route| (route.to_string(), id.clone())));
+        if rows.len() == before {
+            rows.push((String::from("bus only"), id));
         }
     }
     rows

@@ -471,6 +471,17 @@ fn reserved_names_are_not_unknown() {
 }
 
 #[test]
+fn keys_that_mean_nothing_here_are_told() {
+    let case = Case::new().config("[server]\nport = 1\nlegal_proxy_code = [200, 201]\n");
+    let loaded = case.ok();
+    assert_eq!(loaded.settings.server.port, 1);
+    let told: Vec<_> = loaded.ignored.iter().map(Problem::to_string).collect();
+    assert_eq!(told.len(), 1);
+    let start = "config.toml:3: `server.legal_proxy_code` is ignored: ";
+    assert!(told[0].starts_with(start), "{told:?}");
+}
+
+#[test]
 fn broken_files_are_named() {
     let problems = Case::new().config("[server]\nport = = 1\n").problems();
     assert!(problems[0].starts_with("config.toml:2:8: "), "{problems:?}");

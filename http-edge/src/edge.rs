@@ -16,6 +16,7 @@ use framex_core::context::{CallMeta, Principal, Request as CallRequest, RequestI
 use framex_core::error::{BoxError, CallError, Error};
 use framex_core::id::ApiId;
 use framex_core::reply::Reply;
+use framex_core::route::Route;
 use framex_core::settings::Settings;
 use futures_core::future::BoxFuture;
 use http::header::CONNECTION;
@@ -55,6 +56,8 @@ pub struct Options {
     /// logged then, where it else refuses the start; so is a rule without a
     /// route, see [`Edge::idle_rules`].
     pub open: bool,
+    /// Whether clients come to it. What they do not get is no news otherwise.
+    pub has_clients: bool,
 }
 
 impl From<&Settings> for Options {
@@ -66,6 +69,7 @@ impl From<&Settings> for Options {
             sse_heartbeat: settings.server.sse_heartbeat,
             rules: Rules::new(&settings.auth.rules),
             open: settings.server.use_nats || bridges(settings),
+            has_clients: true,
         }
     }
 }
@@ -228,6 +232,12 @@ impl Edge {
         self.0.options.rules.idle(&paths(&catalog)).collect()
     }
 
+    /// Whether requests for `route` come to the API `id`.
+    #[must_use]
+    pub fn publishes(&self, id: &ApiId, route: &Route) -> bool {
+        self.0.table.load().publishes(id, route)
+    }
+
     /// Takes over the routes of the bus' catalog as it is now.
     pub fn update(&self) {
         let Inner {
@@ -250,7 +260,7 @@ impl Edge {
             match error.level() {
                 _ if known.contains(&reason) => {}
                 Level::ERROR => tracing::error!("a route is left out: {reason}"),
-                Level::WARN => tracing::warn!("{reason}"),
+                Level::WARN if options.has_clients => tracing::warn!("{reason}"),
                 _ => tracing::debug!("{reason}"),
             }
             now.insert(reason);

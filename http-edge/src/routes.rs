@@ -208,6 +208,18 @@ impl Table {
         self.keeping.get(api).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether `route` is there, and leads to the API `id`.
+    pub(crate) fn publishes(&self, id: &ApiId, route: &Route) -> bool {
+        let methods = self
+            .router
+            .at(&route.path)
+            .map(|found| &found.value.methods);
+        methods.is_ok_and(|methods| {
+            let mut methods = methods.iter();
+            methods.any(|(method, entry)| *method == route.method && entry.api.descriptor.id == *id)
+        })
+    }
+
     /// Whether a route stands at `path`.
     pub(crate) fn has(&self, path: &str) -> bool {
         self.router.at(path).is_ok()

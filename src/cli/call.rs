@@ -12,9 +12,10 @@ use framex_bus::{Api, Catalog};
 use framex_core::args::{Args, Upload};
 use framex_core::body::ByteStream;
 use framex_core::context::{CallMeta, Request};
-use framex_core::descriptor::{ApiDescriptor, Location, Parameter};
+use framex_core::descriptor::{ApiDescriptor, ApiKind, Location, Parameter};
 use framex_core::error::{CallError, Error};
 use framex_core::event::{Data, Event, EventStream};
+use framex_core::id::ApiId;
 use framex_core::problem::{Loc, Problem};
 use framex_core::reply::{Download, Reply, Response};
 use framex_core::settings::nearest;
@@ -107,25 +108,22 @@ pub(crate) fn run(options: Call, definitions: &Definitions) -> Result<(), Failur
         if early {
             serving.start(allow_failed).await?;
         }
-        let prepared = prepare(
-            &serving.bus().catalog(),
-            &target,
-            given,
-            pairs,
-            || match role {
-                Role::Client => broker::nobody_there(&settings),
-                _ => nothing_loaded(definitions),
-            },
-        );
+        let empty = || match role {
+            Role::Client => broker::nobody_there(&settings),
+            _ => nothing_loaded(definitions),
+        };
+        let bus = serving.bus();
+        let found = find(&bus.catalog(), &target, bus.fallback().is_some(), empty);
+        let prepared = found.and_then(|found| prepare(found, given, pairs));
         let outcome = match prepared {
             Err(failure) if !early => return Err(failure),
             Err(failure) => Err(failure),
-            Ok((api, args)) => {
+            Ok(prepared) => {
                 if !early {
                     serving.start(allow_failed).await?;
                 }
                 tokio::select! {
-                    outcome = call(&serving, &api, args, options.timeout) => outcome,
+                    outcome = call(&serving, &target, prepared, options.timeout) => outcome,
                     Ok(signal) = signal => Err(Failure::Signal(signal.exit_code())),
                 }
             }
@@ -137,22 +135,37 @@ pub(crate) fn run(options: Call, definitions: &Definitions) -> Result<(), Failur
     done
 }
 
-/// The API that is meant, and its arguments.
+/// What is called.
+enum Called {
+    Api(Arc<Api>),
+    /// What nobody on the bus has, and how it looks; the bridge may know it. What else may have
+    /// been meant.
+    Elsewhere(ApiDescriptor, String),
+}
+
+impl Called {
+    fn descriptor(&self) -> &ApiDescriptor {
+        match self {
+            Self::Api(api) => &api.descriptor,
+            Self::Elsewhere(descriptor, _) => descriptor,
+        }
+    }
+}
+
+/// What is called, with its arguments.
 fn prepare(
-    catalog: &Catalog,
-    target: &str,
+    called: Called,
     given: Map<String, Value>,
     pairs: Pairs,
-    nothing: impl Fn() -> String,
-) -> Result<(Arc<Api>, Args), Failure> {
-    let api = find(catalog, target, nothing)?;
-    let (pairs, files) = files(&api.descriptor, pairs)?;
-    let mut args = Args::from_texts(&api.descriptor, given, &pairs)
-        .map_err(|error| failed(&error, &api.descriptor))?;
+) -> Result<(Called, Args), Failure> {
+    let descriptor = called.descriptor();
+    let (pairs, files) = files(descriptor, pairs)?;
+    let mut args =
+        Args::from_texts(descriptor, given, &pairs).map_err(|error| failed(&error, descriptor))?;
     for (name, file) in files {
         args = args.with_file(name, file);
     }
-    Ok((api, args))
+    Ok((called, args))
 }
 
 /// Arguments as they were given: names and texts.
@@ -204,15 +217,17 @@ fn object(text: &str) -> Result<Map<String, Value>, Failure> {
     }
 }
 
-/// Opens what is given as `name=@path` for an argument that is a file.
+/// Opens what is given as `name=@path` for an argument that is a file. For another service it
+/// may be a text as well.
 fn files(api: &ApiDescriptor, pairs: Pairs) -> Result<(Pairs, Vec<(String, Upload)>), Failure> {
-    let is_file = |(name, _): &(String, String)| {
+    let is_file = |(name, value): &(String, String)| {
         let location = api
             .parameters
             .iter()
             .find(|p| p.name == *name)
             .map(|p| p.location);
         matches!(location, Some(Location::File | Location::Upload))
+            && (!api.bridged || value.starts_with('@'))
     };
     let (given, others): (Pairs, Pairs) = pairs.into_iter().partition(is_file);
     let open = |(name, value): (String, String)| {
@@ -230,53 +245,76 @@ fn files(api: &ApiDescriptor, pairs: Pairs) -> Result<(Pairs, Vec<(String, Uploa
     Ok((others, files))
 }
 
+/// What `target` means; `bridged`: somebody takes what nobody on the bus has.
 fn find(
     catalog: &Catalog,
     target: &str,
+    bridged: bool,
     empty: impl FnOnce() -> String,
-) -> Result<Arc<Api>, Failure> {
+) -> Result<Called, Failure> {
     if catalog.apis().next().is_none() {
         return Err(Failure::Told(empty()));
     }
-    catalog.resolve(target).map_err(|error| {
-        let mut text = error.to_string();
-        if matches!(error, CallError::Unknown { .. }) {
-            let names: Vec<String> = catalog
-                .apis()
-                .flat_map(|api| {
-                    let routes = &api.descriptor.routes;
-                    let id = api.descriptor.id.to_string();
-                    let paths = routes.iter().map(|route| route.path.clone());
-                    paths
-                        .chain(routes.iter().map(ToString::to_string))
-                        .chain([id])
-                })
-                .collect();
-            text += &match nearest(target, names.iter().map(String::as_str)) {
-                Some(nearest) => format!("; did you mean `{nearest}`?"),
-                None => "; the command `apis` lists all there are".to_owned(),
-            };
+    let error = match catalog.resolve(target) {
+        Ok(api) => return Ok(Called::Api(api)),
+        Err(error) => error,
+    };
+    if !matches!(error, CallError::Unknown { .. }) {
+        return Err(Failure::Told(error.to_string()));
+    }
+    let names: Vec<String> = catalog
+        .apis()
+        .flat_map(|api| {
+            let routes = &api.descriptor.routes;
+            let id = api.descriptor.id.to_string();
+            let paths = routes.iter().map(|route| route.path.clone());
+            paths
+                .chain(routes.iter().map(ToString::to_string))
+                .chain([id])
+        })
+        .collect();
+    let hint = match nearest(target, names.iter().map(String::as_str)) {
+        Some(nearest) => format!("; did you mean `{nearest}`?"),
+        None => "; the command `apis` lists all there are".to_owned(),
+    };
+    match ApiId::parse("bridge.Bridge.any") {
+        Ok(id) if bridged => {
+            let mut descriptor = ApiDescriptor::new(id, ApiKind::Func);
+            descriptor.bridged = true;
+            Ok(Called::Elsewhere(descriptor, hint))
         }
-        Failure::Told(text)
-    })
+        _ => Err(Failure::Told(format!("{error}{hint}"))),
+    }
 }
 
 async fn call(
     serving: &Serving,
-    api: &Arc<Api>,
-    args: Args,
+    target: &str,
+    (called, args): (Called, Args),
     timeout: Option<Duration>,
 ) -> Result<(), Failure> {
     let meta = CallMeta {
         deadline: timeout.map(|timeout| Instant::now() + timeout),
         ..CallMeta::default()
     };
-    let reply = serving.bus().call(api, Request { args, meta }).await;
-    match reply.map_err(|error| failed(&error.into_error(), &api.descriptor))? {
+    let request = Request { args, meta };
+    let bus = serving.bus();
+    let reply = match &called {
+        Called::Api(api) => bus.call(api, request).await,
+        Called::Elsewhere(..) => bus.call_target(target, request).await,
+    };
+    let descriptor = called.descriptor();
+    let reply = reply.map_err(|error| match (error.into_error(), &called) {
+        (error, Called::Elsewhere(_, hint)) if error.code() == "unknown_api" => {
+            Failure::Told(format!("{}{hint}", error.message()))
+        }
+        (error, _) => failed(&error, descriptor),
+    });
+    match reply? {
         Reply::Value(json) => output::print_line(json_text(&json)?),
         Reply::Response(response) => print_response(&response),
-        Reply::Download(download) => print_download(download, &api.descriptor).await,
-        Reply::Stream(events) => print_events(events, &api.descriptor).await,
+        Reply::Download(download) => print_download(download, descriptor).await,
+        Reply::Stream(events) => print_events(events, descriptor).await,
     }
 }
 
@@ -350,7 +388,9 @@ fn failed(error: &Error, api: &ApiDescriptor) -> Failure {
             for problem in problems {
                 let _ = write!(text, "\n  {}: {}", place(&problem.loc), problem.msg);
             }
-            let _ = write!(text, "\n{}", usage(api));
+            if !api.bridged || !api.parameters.is_empty() {
+                let _ = write!(text, "\n{}", usage(api));
+            }
         }
         (None, Some(detail)) => {
             let _ = write!(text, "\n  {detail}");

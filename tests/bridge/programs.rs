@@ -32,6 +32,7 @@ load_builtin_plugins = ["proxy"]
 
 [server]
 enable_proxy = true
+legal_proxy_code = [200]
 
 [plugins.proxy]
 timeout = 600
@@ -39,6 +40,7 @@ force_stream_apis = ["/sse-unsaid"]
 
 [plugins.proxy.ingress_config]
 max_ongoing_requests = 60
+num_replicas = 2
 
 [plugins.proxy.proxy_urls."{}"]
 enable = ["/*"]
@@ -74,11 +76,14 @@ enable = ["/orders"]
     assert_eq!(data.send().await.json(), json!({"secret": "data"}));
     assert!(server.log().contains("/secure/other"), "{}", server.log());
     assert!(server.log().contains("held back"));
+    for ignored in ["server.legal_proxy_code", "num_replicas"] {
+        assert!(server.log().contains(ignored), "{}", server.log());
+    }
     let document = ask("GET", "/api/v1/openapi.json").send().await.json();
     let id = document["paths"]["/text"]["get"]["x-framex-api"]
         .as_str()
         .unwrap();
-    assert!(id.starts_with("proxy.upstream_"), "{id}");
+    assert!(id.starts_with("proxy.upstream_1."), "{id}");
     let (log, address) = (server.log(), everything().address().to_string());
     assert!(!log.contains(KEY), "{log}");
     assert!(!document.to_string().contains(&address));
@@ -94,6 +99,36 @@ enable = ["/orders"]
         serde_json::from_str::<Value>(&out).unwrap(),
         json!({"item": 4})
     );
+}
+
+/// What another service takes, it checks itself; what nobody has, the bridge is asked for.
+#[test]
+fn calls_from_a_shell() {
+    let dir = place(&format!(
+        "load_builtin_plugins = [\"proxy\"]\n[server]\nenable_proxy = true\n\
+         [plugins.proxy.proxy_urls.\"{}\"]\nname = \"up\"\nenable = [\"/*\"]\n",
+        everything().url()
+    ));
+    let call = |words: &[&str]| {
+        let (code, out, said) = framex(&dir, &[&["call"], words].concat());
+        assert_eq!(code, Some(0), "{words:?}: {said}");
+        serde_json::from_str::<Value>(&out).unwrap_or_else(|_| json!(out))
+    };
+    assert_eq!(call(&["/traced", "x-trace=t"])["x-trace"], "t");
+    assert_eq!(call(&["/cookies", "session=mine"]), "mine");
+    let set = call(&["/json/object", "item={\"id\": 1}"]);
+    assert_eq!(set["set"], json!(["id"]));
+    assert_eq!(call(&["/json/scalar", "body=7"]), 7);
+    assert_eq!(call(&["/raw", "body=some text"])["size"], 9);
+    let hidden = call(&["GET", "/hidden", "x=5"]);
+    assert_eq!(
+        (&hidden["path"], &hidden["query"]),
+        (&json!("/hidden"), &json!("x=5"))
+    );
+    let (code, _, said) = framex(&dir, &["call", "POST /itemz/{item_id}", "item_id=5"]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("/itemz/{item_id}"), "{said}");
+    assert!(said.contains("did you mean"), "{said}");
 }
 
 /// X15: in FrameX the list registers nothing; here it takes `white_list`.

@@ -168,7 +168,7 @@ impl Args {
     }
 
     /// The values that a plugin named for `api`, whatever their types. The files are there
-    /// for the first who asks.
+    /// for the first who asks; a text where `api` takes a file is a value.
     ///
     /// # Errors
     ///
@@ -176,18 +176,6 @@ impl Args {
     pub fn named(&self, api: &ApiDescriptor) -> Result<Named, Error> {
         let mut decoder = Decoder::new(api, self);
         let mut named = Named::default();
-        let file = |p: &&Parameter| matches!(p.location, Location::File | Location::Upload);
-        for (index, parameter) in api.parameters.iter().enumerate() {
-            if file(&parameter) {
-                let files = decoder.files(index).unwrap_or_default().into_iter();
-                named
-                    .files
-                    .extend(files.map(|file| (parameter.name.clone(), file)));
-            }
-        }
-        if let Some(error) = decoder.finish() {
-            return Err(error);
-        }
         if let Repr::Payload(payload, _) = &self.repr {
             let json = match payload {
                 Payload::Json(json) => json.clone(),
@@ -197,8 +185,24 @@ impl Args {
                 named.values = serde_json::from_slice(&json)?;
             }
         }
-        for parameter in api.parameters.iter().filter(file) {
-            named.values.remove(&parameter.name);
+        for (index, parameter) in api.parameters.iter().enumerate() {
+            let file = matches!(parameter.location, Location::File | Location::Upload);
+            let text = || {
+                named
+                    .values
+                    .get(&parameter.name)
+                    .is_some_and(Value::is_string)
+            };
+            if file && !text() {
+                named.values.remove(&parameter.name);
+                let files = decoder.files(index).unwrap_or_default().into_iter();
+                named
+                    .files
+                    .extend(files.map(|file| (parameter.name.clone(), file)));
+            }
+        }
+        if let Some(error) = decoder.finish() {
+            return Err(error);
         }
         if let Some(Value::String(target)) = named.values.remove(TARGET) {
             named.target = Some(target);
@@ -427,6 +431,9 @@ mod tests {
             (named.values.len(), named.target.as_deref()),
             (0, Some("/y"))
         );
+        let text = Args::from_json(Bytes::from_static(br#"{"file": "abc"}"#));
+        let named = text.named(&api).unwrap();
+        assert_eq!(Value::from(named.values), json!({"file": "abc"}));
         let wrong = Args::from_json(Bytes::from_static(b"[1]"));
         assert!(wrong.named(&bridged()).is_err());
     }

@@ -18,6 +18,9 @@ impl Args {
     /// value may be, a text may also be its JSON. A text that is not what the
     /// schema asks for is left one, for the handler's side to refuse.
     ///
+    /// What another service has ([`ApiDescriptor::bridged`]) may take names that its descriptor
+    /// does not list, its body under any name: what is given goes there, and is checked there.
+    ///
     /// # Errors
     ///
     /// 422 with every name that `api` has no argument for, every one that is
@@ -34,17 +37,23 @@ impl Args {
         }
         let names = given.keys().map(String::as_str);
         for name in names.chain(by_name.keys().copied()) {
-            if parameter(api, name).is_none() {
+            if parameter(api, name).is_none() && !api.bridged {
                 problems.push(unknown(api, name));
             }
         }
         for (name, texts) in by_name {
-            let Some(parameter) = parameter(api, name) else {
+            let Some(parameter) = parameter(api, name).or_else(|| body(api, &given, &texts)) else {
+                if api.bridged {
+                    given.insert(name.to_owned(), guessed(&texts));
+                }
                 continue;
             };
             match value(api, parameter, &texts) {
                 Ok(value) => {
                     given.insert(name.to_owned(), value);
+                }
+                Err(_) if api.bridged => {
+                    given.insert(name.to_owned(), guessed(&texts));
                 }
                 Err((kind, msg)) => {
                     let loc = vec![parameter.location.loc().into(), name.to_owned().into()];
@@ -62,6 +71,30 @@ impl Args {
 
 fn parameter<'a>(api: &'a ApiDescriptor, name: &str) -> Option<&'a Parameter> {
     api.parameters.iter().find(|p| p.name == name)
+}
+
+/// What a name may stand for that another service's operation does not list: its body.
+fn body<'a>(
+    api: &'a ApiDescriptor,
+    given: &Map<String, Value>,
+    texts: &[&str],
+) -> Option<&'a Parameter> {
+    let mut bodies = api.parameters.iter();
+    let body = bodies.find(|p| p.location == Location::Body)?;
+    (api.bridged && texts.len() == 1 && !given.contains_key(&body.name)).then_some(body)
+}
+
+/// Texts about which nothing is known: objects and lists if they are written as such.
+fn guessed(texts: &[&str]) -> Value {
+    let read = |text: &str| {
+        let structured = text.starts_with(['{', '[']);
+        let json = structured.then(|| serde_json::from_str(text).ok());
+        json.flatten().unwrap_or_else(|| Value::from(text))
+    };
+    match texts {
+        [text] => read(text),
+        texts => texts.iter().map(|text| read(text)).collect(),
+    }
 }
 
 fn unknown(api: &ApiDescriptor, name: &str) -> Problem {
@@ -86,6 +119,9 @@ fn value(api: &ApiDescriptor, parameter: &Parameter, texts: &[&str]) -> Result<V
     if parameter.location == Location::Raw {
         let bytes = texts.iter().flat_map(|text| text.bytes());
         return Ok(bytes.map(Value::from).collect());
+    }
+    if let (Location::Upload, true, [text]) = (parameter.location, api.bridged, texts) {
+        return Ok(Value::from(*text));
     }
     if check::is_list(schema) {
         if let [text] = texts
@@ -196,6 +232,36 @@ mod tests {
         }
         let repeated = read(&[("tags", "1"), ("tags", "2")]).unwrap();
         assert_eq!(repeated["tags"], json!([1, 2]));
+    }
+
+    #[test]
+    fn another_service_checks_what_it_gets() {
+        let mut api = api();
+        api.bridged = true;
+        let read = |api: &ApiDescriptor, texts: &[(&str, &str)]| -> Value {
+            let texts: Vec<_> = texts
+                .iter()
+                .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+                .collect();
+            let args = Args::from_texts(api, Map::new(), &texts).unwrap();
+            serde_json::from_slice(args.to_payload(api).unwrap().bytes()).unwrap()
+        };
+        for (name, text, value) in [
+            ("limit", "3", json!(3)),
+            ("x-trace", "t", json!("t")),
+            ("other", "{\"a\":1}", json!({"a": 1})),
+            ("item", "no JSON", json!("no JSON")),
+        ] {
+            assert_eq!(read(&api, &[(name, text)])[name], value, "{name}={text}");
+        }
+        let repeated = [("text", "a"), ("text", "b")];
+        assert_eq!(read(&api, &repeated)["text"], json!(["a", "b"]));
+        // What is no parameter is read as the body is, if that is not there under its name.
+        api.parameters.retain(|p| p.location == Location::Body);
+        api.parameters[0].schema = json!({"type": "integer"});
+        assert_eq!(read(&api, &[("any", "7")])["any"], 7);
+        let both = read(&api, &[("item", "7"), ("trace", "8")]);
+        assert_eq!((&both["item"], &both["trace"]), (&json!(7), &json!("8")));
     }
 
     #[test]

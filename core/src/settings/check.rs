@@ -58,6 +58,12 @@ impl Checker<'_> {
                 self.problems.push(Problem::NotYet { place, key });
                 None
             }
+            Found::Ignored(reason) => {
+                let key = keys::dotted(&self.path);
+                let place = node.place;
+                self.problems.push(Problem::Ignored { place, key, reason });
+                None
+            }
             Found::Unknown => {
                 self.problems.push(Problem::UnknownKey {
                     key: keys::dotted(&self.path),

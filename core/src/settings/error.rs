@@ -95,6 +95,16 @@ pub enum Problem {
         /// In full, with dots.
         key: String,
     },
+    /// The key is one of FrameX's, and means nothing here: no mistake.
+    #[error("{place}: `{key}` is ignored: {reason}")]
+    Ignored {
+        /// Where it is written.
+        place: Place,
+        /// In full, with dots.
+        key: String,
+        /// Why.
+        reason: &'static str,
+    },
     /// Two keys that do not go together.
     #[error("`{first}` ({first_place}) and `{second}` ({second_place}) {reason}")]
     Conflict {
@@ -161,6 +171,7 @@ impl Problem {
             | Self::Missing { place, .. }
             | Self::Refused { place, .. }
             | Self::NotYet { place, .. }
+            | Self::Ignored { place, .. }
             | Self::UnknownPlugin { place, .. }
             | Self::Conflict {
                 first_place: place, ..
@@ -177,6 +188,7 @@ impl Problem {
             Self::Missing { .. } => "missing",
             Self::Refused { .. } => "refused",
             Self::NotYet { .. } => "not_yet",
+            Self::Ignored { .. } => "ignored",
             Self::Conflict { .. } => "conflict",
             Self::UnknownPlugin { .. } => "unknown_plugin",
             Self::Syntax { .. } => "syntax",

@@ -77,6 +77,12 @@ pub(crate) const KEYS: &[Key] = &[
 /// Keys for what is to come. They must not work by accident before.
 const RESERVED: &[&str] = &["auth.oauth", "cache", "telemetry"];
 
+/// Keys of FrameX's that nothing here listens to, and why.
+const IGNORED: &[(&str, &str)] = &[(
+    "server.legal_proxy_code",
+    "whether a call has failed is told by its HTTP status, which upstreams' answers keep",
+)];
+
 /// Lists that the command line adds to.
 pub(crate) const ADDING: [&str; 2] = ["load_plugins", "load_builtin_plugins"];
 
@@ -85,6 +91,8 @@ pub(crate) enum Found {
     Table,
     Key(&'static Key),
     Reserved,
+    /// Why nothing listens to it.
+    Ignored(&'static str),
     Unknown,
 }
 
@@ -93,6 +101,8 @@ pub(crate) fn find(path: &[String]) -> Found {
         Found::Key(key)
     } else if RESERVED.iter().any(|name| name.split('.').eq(path)) {
         Found::Reserved
+    } else if let Some((_, why)) = IGNORED.iter().find(|(name, _)| name.split('.').eq(path)) {
+        Found::Ignored(why)
     } else if !path.is_empty() && KEYS.iter().any(|key| below(key.name, path).is_some()) {
         Found::Table
     } else {

@@ -126,6 +126,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// Where each came from.
     pub origins: Origins,
+    /// Keys that nothing listens to, each with the reason, for the log.
+    pub ignored: Vec<Problem>,
 }
 
 impl Loaded {
@@ -168,6 +170,9 @@ impl Settings {
         for layer in sources.overrides.clone().layers() {
             layers.add(check(layer, &mut problems));
         }
+        let (ignored, problems) = problems
+            .into_iter()
+            .partition(|problem| matches!(problem, Problem::Ignored { .. }));
         SettingsError::from_all(problems)?;
 
         let (settings, places) = layers.extract()?;
@@ -177,7 +182,11 @@ impl Settings {
             origins.exact(&path)
         };
         SettingsError::from_all(relations(&settings.server, place))?;
-        Ok(Loaded { settings, origins })
+        Ok(Loaded {
+            settings,
+            origins,
+            ignored,
+        })
     }
 
     /// As [`Loaded::plugin_config`], without places in the errors.

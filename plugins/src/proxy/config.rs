@@ -15,8 +15,9 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 pub struct ProxyConfig {
     /// The upstreams: a list of URLs, or a table of URLs with what is said of each.
     pub proxy_urls: Upstreams,
-    /// Paths that are published of every upstream that has no `enable` of its own.
-    pub white_list: Vec<String>,
+    /// Paths that are published of every upstream that has no `enable` of its own. Without it,
+    /// those of a list publish nothing and those of a table everything, as in FrameX.
+    pub white_list: Option<Vec<String>>,
     /// Paths whose answers are streams, though the document does not say so.
     pub force_stream_apis: Vec<String>,
     /// Time an upstream has to begin its answer, once it has the whole request.
@@ -41,7 +42,7 @@ impl Default for ProxyConfig {
     fn default() -> Self {
         Self {
             proxy_urls: Upstreams::default(),
-            white_list: Vec::new(),
+            white_list: None,
             force_stream_apis: Vec::new(),
             timeout: Duration::from_secs(600),
             refresh: Duration::from_secs(60),
@@ -64,17 +65,21 @@ pub struct Keys {
 }
 
 /// How much goes through the bridge at once.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
 pub struct Ingress {
     /// Calls of one upstream that wait for its answer; more are refused with 503.
     pub max_ongoing_requests: usize,
+    /// What FrameX gives to Ray, and means nothing here.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, serde_json::Value>,
 }
 
 impl Default for Ingress {
     fn default() -> Self {
         Self {
             max_ongoing_requests: 1000,
+            others: BTreeMap::new(),
         }
     }
 }
@@ -86,6 +91,9 @@ pub struct UpstreamConfig {
     /// What it is called in API ids, errors and logs: `[a-z0-9_]`. Without it,
     /// `upstream_` and its number in the order of URLs.
     pub name: Option<String>,
+    /// Whether it stands in a list: its URL, and nothing else of it.
+    #[serde(skip)]
+    pub listed: bool,
     /// Paths that are published: exact, `/*` or `*` for all, `/prefix/*`. `white_list` if none.
     pub enable: Option<Vec<String>>,
     /// Paths that are not, whatever `enable` says.
@@ -132,7 +140,11 @@ impl<'de> Deserialize<'de> for Upstreams {
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Upstreams, A::Error> {
                 let mut upstreams = BTreeMap::new();
                 while let Some(url) = list.next_element::<String>()? {
-                    upstreams.insert(url, UpstreamConfig::default());
+                    let listed = UpstreamConfig {
+                        listed: true,
+                        ..UpstreamConfig::default()
+                    };
+                    upstreams.insert(url, listed);
                 }
                 Ok(Upstreams(upstreams))
             }

@@ -1,9 +1,11 @@
 //! Calls that nobody on the bus answers.
 //!
 //! First the operations of the upstreams are looked through, also those whose routes plugins
-//! have. What is none of them goes to the first upstream whose rules allow its path.
+//! have. What is none of them goes to the upstream with the longest `prefix` of those whose rules
+//! allow its path, the first of equals.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::sync::{Arc, LazyLock, Weak};
 
 use framex_core::args::{Aim, Args, Named};
@@ -107,7 +109,7 @@ impl Surface {
                 fits && upstream.published.contains_raw(own) && (open() || keyless())
             })
         };
-        let watched = self.upstreams().iter().find(allowed);
+        let watched = nearest(self.upstreams().iter().filter(allowed));
         match (watched, args.passed()?) {
             (Some(watched), Some(passed)) => watched.forwarder.pass(&ctx, passed).await,
             _ => Err(unknown(&target())),
@@ -130,12 +132,17 @@ impl Surface {
             let own = watched.upstream.own_path(path);
             own.is_some_and(|own| watched.upstream.published.contains_raw(own))
         };
-        let Some(watched) = self.upstreams().iter().find(allowed) else {
+        let Some(watched) = nearest(self.upstreams().iter().filter(allowed)) else {
             return Err(unknown(target));
         };
         let named = args.named(&DESCRIPTOR)?;
         watched.forwarder.call(&ctx, target, named).await
     }
+}
+
+/// Of `all`, the first with the longest prefix.
+fn nearest<'a>(all: impl Iterator<Item = &'a Arc<Watched>>) -> Option<&'a Arc<Watched>> {
+    all.min_by_key(|watched| Reverse(watched.upstream.prefix.len()))
 }
 
 /// What every edge answers itself.
@@ -153,7 +160,7 @@ const PAGES: [&str; 8] = [
 const BELOW: [&str; 3] = ["/docs/", "/redoc/", "/api/v1/streams/"];
 
 /// Whether an edge would answer the decoded `path` itself, were it written so.
-fn is_the_edges(path: &str) -> bool {
+pub(crate) fn is_the_edges(path: &str) -> bool {
     PAGES.contains(&path) || BELOW.iter().any(|start| path.starts_with(start))
 }
 

@@ -87,6 +87,14 @@ pub struct UpstreamReport {
 impl ProxyPlugin {
     fn new(config: ProxyConfig) -> Result<Self> {
         let upstreams = Upstream::all(&config)?;
+        let others = &config.ingress_config.others;
+        if !others.is_empty() {
+            let names: Vec<String> = others.keys().map(|name| format!("`{name}`")).collect();
+            tracing::warn!(
+                "of `ingress_config`, {} means nothing here: as many processes share the work as load this plugin",
+                names.join(", ")
+            );
+        }
         for upstream in &upstreams {
             if upstream.published.is_empty() {
                 tracing::warn!(

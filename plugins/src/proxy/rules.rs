@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 
-use framex_core::route::shape;
 use framex_core::settings::Secret;
 use percent_encoding::{CONTROLS, percent_decode_str, utf8_percent_encode};
 
@@ -71,10 +70,11 @@ impl PathRules {
 
     /// Whether the path of a request is allowed, which no template of a document stands for.
     ///
-    /// One that upstreams may read in different ways is not: see [`is_plain`]. Nor is one that
-    /// a template in `disable` stands for.
+    /// One that upstreams may read in different ways is not: see [`is_plain`]. A template of a
+    /// rule stands for any path that fits.
     pub(crate) fn contains_raw(&self, path: &str) -> bool {
-        let allowed = |path: &str| covered(&self.enable, path);
+        let allowed =
+            |path: &str| covered(&self.enable, path) || self.enable.iter().any(|r| fits(r, path));
         let refused = |path: &Cow<'_, str>| self.disable.iter().any(|rule| fits(rule, path));
         is_plain(path)
             && allowed(path)
@@ -187,7 +187,18 @@ fn decoded(path: &str) -> Cow<'_, str> {
 
 /// A path or a rule without the names of its parameters, and as requests write it.
 fn comparable(path: &str) -> String {
-    utf8_percent_encode(&shape(path), CONTROLS).to_string()
+    let mut nameless = String::with_capacity(path.len());
+    let mut left = path;
+    while let Some((text, behind)) = left.split_once('{') {
+        let Some((name, rest)) = behind.split_once('}') else {
+            break;
+        };
+        nameless.push_str(text);
+        nameless.push_str(if name.starts_with('*') { "{*}" } else { "{}" });
+        left = rest;
+    }
+    nameless.push_str(left);
+    utf8_percent_encode(&nameless, CONTROLS).to_string()
 }
 
 fn covered(rules: &[String], path: &str) -> bool {
@@ -216,7 +227,14 @@ fn fits(rule: &str, path: &str) -> bool {
     let path = comparable(path);
     let mut segments = path.split('/');
     let stand = rule.split('/').all(|name| {
-        let has = |segment: &str| name == segment || name.contains('{') && !segment.is_empty();
+        let has = |segment: &str| match (name.split_once('{'), name.rsplit_once('}')) {
+            (Some((before, _)), Some((_, behind))) => {
+                segment.len() > before.len() + behind.len()
+                    && segment.starts_with(before)
+                    && segment.ends_with(behind)
+            }
+            _ => name == segment,
+        };
         segments.next().is_some_and(has)
     });
     let rest = segments.next();

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Uri};
 
 use super::config::{ProxyConfig, Seconds, UpstreamConfig};
+use super::fall_back::is_the_edges;
 use super::rules::{KeyRules, PathRules, is_plain};
 
 /// One upstream.
@@ -42,6 +43,9 @@ pub(crate) struct Upstream {
     pub(crate) max_ongoing: usize,
 }
 
+/// What is wrong with limits of nothing.
+const NOT_ZERO: &str = "0 would refuse every call; leave it out, or write more";
+
 /// Where somebody is, and what is said in place of that.
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
@@ -72,12 +76,10 @@ const DOCS: [&str; 2] = ["/api/v1/openapi.json", "/openapi.json"];
 
 /// Why an upstream cannot be.
 #[derive(Debug, thiserror::Error)]
-#[error("proxy_urls.\"{url}\"{key}: {reason}")]
+#[error("{at}: {reason}")]
 pub(crate) struct UpstreamError {
-    /// Without user and password.
-    url: String,
-    /// With a dot in front; empty if it is about the URL.
-    key: &'static str,
+    /// The key, and that of the upstream if it is about one.
+    at: String,
     /// What would be right.
     pub(crate) reason: String,
 }
@@ -89,6 +91,21 @@ impl Upstream {
     ///
     /// The first thing that is wrong, where, and what would be right.
     pub(crate) fn all(config: &ProxyConfig) -> Result<Vec<Arc<Self>>, UpstreamError> {
+        for (key, zero) in [
+            ("timeout", config.timeout.is_zero()),
+            ("refresh", config.refresh.is_zero()),
+            (
+                "ingress_config.max_ongoing_requests",
+                config.ingress_config.max_ongoing_requests == 0,
+            ),
+        ] {
+            if zero {
+                return Err(UpstreamError {
+                    at: key.to_owned(),
+                    reason: NOT_ZERO.to_owned(),
+                });
+            }
+        }
         let mut all: Vec<Arc<Self>> = Vec::new();
         for (url, own) in &config.proxy_urls.0 {
             let upstream = Self::read(url, own, config)?;
@@ -130,8 +147,15 @@ impl Upstream {
             let reason = "a user and a password have no place here; write a key in `auth.rules`";
             return Err(about_url(reason.into()));
         }
-        if uri.query().is_some() {
-            return Err(about_url("a query has no place here".into()));
+        if uri.query().is_some() || url.contains('#') {
+            return Err(about_url("a query or a fragment has no place here".into()));
+        }
+        let port = authority.as_str().strip_prefix(authority.host());
+        if port.is_some_and(|port| !port.is_empty()) && authority.port_u16().is_none_or(|p| p == 0)
+        {
+            return Err(about_url(
+                "its port is none; write one from 1 to 65535".into(),
+            ));
         }
         let name = own.name.clone().unwrap_or_else(|| nameless(url, all));
         let valid = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
@@ -143,20 +167,45 @@ impl Upstream {
             let rules = PathRules::parse(enable, disable);
             rules.map_err(|error| wrong(url, key)(error.to_string()))
         };
-        let (enable_is, enable) = match &own.enable {
-            Some(enable) => (".enable", enable),
-            None => (" takes `white_list`", &all.white_list),
+        let everything = || vec!["*".to_owned()];
+        let (enable_is, enable) = match (&own.enable, &all.white_list) {
+            (Some(enable), _) => (".enable", enable.clone()),
+            (None, Some(white_list)) => (" takes `white_list`", white_list.clone()),
+            // What is said in detail is said to be published.
+            (None, None) if !own.listed => (".enable", everything()),
+            (None, None) => (".enable", Vec::new()),
         };
         rules(".disable", &own.disable, &[])?;
         let keys = own.auth.as_ref().unwrap_or(&all.auth);
+        for (rule, keys) in &keys.rules {
+            if keys
+                .iter()
+                .any(|key| HeaderValue::from_str(key.expose()).is_err())
+            {
+                let reason = format!("a key of `{rule}` has characters that no header can have");
+                return Err(wrong(url, ".auth.rules")(reason));
+            }
+        }
         let keys = KeyRules::parse(keys);
+        let timeout = own.timeout.map_or(all.timeout, |Seconds(timeout)| timeout);
+        let max_ongoing = own.max_ongoing_requests;
+        let max_ongoing = max_ongoing.unwrap_or(all.ingress_config.max_ongoing_requests);
+        for (key, zero) in [
+            (".timeout", timeout.is_zero()),
+            (".max_ongoing_requests", max_ongoing == 0),
+        ] {
+            if zero {
+                return Err(wrong(url, key)(NOT_ZERO.to_owned()));
+            }
+        }
         let streams = [&all.force_stream_apis[..], &own.force_stream_apis].concat();
         let docs = match &own.docs_path {
             Some(path) => vec![path.clone()],
             None => DOCS.map(str::to_owned).into(),
         };
         for path in &docs {
-            if !path.starts_with('/') || path.parse::<PathAndQuery>().is_err() {
+            let plain = is_plain(path.split('?').next().unwrap_or_default());
+            if !plain || path.contains('#') || path.parse::<PathAndQuery>().is_err() {
                 let reason = format!("`{path}` is no path; write `/openapi.json`");
                 return Err(wrong(url, ".docs_path")(reason));
             }
@@ -172,18 +221,16 @@ impl Upstream {
             docs,
             prefix: prefix(own.prefix.as_deref().unwrap_or_default())
                 .map_err(wrong(url, ".prefix"))?,
-            published: rules(enable_is, enable, &own.disable)?.less(&documents),
+            published: rules(enable_is, &enable, &own.disable)?.less(&documents),
             public: rules(".public", &own.public, &[])?,
             streams: rules(".force_stream_apis", &streams, &[])?,
             keys: keys.map_err(|error| wrong(url, ".auth.rules")(error.to_string()))?,
-            timeout: own.timeout.map_or(all.timeout, |Seconds(timeout)| timeout),
+            timeout,
             envelope: own.envelope.unwrap_or(all.envelope),
             forward_authorization: own
                 .forward_authorization
                 .unwrap_or(all.forward_authorization),
-            max_ongoing: own
-                .max_ongoing_requests
-                .unwrap_or(all.ingress_config.max_ongoing_requests),
+            max_ongoing,
             name,
         })
     }
@@ -204,8 +251,7 @@ fn wrong(url: &str, key: &'static str) -> impl Fn(String) -> UpstreamError {
         _ => url.to_owned(),
     };
     move |reason| UpstreamError {
-        url: url.clone(),
-        key,
+        at: format!("proxy_urls.\"{url}\"{key}"),
         reason,
     }
 }
@@ -222,6 +268,9 @@ pub(crate) fn nameless(url: &str, config: &ProxyConfig) -> String {
 
 fn prefix(text: &str) -> Result<String, String> {
     let prefix = text.trim_end_matches('/');
+    if is_the_edges(prefix) || is_the_edges(&format!("{prefix}/")) {
+        return Err(format!("`{text}` is a path of the edge's own"));
+    }
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '~');
     if prefix.is_empty() || (is_plain(prefix) && prefix.chars().all(plain)) {
         return Ok(prefix.to_owned());
@@ -262,6 +311,36 @@ mod tests {
             !bare[0].published.contains("/x"),
             "nothing is published unasked"
         );
+    }
+
+    #[test]
+    fn what_is_enabled_where_nobody_says() {
+        let url = "http://a";
+        for (config, published) in [
+            (json!({"proxy_urls": [url]}), false),
+            (json!({"proxy_urls": {url: {}}}), true),
+            (json!({"proxy_urls": {url: {"enable": []}}}), false),
+            (json!({"proxy_urls": {url: {}}, "white_list": []}), false),
+            (
+                json!({"proxy_urls": {url: {}}, "white_list": ["/y"]}),
+                false,
+            ),
+            (json!({"proxy_urls": [url], "white_list": ["/x"]}), true),
+        ] {
+            let found = all(config.clone()).unwrap();
+            assert_eq!(found[0].published.contains("/x"), published, "{config}");
+        }
+    }
+
+    #[test]
+    fn what_is_meant_for_others_is_accepted() {
+        let config = json!({"ingress_config": {
+            "max_ongoing_requests": 60, "num_replicas": 2, "autoscaling_config": {"min_replicas": 1},
+        }});
+        let config: ProxyConfig = serde_json::from_value(config).unwrap();
+        assert_eq!(config.ingress_config.max_ongoing_requests, 60);
+        let others: Vec<_> = config.ingress_config.others.into_keys().collect();
+        assert_eq!(others, ["autoscaling_config", "num_replicas"]);
     }
 
     #[test]
@@ -346,6 +425,36 @@ mod tests {
                 "unknown field `enabled`",
             ),
             (json!({"proxy_urls": 1}), "a list of URLs"),
+            (json!({"proxy_urls": ["http://a/#x"]}), "fragment"),
+            (json!({"proxy_urls": ["http://a:99999"]}), "its port"),
+            (json!({"proxy_urls": ["http://a:0"]}), "its port"),
+            (json!({"proxy_urls": ["http://a:"]}), "its port"),
+            (json!({"timeout": 0}), "timeout: 0"),
+            (json!({"refresh": "0s"}), "refresh: 0"),
+            (
+                json!({"ingress_config": {"max_ongoing_requests": 0}}),
+                "ingress_config.max_ongoing_requests: 0",
+            ),
+            (
+                json!({"proxy_urls": {"http://a": {"timeout": 0}}}),
+                "proxy_urls.\"http://a\".timeout: 0",
+            ),
+            (
+                json!({"proxy_urls": {"http://a": {"max_ongoing_requests": 0}}}),
+                ".max_ongoing_requests: 0",
+            ),
+            (
+                json!({"proxy_urls": {"http://a": {"docs_path": "/a/../b"}}}),
+                ".docs_path: `/a/../b`",
+            ),
+            (
+                json!({"proxy_urls": {"http://a": {"prefix": "/docs"}}}),
+                ".prefix: `/docs` is a path of the edge's own",
+            ),
+            (
+                json!({"proxy_urls": ["http://a"], "auth": {"rules": {"/x": ["fine", "secret\n"]}}}),
+                ".auth.rules: a key of `/x` has",
+            ),
             (
                 json!({"proxy_urls": {"http://a": {"name": "x"}, "http://b": {"name": "x"}}}),
                 "the name of another",

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-/// What references may bring in at once, in about bytes of JSON: for all paths together, then
-/// for each operation again.
+/// What references may bring in for one operation, in about bytes of JSON.
 const ROOM: usize = 8 << 20;
+/// What they may bring in for all paths.
+const ROOM_FOR_PATHS: usize = 32 << 20;
 
 /// See the module.
 pub(super) struct Budget {
@@ -19,7 +20,7 @@ impl Budget {
     pub(super) fn new(time: Duration) -> Self {
         Self {
             until: Instant::now() + time,
-            left: Cell::new(ROOM),
+            left: Cell::new(ROOM_FOR_PATHS),
         }
     }
 
@@ -28,7 +29,7 @@ impl Budget {
         Instant::now() >= self.until
     }
 
-    /// Begins another operation.
+    /// Begins an operation.
     pub(super) fn renew(&self) {
         self.left.set(ROOM);
     }

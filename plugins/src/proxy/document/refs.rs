@@ -203,10 +203,13 @@ mod tests {
             budget: &budget,
         };
         let object = || source.object(&document["one"], texts).map(drop);
-        assert_eq!((object(), object()), (Ok(()), Ok(())));
-        assert!(object().unwrap_err().contains("too large"));
-        budget.renew();
-        assert_eq!(object(), Ok(()));
+        for most in [10, 2] {
+            for _ in 0..most {
+                assert_eq!(object(), Ok(()));
+            }
+            assert!(object().unwrap_err().contains("too large"));
+            budget.renew();
+        }
         assert!(source.object(&document["large"], texts).is_ok());
     }
 }

@@ -1,6 +1,7 @@
 //! Which requests are sent to an upstream at all, and with which key.
 
 use framex_core::error::{Error, Result};
+use framex_core::route;
 use framex_core::settings::Secret;
 use http::{HeaderValue, Method};
 use percent_encoding::percent_decode_str;
@@ -60,7 +61,12 @@ impl Forwarder {
         let other_reading = target::other_reading(path)?;
         let known = self.known();
         let meant = known.meant(method, &percent_decode_str(path).decode_utf8_lossy());
-        let meant = meant.filter(|meant| meant.template != shape.path);
+        // What no route can have, such as `/{name}.json`, has no path of its own here.
+        let has_route = |path: &str| route::parameters(path).is_ok();
+        let is_own = |path: &str| {
+            path == shape.path || has_route(path) && route::shape(path) == route::shape(&shape.path)
+        };
+        let meant = meant.filter(|meant| !is_own(&meant.template));
         let template = meant.map_or(&shape.path, |meant| &meant.template);
         let key = self.key_for(template)?;
         if let Some(other) = other_reading {
@@ -69,7 +75,10 @@ impl Forwarder {
                 false => Ok(key),
             };
         }
-        let anybodys = |meant: &Meant| by == By::Plugin && meant.published && !meant.guarded;
+        let anybodys = |meant: &Meant| {
+            let may = by == By::Plugin || !has_route(&meant.template);
+            may && meant.published && !meant.guarded
+        };
         match meant.is_none_or(anybodys) {
             true => Ok(key),
             false => Err(nothing()),

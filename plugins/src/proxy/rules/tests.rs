@@ -27,6 +27,7 @@ fn each_form_covers_what_it_says() {
         ("*", &["/", "/x", "/x/y"], &[]),
         ("/", &["/"], &["/x"]),
         ("/x/{id}", &["/x/{id}", "/x/{item-id}"], &["/x/1"]),
+        ("/x/{id}.a", &["/x/{n}.a"], &["/x/{id}", "/x/{id}.b"]),
         ("/x/{id}/*", &["/x/{other}/y"], &["/x/{id}"]),
         ("/café", &["/café", "/caf%C3%A9"], &["/cafe"]),
     ] {
@@ -66,7 +67,7 @@ fn what_is_disabled_stays_so() {
 
 #[test]
 fn a_template_that_is_disabled_is_no_path_of_a_request() {
-    let rules = rules(&["*"], &["/users/{id}", "/a/{b}/*"]);
+    let rules = rules(&["*"], &["/users/{id}", "/a/{b}/*", "/f/{n}.key"]);
     for (path, allowed) in [
         ("/users", true),
         ("/users/5", false),
@@ -77,9 +78,27 @@ fn a_template_that_is_disabled_is_no_path_of_a_request() {
         ("/a/b", true),
         ("/a/b/c", false),
         ("/a/b/c/d", false),
+        ("/f/x.key", false),
+        ("/f/x.json", true),
     ] {
         assert_eq!(rules.contains_raw(path), allowed, "{path}");
         assert!(!rules.excludes(path), "another template may have {path}");
+    }
+}
+
+#[test]
+fn a_template_that_is_enabled_is_all_its_paths() {
+    let rules = rules(&["/users/{id}", "/a/{b}/*"], &["/users/me"]);
+    for (path, allowed) in [
+        ("/users", false),
+        ("/users/5", true),
+        ("/users/me", false),
+        ("/users/%6de", false),
+        ("/users/5/x", false),
+        ("/a/b", false),
+        ("/a/b/c/d", true),
+    ] {
+        assert_eq!(rules.contains_raw(path), allowed, "{path}");
     }
 }
 

@@ -51,7 +51,7 @@ async fn what_could_be_another_path_is_not_sent() {
 async fn a_template_does_not_open_its_siblings() {
     let (upstream, heads) = listening().await;
     let forwarder = upstream.forwarder(json!({
-        "enable": ["/items/{id}", "/items/open", "/items/guarded", "/items/{id}/*"],
+        "enable": ["/items/{id}", "/items/open", "/items/guarded", "/items/{name}.json"],
         "auth": {"rules": {"/items/guarded": ["their-key"]}},
     }));
     let get = json!({"get": {}});
@@ -59,7 +59,7 @@ async fn a_template_does_not_open_its_siblings() {
         &forwarder,
         json!({
             "/items/{id}": get, "/items/secret": get, "/items/open": get, "/items/guarded": get,
-            "/items/new": {"post": {}},
+            "/items/new": {"post": {}}, "/items/{name}.json": get, "/items/{name}.key": get,
         }),
     );
     let parameter = Argument {
@@ -85,6 +85,9 @@ async fn a_template_does_not_open_its_siblings() {
         ("secret;v=1", false, false),
         ("guarded", false, false),
         ("open", false, true),
+        // It has no route of its own.
+        ("a.json", true, true),
+        ("a.key", false, false),
     ] {
         for method in ["GET", "HEAD"] {
             let args = args(method, &format!("/items/{id}"), None);
