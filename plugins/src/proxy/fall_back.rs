@@ -20,7 +20,6 @@ use futures_core::future::BoxFuture;
 use http::Method;
 use percent_encoding::percent_decode_str;
 
-use super::forward;
 use super::rules::readings;
 use super::surface::{Surface, split};
 use super::unknown;
@@ -123,12 +122,10 @@ impl Surface {
             let args = renamed(args, &served, target)?;
             return served.handler.call(ctx, args).await;
         }
-        let mut named = args.named(&DESCRIPTOR)?;
-        let target = &forward::filled(target, &mut named)?;
         let (_, path) = split(target);
         let path = path.split('?').next().unwrap_or_default();
         if path.contains(['{', '}']) {
-            // A template that no operation has, and of which not everything is named.
+            // A template that no operation has: nobody could fill it.
             return Err(unknown(target));
         }
         let allowed = |watched: &&Arc<Watched>| {
@@ -138,6 +135,7 @@ impl Surface {
         let Some(watched) = nearest(self.upstreams().iter().filter(allowed)) else {
             return Err(unknown(target));
         };
+        let named = args.named(&DESCRIPTOR)?;
         watched.forwarder.call(&ctx, target, named).await
     }
 }

@@ -69,7 +69,6 @@ use connect::Connector;
 pub(crate) use failure::trail;
 pub(crate) use fetch::{FetchError, Fetched};
 use headers::Told;
-pub(crate) use named::filled;
 use outgoing::Outgoing;
 use pool::Pool;
 use send::Counts;

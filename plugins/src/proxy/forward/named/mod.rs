@@ -102,36 +102,6 @@ pub(super) fn make(shape: &Shape, named: Named) -> Result<Made> {
     })
 }
 
-/// `target` with the values of `named` where they have their names in braces; they are taken out.
-///
-/// # Errors
-///
-/// 422 for what cannot be a part of a path.
-pub(crate) fn filled(target: &str, named: &mut Named) -> Result<String> {
-    let (path, query) = match target.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (target, None),
-    };
-    let mut path = path.to_owned();
-    let mut problems = Vec::new();
-    named.values.retain(|name, value| {
-        if value.is_null() || !path.contains(&format!("{{{name}}}")) {
-            return true;
-        }
-        if let Err(reason) = fill(&mut path, name, value, Style::Commas) {
-            problems.push(unusable("path", name, reason));
-        }
-        false
-    });
-    if !problems.is_empty() {
-        return Err(Error::validation(problems));
-    }
-    Ok(match query {
-        Some(query) => format!("{path}?{query}"),
-        None => path,
-    })
-}
-
 /// A call of what no document describes, below `base`. See
 /// [`Forwarder::call`](super::Forwarder::call).
 ///

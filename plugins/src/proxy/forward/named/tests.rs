@@ -192,19 +192,6 @@ fn what_cannot_be_written_as_the_document_says_is_refused_by_name() {
 }
 
 #[test]
-fn a_template_takes_its_values() {
-    let mut values = named(json!({"id": "a b/{x}", "x": null, "q": 1, "list": [1, 2]}));
-    let target = filled("GET /a/{id}/{list}/{x}?f={q}", &mut values).unwrap();
-    assert_eq!(target, "GET /a/a%20b%2F%7Bx%7D/1%2C2/{x}?f={q}");
-    let left: Vec<_> = values.values.keys().collect();
-    assert_eq!(left, ["q", "x"]);
-    for bad in [json!(".."), json!(""), json!({"a": {}})] {
-        let error = filled("/a/{id}", &mut named(json!({"id": bad}))).unwrap_err();
-        assert_eq!(error.code(), "validation_failed");
-    }
-}
-
-#[test]
 fn headers_of_the_way_are_not_arguments() {
     let mut shape = shape(None);
     for name in [
