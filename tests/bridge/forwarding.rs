@@ -221,7 +221,7 @@ async fn methods() {
         });
         let Both { direct, bridged } = both.await;
         let (direct, bridged) = (direct.json(), bridged.json());
-        assert_eq!(bridged["method"], method);
+        assert_eq!(bridged["method"], method, "{bridged}");
         for part in ["method", "path", "query", "body"] {
             assert_eq!(bridged[part], direct[part], "{method}: {part}");
         }
