@@ -1,27 +1,28 @@
 //! `call`: one API, from a shell.
 
+mod target;
+
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use framex_bus::{Api, Catalog};
+use framex_bus::Catalog;
 use framex_core::args::{Args, Upload};
 use framex_core::body::ByteStream;
 use framex_core::context::{CallMeta, Request};
-use framex_core::descriptor::{ApiDescriptor, ApiKind, Location, Parameter};
-use framex_core::error::{CallError, Error};
+use framex_core::descriptor::{ApiDescriptor, Location, Parameter};
+use framex_core::error::Error;
 use framex_core::event::{Data, Event, EventStream};
-use framex_core::id::ApiId;
 use framex_core::problem::{Loc, Problem};
 use framex_core::reply::{Download, Reply, Response};
-use framex_core::settings::nearest;
 use futures_core::Stream;
 use http::StatusCode;
 use serde_json::{Map, Value};
+
+use target::{Called, find};
 
 use super::broker::{self, Choice};
 use super::failure::{Failure, say};
@@ -135,23 +136,6 @@ pub(crate) fn run(options: Call, definitions: &Definitions) -> Result<(), Failur
     done
 }
 
-/// What is called.
-enum Called {
-    Api(Arc<Api>),
-    /// What nobody on the bus has, and how it looks; the bridge may know it. What else may have
-    /// been meant.
-    Elsewhere(ApiDescriptor, String),
-}
-
-impl Called {
-    fn descriptor(&self) -> &ApiDescriptor {
-        match self {
-            Self::Api(api) => &api.descriptor,
-            Self::Elsewhere(descriptor, _) => descriptor,
-        }
-    }
-}
-
 /// What is called, with its arguments.
 fn prepare(
     called: Called,
@@ -243,48 +227,6 @@ fn files(api: &ApiDescriptor, pairs: Pairs) -> Result<(Pairs, Vec<(String, Uploa
     };
     let files = given.into_iter().map(open).collect::<Result<_, _>>()?;
     Ok((others, files))
-}
-
-/// What `target` means; `bridged`: somebody takes what nobody on the bus has.
-fn find(
-    catalog: &Catalog,
-    target: &str,
-    bridged: bool,
-    empty: impl FnOnce() -> String,
-) -> Result<Called, Failure> {
-    if catalog.apis().next().is_none() {
-        return Err(Failure::Told(empty()));
-    }
-    let error = match catalog.resolve(target) {
-        Ok(api) => return Ok(Called::Api(api)),
-        Err(error) => error,
-    };
-    if !matches!(error, CallError::Unknown { .. }) {
-        return Err(Failure::Told(error.to_string()));
-    }
-    let names: Vec<String> = catalog
-        .apis()
-        .flat_map(|api| {
-            let routes = &api.descriptor.routes;
-            let id = api.descriptor.id.to_string();
-            let paths = routes.iter().map(|route| route.path.clone());
-            paths
-                .chain(routes.iter().map(ToString::to_string))
-                .chain([id])
-        })
-        .collect();
-    let hint = match nearest(target, names.iter().map(String::as_str)) {
-        Some(nearest) => format!("; did you mean `{nearest}`?"),
-        None => "; the command `apis` lists all there are".to_owned(),
-    };
-    match ApiId::parse("bridge.Bridge.any") {
-        Ok(id) if bridged => {
-            let mut descriptor = ApiDescriptor::new(id, ApiKind::Func);
-            descriptor.bridged = true;
-            Ok(Called::Elsewhere(descriptor, hint))
-        }
-        _ => Err(Failure::Told(format!("{error}{hint}"))),
-    }
 }
 
 async fn call(
