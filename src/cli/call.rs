@@ -140,7 +140,7 @@ enum Called {
     Api(Arc<Api>),
     /// What nobody on the bus has, and how it looks; the bridge may know it. What else may have
     /// been meant.
-    Elsewhere(ApiDescriptor, String),
+    Elsewhere(Box<ApiDescriptor>, String),
 }
 
 impl Called {
@@ -281,7 +281,7 @@ fn find(
         Ok(id) if bridged => {
             let mut descriptor = ApiDescriptor::new(id, ApiKind::Func);
             descriptor.bridged = true;
-            Ok(Called::Elsewhere(descriptor, hint))
+            Ok(Called::Elsewhere(Box::new(descriptor), hint))
         }
         _ => Err(Failure::Told(format!("{error}{hint}"))),
     }
