@@ -1,5 +1,8 @@
 //! One request's way: route, key, arguments, call, answer.
 
+mod error;
+mod pass;
+
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::Future;
@@ -10,7 +13,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use framex_bus::{Api, Bus, Call, Catalog};
+use framex_bus::{Bus, Call, Catalog};
 use framex_core::args::{Args, HttpArgs, HttpBody, PathValues};
 use framex_core::context::{CallMeta, Principal, Request as CallRequest, RequestId, TRAIL};
 use framex_core::error::{BoxError, CallError, Error};
@@ -24,6 +27,9 @@ use http::{HeaderValue, Method, Request, Response};
 use http_body::Body;
 use tokio_util::task::TaskTracker;
 use tracing::Level;
+
+pub use error::EdgeError;
+use pass::To;
 
 use crate::answer::{Answer, own, stream_head, value, without_body};
 use crate::auth::{AuthError, Rules};
@@ -83,75 +89,6 @@ fn bridges(settings: &Settings) -> bool {
 impl Default for Options {
     fn default() -> Self {
         Self::from(&Settings::default())
-    }
-}
-
-/// Why an edge cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum EdgeError {
-    /// The rules are wrong.
-    #[error(transparent)]
-    Auth(#[from] AuthError),
-    /// Two paths differ, and yet no request could say which of them it means.
-    #[error(
-        "`{first}` at `{first_path}` and `{second}` at `{second_path}` claim the same requests; give one of them another path"
-    )]
-    Collision {
-        /// One API.
-        first: String,
-        /// Where it is.
-        first_path: String,
-        /// The other.
-        second: String,
-        /// Where that is.
-        second_path: String,
-    },
-    /// A plugin claims one of the edge's own paths.
-    #[error("`{api}` claims `{path}`, which the edge answers itself; give it another path")]
-    ReservedPath {
-        /// The API.
-        api: String,
-        /// The path.
-        path: String,
-        /// Whether it is another service's operation, which has it for good reason.
-        bridged: bool,
-    },
-    /// An operation of another service that needs a key, and no rule asks for one.
-    #[error(
-        "`{api}` is held back: its upstream asks for a key, and no rule in `auth.rules` protects `{path}`; add a rule for the path, or let the bridge publish it (`public` of the upstream in `[plugins.proxy]`)"
-    )]
-    HeldBack {
-        /// The API.
-        api: String,
-        /// The path.
-        path: String,
-    },
-    /// A route of a plugin's that is only there under a rule, and there is none.
-    #[error("`{api}` is not published: no rule in `auth.rules` protects `{path}`")]
-    Guarded {
-        /// The API.
-        api: String,
-        /// The path.
-        path: String,
-    },
-    /// A path that no request can have.
-    #[error("`{api}` claims `{path}`, which is no valid path template")]
-    InvalidPath {
-        /// The API.
-        api: String,
-        /// The path.
-        path: String,
-    },
-}
-
-impl EdgeError {
-    /// How much it matters where it does not keep the edge from being made.
-    fn level(&self) -> Level {
-        match self {
-            Self::HeldBack { .. } => Level::WARN,
-            Self::Guarded { .. } | Self::ReservedPath { bridged: true, .. } => Level::DEBUG,
-            _ => Level::ERROR,
-        }
     }
 }
 
@@ -513,82 +450,6 @@ impl Edge {
         self.call(To::Api, answer, parts, path, principal, body, id)
     }
 
-    /// Whether the path of a request leads to another route than `entry` once it is decoded.
-    fn is_ambiguous(&self, parts: &http::request::Parts, entry: &Arc<Entry>) -> bool {
-        let path = parts.uri.path();
-        if !path.contains('%') {
-            return false;
-        }
-        let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
-        match self.0.table.load().find(&parts.method, &decoded) {
-            Found::Route(other, _) => !Arc::ptr_eq(&other, entry),
-            Found::OtherMethods(..) | Found::Nothing => false,
-        }
-    }
-
-    /// Gives a request to the bridge, since nobody on the bus answers it. A rule for the path
-    /// counts as it does for routes, and for the path's template if it has one.
-    fn pass_on<B>(
-        &self,
-        entry: Arc<Entry>,
-        mut parts: http::request::Parts,
-        peer: Option<IpAddr>,
-        body: B,
-        id: &RequestId,
-    ) -> Begun
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        let keys = entry.keys.clone();
-        let answer = Answer {
-            entry: Arc::clone(&self.0.fallback),
-            format: None,
-            errors: None,
-        };
-        let keys = keys.or_else(|| self.0.options.rules.of_request(parts.uri.path()));
-        let principal = match keys.map(|keys| keys.check(&parts.headers)) {
-            None => parts.extensions.remove::<Principal>(),
-            Some(Ok(principal)) => Some(principal),
-            Some(Err(error)) => return Begun::Done(answer.failed(&error, id)),
-        };
-        passing::tell_upstream(&mut parts, peer);
-        let path = PathValues::default();
-        let known = entry.api.is_forsaken().then(|| Arc::clone(&entry.api));
-        self.call(
-            To::Fallback(known),
-            answer,
-            parts,
-            path,
-            principal,
-            body,
-            id,
-        )
-    }
-
-    /// Gives OPTIONS, which carries no key, to the service that has the path.
-    fn preflight<B>(
-        &self,
-        entry: Arc<Entry>,
-        mut parts: http::request::Parts,
-        peer: Option<IpAddr>,
-        body: B,
-        id: &RequestId,
-    ) -> Begun
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        let answer = Answer {
-            entry,
-            format: None,
-            errors: None,
-        };
-        passing::tell_upstream(&mut parts, peer);
-        let path = PathValues::default();
-        self.call(To::Api, answer, parts, path, None, body, id)
-    }
-
     #[allow(
         clippy::too_many_arguments,
         reason = "the parts of one request, each used once"
@@ -635,43 +496,6 @@ impl Edge {
         Begun::Reading(call, answer)
     }
 
-    fn start(&self, to: To, entry: &Entry, request: CallRequest) -> Call {
-        let bus = &self.0.bus;
-        let known = match to {
-            To::Api => return bus.call(&entry.api, request),
-            To::Fallback(known) => known,
-        };
-        let nobody = match &known {
-            Some(api) => CallError::NoResponders {
-                api: api.descriptor.id.clone(),
-            },
-            None => CallError::Handler(problem::not_found(false)),
-        };
-        let Some(fallback) = bus.fallback() else {
-            return Call::failed(nobody);
-        };
-        let target = request.args.target().unwrap_or_default();
-        let descriptor = known.as_ref().map(|api| &*api.descriptor);
-        let call = fallback.call(&target, descriptor, request);
-        let known = known.is_some();
-        Call::remote(Box::pin(async move {
-            match call.await {
-                // Nor is there a bridge.
-                Err(CallError::Unknown { .. } | CallError::NoResponders { .. }) => Err(nobody),
-                // An API that is known, and away, is no unknown path.
-                Err(CallError::Handler(error)) if known && error.code() == "unknown_api" => {
-                    Err(nobody)
-                }
-                outcome => outcome,
-            }
-        }))
-    }
-
-    /// Whether somebody takes what nobody on the bus answers.
-    fn falls_back(&self) -> bool {
-        self.0.bus.fallback().is_some()
-    }
-
     /// What is no plugin's: documents, health, and everything that is nowhere.
     fn service(&self, parts: &http::request::Parts, id: &RequestId) -> Response<EdgeBody> {
         let path = parts.uri.path();
@@ -705,14 +529,6 @@ fn paths(catalog: &Catalog) -> Vec<&str> {
     let of_apis = catalog.apis().flat_map(|api| &api.descriptor.routes);
     let of_apis = of_apis.map(|route| route.path.as_str());
     of_apis.chain(service::PATHS).collect()
-}
-
-/// Who gets a request.
-enum To {
-    /// The API at its route.
-    Api,
-    /// Whoever takes what nobody answers: this API, or none if the path has none.
-    Fallback(Option<Arc<Api>>),
 }
 
 /// How far a request has come without waiting.
