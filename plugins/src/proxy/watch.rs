@@ -173,7 +173,17 @@ impl Watched {
                     }
                     continue;
                 }
-                Err(error) => return Err(trouble(path, error)),
+                Err(FetchError::Failed(error)) => {
+                    let text = trouble(path, &error);
+                    let news = self.found().trouble.as_ref() != Some(&text);
+                    if let Some(reason) = error.source().filter(|_| news) {
+                        // For operators alone: it may say where the upstream is.
+                        let upstream = &self.upstream.name;
+                        let reason = in_full(reason.as_ref());
+                        tracing::warn!(upstream, path, reason, "there is no document");
+                    }
+                    return Err(text);
+                }
             };
             if known.as_ref().is_some_and(|(_, _, before)| *before == body) {
                 return Ok(None);
@@ -322,6 +332,13 @@ impl Watched {
 
 fn trouble(path: &str, error: impl Display) -> String {
     format!("its document at `{path}`: {error}")
+}
+
+/// An error with all its sources.
+fn in_full(error: &(dyn std::error::Error + 'static)) -> String {
+    let sources = std::iter::successors(Some(error), |error| error.source());
+    let texts: Vec<String> = sources.map(ToString::to_string).collect();
+    texts.join(": ")
 }
 
 /// Runs what watches the upstream called `name`. That it breaks must not pass silently.
