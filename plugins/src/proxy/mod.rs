@@ -12,6 +12,7 @@
 //! | `fall_back` | calls that nobody on the bus answers |
 //! | `forward` | from a call to a request, and from its answer to a reply |
 //! | `functions` | functions that run on another system |
+//! | `meter` | what of all this is counted |
 
 pub mod config;
 mod document;
